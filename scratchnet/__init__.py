@@ -1,0 +1,7 @@
+"""scratchnet: generative models from scratch in NumPy, and in CuPy on a GPU."""
+
+from scratchnet import ops
+from scratchnet.autograd import AnomalyError, Tensor, detect_anomaly, differentiable, grad, no_grad
+
+__version__ = "0.1.0"
+__all__ = ["AnomalyError", "Tensor", "detect_anomaly", "differentiable", "grad", "no_grad", "ops"]

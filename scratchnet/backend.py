@@ -1,0 +1,64 @@
+"""NumPy or CuPy: which one owns this array? The only file that imports CuPy.
+
+There is no global switch. Every op asks its argument, `xp = array_module(x)`, and calls `xp.exp`, `xp.empty`, …
+so one process can hold arrays of both kinds, and the same line runs on either device.
+"""
+
+import sys
+
+import numpy as np
+
+
+def array_module(x):
+    """The namespace that computes on x: `numpy` for host arrays and numbers, `cupy` for arrays on a GPU.
+
+    An array library of another name is welcome if its arrays have `__array_namespace__` (the array API standard).
+    """
+    if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "dtype"):
+        return np
+    cupy = sys.modules.get("cupy")  # whoever made a CuPy array has imported it
+    if cupy is not None and isinstance(x, cupy.ndarray):
+        return cupy
+    return x.__array_namespace__()
+
+
+def gpu_available():
+    """True when CuPy is installed and sees a CUDA device. Never raises."""
+    try:
+        import cupy
+    except ImportError:
+        return False
+    return cupy.cuda.is_available()
+
+
+def to_gpu(x):
+    """x as a CuPy array on the current device (a copy, unless it is there already)."""
+    if not gpu_available():
+        raise RuntimeError("to_gpu: no CUDA device is in reach of CuPy; install the extra cuda12 or cuda13 on a "
+                           "machine with an NVIDIA GPU, or stay on the CPU")
+    import cupy
+    return cupy.asarray(x)
+
+
+def to_cpu(x):
+    """x as a NumPy array (no copy if it is one). On a GPU this waits until x has been computed."""
+    if isinstance(x, np.ndarray):
+        return x
+    return x.get() if hasattr(x, "get") else np.asarray(x)
+
+
+def to_device_of(x, like):
+    """The host array x, moved to where `like` lives. Randomness is drawn on the host and brought over by this,
+    so one seed gives the same numbers on every device."""
+    xp = array_module(like)
+    return x if xp is np else xp.asarray(x)
+
+
+def standard_normal(rng, shape, like):
+    """ε ~ N(0, 1) of the given shape, in the floating dtype and on the device of `like`."""
+    return to_device_of(rng.standard_normal(shape, dtype=like.dtype), like)
+
+
+def uniform(rng, shape, like):
+    """u ~ U[0, 1) of the given shape, in the floating dtype and on the device of `like`."""
+    return to_device_of(rng.random(shape, dtype=like.dtype), like)

@@ -1,0 +1,214 @@
+"""@differentiable: a function on arrays that records itself on a tape when a Tensor comes in.
+
+An Op is a forward function and its gradient rules. A Node is one call of it on the tape. What a rule names in its
+signature is what a Node keeps.
+"""
+
+import functools
+import inspect
+import itertools
+from contextlib import contextmanager
+
+from scratchnet import anomaly
+from scratchnet.backend import array_module
+from scratchnet.tensor import Tensor, mode
+
+_clock = itertools.count(1)  # Nodes are numbered in the order they were made
+REGISTRY = {}  # name → op, for every op ever defined with @differentiable
+
+
+
+class Node:
+    """One op call on the tape. It points at the Nodes (or leaf Tensors) of its inputs, never at its outputs,
+    so there are no reference cycles, and it holds only what the gradient rule named."""
+
+    __slots__ = ("op", "plan", "order", "parents", "kept", "versions", "shape", "dtype", "trace")
+
+
+class _Plan:
+    """For one op and one choice of inputs that need a gradient: which rules to run and what to keep for them.
+
+    rules    [(rule, where its arguments lie in `kept`, which inputs it serves)]
+    keep     where to find each kept value among (arguments, y, extras, caches), and whether only its shape is kept
+    watched  the inputs, as indices into Node.parents, whose arrays are kept
+    """
+
+    def __init__(self, op, needs):
+        served, self.rules, names = set(), [], []
+        for targets, rule in op.rules:
+            if targets is None or not {op.params[i] for i in needs}.isdisjoint(targets):
+                wanted = list(inspect.signature(rule).parameters)[1:]
+                names += [name for name in wanted if name not in names]
+                self.rules.append((rule, [names.index(name) for name in wanted], targets and
+                                   [op.params.index(t) for t in targets]))
+                served |= set(op.params if targets is None else targets)
+        for i in needs:
+            if not op.variadic and op.params[i] not in served:
+                raise op.no_gradient(i)
+        self.keep = [op.locate(name) for name in names]
+        self.offset = len(op.params) - 1 if op.variadic else 0  # the first argument that a bare rule serves
+        self.slot = {position: k for k, position in enumerate(needs)}
+        self.watched = [self.slot[i] for i, shape_only in self.keep if not shape_only and i in self.slot]
+
+
+class Op:
+    """A differentiable function: its forward pass, the names of its arguments and results, its gradient rules."""
+
+    def __init__(self, forward, extras, cache):
+        parameters = inspect.signature(forward).parameters.values()
+        self.forward, self.name = forward, forward.__name__
+        self.params = [p.name for p in parameters]
+        self.defaults = [p.default for p in parameters]
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # only ever the last one
+        self.extras, self.cache = extras, cache
+        self.rules, self.plans = [], {}
+
+    def locate(self, name):
+        """Where a rule's argument comes from: (index among arguments, y, extras, caches; whether only the shape)."""
+        names = [*self.params, "y", *self.extras, *self.cache]
+        shape_only = name.endswith("_shape") and name not in names
+        name = name.removesuffix("_shape") if shape_only else name
+        if name not in names or (self.variadic and names.index(name) >= len(self.params) - 1 and not shape_only):
+            raise TypeError(f"{self.name}: a gradient rule can name {', '.join(names)} or one of these "
+                            f"with _shape behind it, not `{name}`")
+        return names.index(name), shape_only
+
+    def no_gradient(self, i):
+        return TypeError(f"{self.name}: there is no gradient rule for its argument `{self.params[i]}`; "
+                         f"pass it as an array (t.data) if it is a constant")
+
+    def bind(self, args, kwargs):
+        """The arguments in the order of the signature, defaults filled in."""
+        values = [*args, *self.defaults[len(args):]]
+        for name, value in kwargs.items():
+            if name not in self.params or self.params.index(name) < len(args):
+                raise TypeError(f"{self.name}() got an unexpected or repeated argument `{name}`; "
+                                f"it takes {', '.join(self.params)}")
+            values[self.params.index(name)] = value
+        missing = [n for n, v in zip(self.params, values, strict=False) if v is inspect.Parameter.empty]
+        if missing or len(values) != len(self.params):
+            raise TypeError(f"{self.name}() takes {', '.join(self.params)}; "
+                            + (f"missing: {', '.join(missing)}" if missing else f"got {len(args)} arguments"))
+        return values
+
+    def __call__(self, args, kwargs):
+        if not self.variadic and (kwargs or len(args) != len(self.params)):
+            args = self.bind(args, kwargs)
+        arrays, needs, any_tensor, recording = [], (), False, mode.recording
+        for i, a in enumerate(args):
+            if isinstance(a, Tensor):
+                any_tensor = True
+                if recording and a.requires_grad:
+                    needs += (i,)
+                a = a.data
+            arrays.append(a)
+        try:
+            result = self.forward(*arrays)
+        except TypeError as error:
+            raise _explain_mixed_devices(self.name, arrays) or error from None
+
+        more = ()  # results beyond y: extras are for the caller, caches only for the gradient rule
+        if self.extras or self.cache:
+            result, *more = result
+        if any_tensor:
+            y = Tensor(result)
+            if needs:
+                y.requires_grad = True
+                y.node = self.record(args, arrays, y.data, more, needs)
+            if anomaly.active():
+                anomaly.check_forward(self.name, arrays, y.data)
+            result = y
+        return (result, *more[:len(self.extras)]) if self.extras else result
+
+    def record(self, args, arrays, y, more, needs):
+        plan = self.plans.get(needs)
+        if plan is None:
+            plan = self.plans[needs] = _Plan(self, needs)
+        node = Node()
+        node.op, node.plan, node.order = self, plan, next(_clock)
+        node.parents = parents = [args[i].node or args[i] for i in needs]
+        node.shape, node.dtype, node.kept = y.shape, y.dtype, ()
+        if plan.keep:
+            if self.variadic:
+                arrays = [*arrays[:plan.offset], arrays[plan.offset:]]
+            values = [*arrays, y, *more]
+            node.kept = [_shape_of(values[i]) if shape_only else values[i] for i, shape_only in plan.keep]
+        node.versions = count_versions(plan, parents)
+        node.trace = anomaly.trace(node.kept) if anomaly.active() else None
+        return node
+
+    def backward(self, *targets):
+        """Define the gradient rule. `@op.backward` serves the leading arguments in order; `@op.backward("x", "w")`
+        serves those named, so that what only another argument's gradient needs is neither kept nor computed."""
+        if len(targets) == 1 and callable(targets[0]):
+            return self.add_rule(None, targets[0])
+        return functools.partial(self.add_rule, targets)
+
+    def add_rule(self, targets, rule):
+        for name in list(inspect.signature(rule).parameters)[1:]:
+            self.locate(name)  # a misspelt name is an error now, not at the first backward
+        self.rules.append((targets, rule))
+        self.plans = {}
+        return rule
+
+    @contextmanager
+    def using(self, rule):
+        """Inside, `rule(gy, …)` replaces the gradient of this op. It gives the gradient of the first argument, or a
+        tuple for the leading arguments, and may name what the op's own rule may name: arguments, `y`, extras."""
+        before, self.rules, self.plans = self.rules, [], {}
+        try:
+            self.add_rule(None, rule)
+            yield
+        finally:
+            self.rules, self.plans = before, {}
+
+
+def differentiable(forward=None, *, extras=(), cache=()):
+    """Make a function on arrays record itself when a Tensor comes in. Its gradient rule stands right below:
+
+        @differentiable
+        def tanh(x):
+            return array_module(x).tanh(x)
+
+        @tanh.backward
+        def _(gy, y):
+            return gy * (1 - y * y)
+
+    The rule gets gy = ∂L/∂y and whatever it names after it: an argument of forward, `y`, an extra, a cache, or one of
+    these with `_shape` behind it. Only that is kept until backward: the signature is the memory contract.
+
+    extras   names of further results that forward returns behind y, for the caller (an argmax): plain arrays
+    cache    names of further results only for the rule (an im2col buffer), dropped when nothing is recorded
+
+    Floating-point extras and caches are functions of the inputs. With `create_graph=True` they would be constants
+    that hide a path, so they are withheld (None), and the rule computes them again from the inputs.
+    """
+    if forward is None:
+        return functools.partial(differentiable, extras=extras, cache=cache)
+    op = Op(forward, extras, cache)
+
+    @functools.wraps(forward)
+    def call(*args, **kwargs):
+        return op(args, kwargs)
+
+    call.backward, call.using, call.op = op.backward, op.using, op
+    REGISTRY[f"{forward.__module__}.{op.name}"] = call
+    return call
+
+
+def _shape_of(x):
+    """The shape of an argument; for several (*xs), a list of shapes; for a number, ()."""
+    return [a.shape for a in x] if isinstance(x, list) else getattr(x, "shape", ())
+
+
+def count_versions(plan, parents):
+    """How often the leaves whose arrays are kept have been changed in place, all together."""
+    return sum([parents[k].version for k in plan.watched if isinstance(parents[k], Tensor)])
+
+
+def _explain_mixed_devices(name, arrays):
+    modules = {array_module(a).__name__ for a in arrays if getattr(a, "ndim", 0) or hasattr(a, "__array_namespace__")}
+    if len(modules) < 2:
+        return None
+    return TypeError(f"{name}: arrays of {' and '.join(sorted(modules))} meet in one op; move all of them to one "
+                     f"device first (to_gpu / to_cpu)")

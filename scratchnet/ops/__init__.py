@@ -1,0 +1,95 @@
+"""The ops: one formula per function, its gradient right below it. Here they become Tensor's operators and methods."""
+
+import numpy as np
+
+from scratchnet.autograd import Tensor, astype, broadcast_to, sum_to
+from scratchnet.ops.arithmetic import add, divide, multiply, negative, power, square, subtract
+from scratchnet.ops.convolution import conv2d, conv2d_transpose, conv2d_weight
+from scratchnet.ops.elementwise import (
+    abs,
+    clip,
+    cos,
+    dropout,
+    elu,
+    exp,
+    gelu,
+    leaky_relu,
+    log,
+    maximum,
+    minimum,
+    relu,
+    selu,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+)
+from scratchnet.ops.linear import dense, embedding, matmul
+from scratchnet.ops.normalization import batch_norm, batch_norm_inference, layer_norm, log_softmax, softmax
+from scratchnet.ops.pooling import (
+    argmax_from_flat,
+    argmax_to_flat,
+    avg_pool,
+    max_pool,
+    max_pool_with_argmax,
+    pool_at,
+    unpool,
+    upsample_nearest,
+    window_spread,
+    window_sum,
+)
+from scratchnet.ops.reduction import cumsum, logsumexp, max, mean, min, norm, sum, var
+from scratchnet.ops.shape import (
+    concat,
+    expand_dims,
+    flatten,
+    flip,
+    getitem,
+    pad,
+    repeat,
+    reshape,
+    scatter,
+    split,
+    stack,
+    swapaxes,
+    tile,
+    transpose,
+)
+
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Tensor", "np")]
+
+
+def _number(x):
+    """A NumPy scalar as a Python number: unlike np.float64, that does not turn float32 arrays into float64."""
+    return x.item() if isinstance(x, np.generic) else x
+
+
+def _method(op):
+    return lambda self, *args, **kwargs: op(self, *args, **kwargs)
+
+
+def _shape_method(op):
+    """x.reshape(2, 3) as well as x.reshape((2, 3))."""
+    def method(self, *numbers):
+        return op(self, numbers[0] if len(numbers) == 1 and not isinstance(numbers[0], int) else numbers)
+    return method
+
+
+for _symbol, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
+                     "matmul": matmul}.items():
+    setattr(Tensor, f"__{_symbol}__", lambda self, other, op=_op: op(self, _number(other)))
+    setattr(Tensor, f"__r{_symbol}__", lambda self, other, op=_op: op(_number(other), self))
+
+Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = _method(negative), _method(abs), _method(getitem)
+
+for _op in (sum, mean, var, max, min, norm, cumsum, logsumexp, exp, log, sqrt, tanh, sigmoid, relu, clip, flatten, swapaxes,
+            astype, square):
+    setattr(Tensor, _op.__name__, _method(_op))
+
+Tensor.reshape = _shape_method(reshape)
+Tensor.transpose = lambda self, *axes: transpose(self, axes[0] if len(axes) == 1 else axes or None)
+Tensor.T = property(transpose)

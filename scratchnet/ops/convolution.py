@@ -1,0 +1,286 @@
+"""Convolution in two dimensions and its two adjoints.
+
+    y = conv2d(x, w)            y[n,p,q,o] = Σ_{i,j,c} x[n, p·s+i−top, q·s+j−left, c] · w[i,j,c,o]
+    x = conv2d_transpose(y, w)  x[n, p·s+i−top, q·s+j−left, c] += y[n,p,q,o] · w[i,j,c,o]
+    w = conv2d_weight(x, y)     w[i,j,c,o] = Σ_{n,p,q} x[n, p·s+i−top, q·s+j−left, c] · y[n,p,q,o]
+
+All three read the same trilinear form Σ x y w, each leaving out another factor, so each is the gradient of the others:
+⟨conv2d(x, w), y⟩ = ⟨x, conv2d_transpose(y, w)⟩ = ⟨w, conv2d_weight(x, y)⟩        (Dumoulin & Visin 2016, chapter 4)
+
+Images are (N, H, W, C), kernels (kh, kw, C, O) for all three. As in all deep learning, "convolution" does not flip w.
+
+How it is computed: as a matrix product, either after copying every window of x into a row ("unfold", im2col), or
+before adding every row of the product into its window ("fold", col2im). The copies are what costs. With stride 1 a
+convolution is also a transposed convolution with the kernel flipped, so the side with fewer channels is the one copied.
+"""
+
+import math
+
+from scratchnet.autograd import differentiable, sum_to
+from scratchnet.backend import array_module
+
+BLOCK_BYTES = 1 << 20  # windows are copied a few images at a time, so that they stay in the cache
+
+
+@differentiable(cache=("columns",))
+def conv2d(x, w, b=None, stride=1, padding="same"):
+    """y[n,p,q,o] = b[o] + Σ_{i,j,c} x[n, p·s+i−top, q·s+j−left, c] · w[i,j,c,o]
+
+    x (N, H, W, C), w (kh, kw, C, O), b (O,) → y (N, Ho, Wo, O)
+
+    stride    an int or (rows, columns)
+    padding   "same": Ho = ⌈H/s⌉, zeros shared out with the odd one below and right (TensorFlow's rule);
+              "valid": none, Ho = ⌊(H − kh)/s⌋ + 1; an int; or ((top, bottom), (left, right))
+
+    ∂L/∂x = conv2d_transpose(∂L/∂y, w),  ∂L/∂w = conv2d_weight(x, ∂L/∂y),  ∂L/∂b = Σ_{n,p,q} ∂L/∂y
+    """
+    _check_images("conv2d", x=x)
+    if w.ndim != 4 or w.shape[2] != x.shape[3]:
+        raise ValueError(f"conv2d: x has {x.shape[3]} channels (N,H,W,C)={x.shape} but w expects "
+                         f"{w.shape[2] if w.ndim == 4 else '?'} (kh,kw,C,O)={w.shape}")
+    _check_bias("conv2d", b, w.shape[3])
+    stride, pads, size = geometry("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
+    kh, kw, c, o = w.shape
+    columns = None
+    if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)):
+        y = _fold_product(x, _flip(w), stride, _flipped_pads(pads, (kh, kw)), size)
+    elif kh * kw * c <= o:  # so few that keeping them for the weight gradient costs less than making them again
+        columns = _unfold(_pad(x, pads), (kh, kw), stride, size).reshape(-1, kh * kw * c)
+        y = (columns @ w.reshape(-1, o)).reshape(len(x), *size, o)
+    else:
+        y = _unfold_product(x, w, stride, pads, size)
+    if b is not None:
+        y += b
+    return y, columns
+
+
+@conv2d.backward("x")
+def _(gy, w, x_shape, stride, padding):
+    return conv2d_transpose(gy, w, None, stride, padding, x_shape[1:3])
+
+
+@conv2d.backward("w")
+def _(gy, x, w_shape, stride, padding, columns):
+    if columns is not None:
+        return (columns.T @ gy.reshape(-1, w_shape[3])).reshape(w_shape)
+    return conv2d_weight(x, gy, w_shape[:2], stride, padding)
+
+
+@conv2d.backward("b")
+def _(gy, b_shape):
+    return sum_to(gy, b_shape)
+
+
+@differentiable
+def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
+    """x[n, p·s+i−top, q·s+j−left, c] = b[c] + Σ y[n,p,q,o] · w[i,j,c,o], over all p, q, i, j, o that land there.
+
+    y (N, Ho, Wo, O), w (kh, kw, C, O), b (C,) → x (N, H, W, C)
+
+    The adjoint of conv2d with the same w, stride and padding, so a decoder can be tied to its encoder's kernel.
+    Several sizes (H, W) may be convolved down to (Ho, Wo); output_size chooses one. Without it, (H, W) is s·Ho for
+    "same" and the smallest possible, s·(Ho − 1) + kh − top − bottom, for any other padding.
+
+    ∂L/∂y = conv2d(∂L/∂x, w),  ∂L/∂w = conv2d_weight(∂L/∂x, y),  ∂L/∂b = Σ_{n,h,w} ∂L/∂x
+    """
+    _check_images("conv2d_transpose", y=y)
+    if w.ndim != 4 or w.shape[3] != y.shape[3]:
+        raise ValueError(f"conv2d_transpose: y has {y.shape[3]} channels (N,Ho,Wo,O)={y.shape} but w expects "
+                         f"{w.shape[3] if w.ndim == 4 else '?'} (kh,kw,C,O)={w.shape}")
+    _check_bias("conv2d_transpose", b, w.shape[2])
+    kh, kw, c, o = w.shape
+    out = output_size or transposed_size(y.shape[1:3], (kh, kw), stride, padding)
+    stride, pads, size = geometry("conv2d_transpose", out, (kh, kw), stride, padding)
+    if size != y.shape[1:3]:
+        raise ValueError(f"conv2d_transpose: output_size {tuple(out)} is convolved to {size}, not to the size of "
+                         f"y (N,Ho,Wo,O)={y.shape}, with kernel {(kh, kw)}, stride {stride}, padding {padding!r}")
+    if stride == (1, 1) and o <= c and _can_flip(pads, (kh, kw)):
+        x = _unfold_product(y, _flip(w), stride, _flipped_pads(pads, (kh, kw)), out)
+    else:
+        x = _fold_product(y, w, stride, pads, out)
+    if b is not None:
+        x += b
+    return x
+
+
+@conv2d_transpose.backward("y")
+def _(gx, w, stride, padding):
+    return conv2d(gx, w, None, stride, padding)
+
+
+@conv2d_transpose.backward("w")
+def _(gx, y, w_shape, stride, padding):
+    return conv2d_weight(gx, y, w_shape[:2], stride, padding)
+
+
+@conv2d_transpose.backward("b")
+def _(gx, b_shape):
+    return sum_to(gx, b_shape)
+
+
+@differentiable
+def conv2d_weight(x, y, kernel, stride=1, padding="same"):
+    """w[i,j,c,o] = Σ_{n,p,q} x[n, p·s+i−top, q·s+j−left, c] · y[n,p,q,o]
+
+    x (N, H, W, C), y (N, Ho, Wo, O), kernel (kh, kw) → w (kh, kw, C, O)
+
+    ∂L/∂x = conv2d_transpose(y, ∂L/∂w),  ∂L/∂y = conv2d(x, ∂L/∂w)
+    """
+    _check_images("conv2d_weight", x=x, y=y)
+    stride, pads, size = geometry("conv2d_weight", x.shape[1:3], kernel, stride, padding)
+    if y.shape[:3] != (len(x), *size):
+        raise ValueError(f"conv2d_weight: x (N,H,W,C)={x.shape} with kernel {tuple(kernel)}, stride {stride}, padding "
+                         f"{padding!r} goes with y (N,Ho,Wo,O)={(len(x), *size, 'O')}, got {y.shape}")
+    if stride == (1, 1) and y.shape[3] < x.shape[3] and _can_flip(pads, kernel):
+        return _flip(_weight_product(y, x, kernel, stride, _flipped_pads(pads, kernel)))
+    return _weight_product(x, y, kernel, stride, pads)
+
+
+@conv2d_weight.backward("x")
+def _(gw, y, x_shape, stride, padding):
+    return conv2d_transpose(y, gw, None, stride, padding, x_shape[1:3])
+
+
+@conv2d_weight.backward("y")
+def _(gw, x, stride, padding):
+    return conv2d(x, gw, None, stride, padding)
+
+
+# ---------------------------------------------------------------- windows to rows, rows to windows
+
+def _unfold_product(x, w, stride, pads, size):
+    """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)"""
+    x, kernel = _pad(x, pads), w.shape[:2]
+    rows = w.reshape(-1, w.shape[3])
+    y = array_module(x).empty((len(x), *size, w.shape[3]), dtype=x.dtype)
+    for part in _blocks(x, math.prod(size) * len(rows)):
+        y[part] = (_unfold(x[part], kernel, stride, size).reshape(-1, len(rows)) @ rows).reshape(y[part].shape)
+    return y
+
+
+def _fold_product(y, w, stride, pads, size):
+    """conv2d_transpose: rows of y times wᵀ, added into the windows of x.        (M, O) (O, kh·kw·C) → (M, kh·kw·C)"""
+    (kh, kw, c, o), (top, bottom), (left, right) = w.shape, *pads
+    rows = w.transpose(3, 0, 1, 2).reshape(o, -1)
+    x = array_module(y).zeros((len(y), size[0] + top + bottom, size[1] + left + right, c), dtype=y.dtype)
+    for part in _blocks(y, math.prod(y.shape[1:3]) * rows.shape[1]):
+        product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
+        for i, j, window in windows(x[part], (kh, kw), stride, y.shape[1:3]):
+            window += product[:, :, :, i, j]
+    return x[:, top:top + size[0], left:left + size[1]]
+
+
+def _weight_product(x, y, kernel, stride, pads):
+    """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
+    x, (kh, kw) = _pad(x, pads), kernel
+    w = array_module(x).zeros((kh * kw * x.shape[3], y.shape[3]), dtype=x.dtype)
+    for part in _blocks(x, math.prod(y.shape[1:3]) * len(w)):
+        columns = _unfold(x[part], kernel, stride, y.shape[1:3])
+        w += columns.reshape(-1, len(w)).T @ y[part].reshape(-1, y.shape[3])
+    return w.reshape(kh, kw, x.shape[3], y.shape[3])
+
+
+def _unfold(x, kernel, stride, size):
+    """Every window of the padded x: (N, H, W, C) → (N, Ho, Wo, kh, kw, C), with kh·kw copies of whole slices."""
+    columns = array_module(x).empty((len(x), *size, *kernel, x.shape[3]), dtype=x.dtype)
+    for i, j, window in windows(x, kernel, stride, size):
+        columns[:, :, :, i, j] = window
+    return columns
+
+
+def windows(x, kernel, stride, size):
+    """For each place (i, j) in a window, the view of x (N, H, W, C) that holds that entry of all windows:
+    x[n, p·s+i, q·s+j, c] as (N, Ho, Wo, C)."""
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            rows = slice(i, i + stride[0] * (size[0] - 1) + 1, stride[0])
+            columns = slice(j, j + stride[1] * (size[1] - 1) + 1, stride[1])
+            yield i, j, x[:, rows, columns]
+
+
+def _blocks(x, entries_per_image):
+    """Slices over the images, so few at a time that their windows fill BLOCK_BYTES; all at once on a GPU."""
+    n = len(x)
+    if type(x).__module__ == "numpy":
+        n = max(1, BLOCK_BYTES // (entries_per_image * x.itemsize))
+    return [slice(i, i + n) for i in range(0, len(x), n)]
+
+
+def _pad(x, pads):
+    """x with a border of zeros."""
+    (top, bottom), (left, right) = pads
+    if not (top or bottom or left or right):
+        return x
+    n, h, w, c = x.shape
+    padded = array_module(x).zeros((n, h + top + bottom, w + left + right, c), dtype=x.dtype)
+    padded[:, top:top + h, left:left + w] = x
+    return padded
+
+
+def _flip(w):
+    """The kernel of the same map read the other way: turned by 180°, C and O exchanged."""
+    return array_module(w).ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
+
+
+def _flipped_pads(pads, kernel):
+    return tuple((k - 1 - before, k - 1 - after) for (before, after), k in zip(pads, kernel, strict=True))
+
+
+def _can_flip(pads, kernel):
+    return all(max(pair) < k for pair, k in zip(pads, kernel, strict=True))
+
+
+# ---------------------------------------------------------------- sizes
+
+def geometry(op, size, kernel, stride, padding):
+    """(stride as a pair, ((top, bottom), (left, right)), (Ho, Wo)) for windows over images of `size` (H, W)."""
+    stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    if len(stride) != 2 or min(stride) < 1 or len(kernel) != 2 or min(kernel) < 1:
+        raise ValueError(f"{op}: kernel {tuple(kernel)} and stride {stride} must be pairs of numbers ≥ 1")
+    if padding == "same":
+        total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
+        pads = tuple((t // 2, t - t // 2) for t in total)
+    else:
+        pads = _explicit_pads(op, padding)
+    out = tuple((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, pads, kernel, stride, strict=True))
+    if min(out) < 1:
+        raise ValueError(f"{op}: an image of {tuple(size)} with padding {padding!r} is smaller than the "
+                         f"window {tuple(kernel)}")
+    return stride, pads, out
+
+
+def transposed_size(size, kernel, stride, padding):
+    """The size (H, W) that conv2d_transpose chooses when none is given."""
+    stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    if padding == "same":
+        return tuple(n * s for n, s in zip(size, stride, strict=True))
+    pads = _explicit_pads("conv2d_transpose", padding)
+    return tuple((n - 1) * s + k - sum(p) for n, s, k, p in zip(size, stride, kernel, pads, strict=True))
+
+
+def _explicit_pads(op, padding):
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if isinstance(padding, int) and padding >= 0:
+        return (padding, padding), (padding, padding)
+    try:
+        (top, bottom), (left, right) = padding
+        if min(top, bottom, left, right) >= 0:
+            return (top, bottom), (left, right)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{op}: padding must be 'same', 'valid', an int ≥ 0 or ((top, bottom), (left, right)), "
+                     f"got {padding!r}")
+
+
+def _check_images(op, **images):
+    for name, x in images.items():
+        if x.ndim != 4 or min(x.shape) < 1:
+            raise ValueError(f"{op}: {name} must be images (N, H, W, C) with no axis empty, got shape {x.shape}")
+        if x.dtype.kind not in "fc":
+            raise TypeError(f"{op}: {name} must be floating-point, got {x.dtype}")
+
+
+def _check_bias(op, b, channels):
+    if b is not None and b.shape != (channels,):
+        raise ValueError(f"{op}: b must have one entry for each of the {channels} output channels, got shape {b.shape}")

@@ -1,0 +1,199 @@
+"""Pooling over windows, and the way back: max-pool with argmax ↔ unpool, average ↔ spread.
+
+max_pool_with_argmax reads the winner of each window: y = S x, where S is a matrix of zeros and ones that selects the
+winners. The argmax is S, written down. So the gradient is Sᵀ ∂L/∂y, which is `unpool`; the gradient of unpool is S
+again, which is `pool_at`. Nothing else is kept.
+
+Images are (N, H, W, C). argmax (N, Ho, Wo, C) holds the winner's place in its window, i·kw + j, as the smallest
+unsigned integer; the first winner on a tie.
+"""
+
+from scratchnet.autograd import differentiable
+from scratchnet.backend import array_module
+from scratchnet.ops.convolution import geometry, transposed_size, windows
+
+
+@differentiable(extras=("argmax",))
+def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
+    """y[n,p,q,c] = max_{i,j} x[n, p·s+i−top, q·s+j−left, c], and the place i·kw + j where it stands.
+
+    x (N, H, W, C) → y, argmax (N, Ho, Wo, C)        size, stride: int or pair; stride=None means stride = size
+
+    ∂L/∂x = unpool(∂L/∂y, argmax)        (Zeiler & Fergus 2014, section 2.1, call the argmax "switches")
+    """
+    kernel, stride, pads, out = _geometry("max_pool_with_argmax", x, size, stride, padding)
+    xp = array_module(x)
+    x = _pad(x, pads, -xp.inf)
+    y = argmax = None
+    for i, j, window in windows(x, kernel, stride, out):
+        k = i * kernel[1] + j
+        if y is None:
+            y, argmax = window.copy(), xp.zeros(window.shape, dtype=_switch_dtype(kernel))
+            continue
+        better = (window > y).astype(argmax.dtype)
+        argmax *= 1 - better  # branch-free: argmax ← k where better
+        argmax += better * argmax.dtype.type(k)
+        xp.maximum(y, window, out=y)
+    return y, argmax
+
+
+@max_pool_with_argmax.backward("x")
+def _(gy, argmax, size, stride, padding, x_shape):
+    return unpool(gy, argmax, size, stride, padding, x_shape[1:3])
+
+
+def max_pool(x, size=2, stride=None, padding="valid"):
+    """max_pool_with_argmax without the argmax."""
+    return max_pool_with_argmax(x, size, stride, padding)[0]
+
+
+@differentiable
+def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
+    """x = Sᵀ y: each y put where argmax says, zeros elsewhere; where windows overlap, the sum.
+
+    y, argmax (N, Ho, Wo, C) → x (N, H, W, C). output_size (H, W) as in conv2d_transpose.
+
+    ∂L/∂y = pool_at(∂L/∂x, argmax)
+    """
+    _check_switches("unpool", y.shape, argmax)
+    out = output_size or transposed_size(y.shape[1:3], _pair(size), stride or size, padding)
+    kernel, stride, pads, small = _window_geometry("unpool", out, size, stride, padding)
+    if small != y.shape[1:3]:
+        raise ValueError(f"unpool: output_size {tuple(out)} is pooled to {small}, not to the size of y "
+                         f"(N,Ho,Wo,C)={y.shape}, with size {kernel}, stride {stride}, padding {padding!r}")
+    (top, bottom), (left, right) = pads
+    x = array_module(y).zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
+    for i, j, window in windows(x, kernel, stride, small):
+        window += y * (argmax == i * kernel[1] + j)
+    return x[:, top:top + out[0], left:left + out[1]]
+
+
+@unpool.backward("y")
+def _(gx, argmax, size, stride, padding):
+    return pool_at(gx, argmax, size, stride, padding)
+
+
+@differentiable
+def pool_at(x, argmax, size=2, stride=None, padding="valid"):
+    """y = S x: the entry of each window that argmax names.
+
+    x (N, H, W, C), argmax (N, Ho, Wo, C) → y (N, Ho, Wo, C)        ∂L/∂x = unpool(∂L/∂y, argmax)
+    """
+    kernel, stride, pads, out = _geometry("pool_at", x, size, stride, padding)
+    _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax)
+    x = _pad(x, pads, 0.0)
+    return sum(window * (argmax == i * kernel[1] + j) for i, j, window in windows(x, kernel, stride, out))
+
+
+@pool_at.backward("x")
+def _(gy, argmax, size, stride, padding, x_shape):
+    return unpool(gy, argmax, size, stride, padding, x_shape[1:3])
+
+
+# ---------------------------------------------------------------- averages
+
+def avg_pool(x, size=2, stride=None, padding="valid"):
+    """y = the mean of each window's entries; entries of the padding do not count.
+
+    x (N, H, W, C) → y (N, Ho, Wo, C)
+    """
+    total = window_sum(x, size, stride, padding)
+    ones = array_module(total.data).ones((1, *x.shape[1:3], 1), dtype=x.dtype)
+    return total / window_sum(ones, size, stride, padding)
+
+
+def upsample_nearest(x, factor=2):
+    """Each entry repeated over a window of `factor` (int or pair): (N, H, W, C) → (N, H·f, W·f, C).
+
+    ∂L/∂x = window_sum(∂L/∂y, factor)
+    """
+    return window_spread(x, factor)
+
+
+@differentiable
+def window_sum(x, size=2, stride=None, padding="valid"):
+    """y[n,p,q,c] = Σ_{i,j} x[n, p·s+i−top, q·s+j−left, c]        ∂L/∂x = window_spread(∂L/∂y)"""
+    kernel, stride, pads, out = _geometry("window_sum", x, size, stride, padding)
+    return sum(window for _, _, window in windows(_pad(x, pads, 0.0), kernel, stride, out))
+
+
+@window_sum.backward("x")
+def _(gy, size, stride, padding, x_shape):
+    return window_spread(gy, size, stride, padding, x_shape[1:3])
+
+
+@differentiable
+def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
+    """x = each y added to all entries of its window: the adjoint of window_sum.        ∂L/∂y = window_sum(∂L/∂x)"""
+    if y.ndim != 4:
+        raise ValueError(f"window_spread: y must be images (N, Ho, Wo, C), got shape {y.shape}")
+    out = output_size or transposed_size(y.shape[1:3], _pair(size), stride or size, padding)
+    kernel, stride, pads, small = _window_geometry("window_spread", out, size, stride, padding)
+    (top, bottom), (left, right) = pads
+    x = array_module(y).zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
+    for _, _, window in windows(x, kernel, stride, small):
+        window += y
+    return x[:, top:top + out[0], left:left + out[1]]
+
+
+@window_spread.backward("y")
+def _(gx, size, stride, padding):
+    return window_sum(gx, size, stride, padding)
+
+
+# ---------------------------------------------------------------- TensorFlow's way of writing an argmax
+
+def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
+    """argmax as tf.nn.max_pool_with_argmax gives it: the flat place (h·W + w)·C + c in an image (H, W, C), int64."""
+    xp, (h, w, c) = array_module(argmax), image_shape
+    kernel, stride, pads, out = _window_geometry("argmax_to_flat", (h, w), size, stride, padding)
+    rows, columns = xp.arange(out[0]) * stride[0] - pads[0][0], xp.arange(out[1]) * stride[1] - pads[1][0]
+    row = argmax.astype("int64") // kernel[1] + rows[:, None, None]
+    column = argmax.astype("int64") % kernel[1] + columns[:, None]
+    return (row * w + column) * c + xp.arange(c)
+
+
+def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
+    """The inverse of argmax_to_flat: places in the window, i·kw + j."""
+    xp, (h, w, c) = array_module(flat), image_shape
+    kernel, stride, pads, out = _window_geometry("argmax_from_flat", (h, w), size, stride, padding)
+    rows, columns = xp.arange(out[0]) * stride[0] - pads[0][0], xp.arange(out[1]) * stride[1] - pads[1][0]
+    i, j = flat // c // w - rows[:, None, None], flat // c % w - columns[:, None]
+    if bool(((i < 0) | (i >= kernel[0]) | (j < 0) | (j >= kernel[1])).any()):
+        raise ValueError(f"argmax_from_flat: some indices lie outside their window, with image (H,W,C)={(h, w, c)}, "
+                         f"size {kernel}, stride {stride}, padding {padding!r}")
+    return (i * kernel[1] + j).astype(_switch_dtype(kernel))
+
+
+# ---------------------------------------------------------------- sizes
+
+def _pair(size):
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _window_geometry(op, image, size, stride, padding):
+    kernel = _pair(size)
+    return kernel, *geometry(op, image, kernel, kernel if stride is None else stride, padding)
+
+
+def _geometry(op, x, size, stride, padding):
+    if x.ndim != 4 or min(x.shape) < 1:
+        raise ValueError(f"{op}: x must be images (N, H, W, C) with no axis empty, got shape {x.shape}")
+    return _window_geometry(op, x.shape[1:3], size, stride, padding)
+
+
+def _pad(x, pads, value):
+    if pads == ((0, 0), (0, 0)):
+        return x
+    return array_module(x).pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
+
+
+def _switch_dtype(kernel):
+    places = kernel[0] * kernel[1]
+    return "uint8" if places <= 256 else "uint16" if places <= 65536 else "uint32"
+
+
+def _check_switches(op, shape, argmax):
+    if shape != argmax.shape or argmax.dtype.kind not in "iu":
+        raise ValueError(f"{op}: needs integer switches argmax of shape (N,Ho,Wo,C)={shape}, "
+                         f"got {argmax.dtype} {argmax.shape}")

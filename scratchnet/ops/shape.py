@@ -1,0 +1,179 @@
+"""Moving entries about without changing them: reshape, transpose, pad, join, cut, index, repeat.
+
+All are linear, y = S x with S of zeros and ones, and each gradient is the transposed movement Sᵀ.
+"""
+
+import math
+
+from scratchnet.autograd import broadcast_to, differentiable
+from scratchnet.backend import array_module
+from scratchnet.tensor import data_of
+
+
+@differentiable
+def reshape(x, shape):
+    """The same entries in C order under another shape; one length may be −1.        ∂L/∂x = reshape(∂L/∂y, x.shape)"""
+    return x.reshape(shape)
+
+
+@reshape.backward
+def _(gy, x_shape):
+    return reshape(gy, x_shape)
+
+
+def flatten(x, start=1):
+    """(N, d₁, d₂, …) → (N, d₁·d₂·…): axes from `start` on become one."""
+    return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
+
+
+def expand_dims(x, axis):
+    """x with a new axis of length 1 at position `axis`."""
+    axis = axis % (x.ndim + 1)
+    return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+@differentiable
+def transpose(x, axes=None):
+    """y[i_axes[0], i_axes[1], …] = x[i₀, i₁, …]; without axes all are reversed.
+
+    ∂L/∂x = transpose(∂L/∂y, inverse permutation)
+    """
+    return x.transpose(axes)
+
+
+@transpose.backward
+def _(gy, axes):
+    if axes is None:
+        return transpose(gy)
+    axes = [a % len(axes) for a in axes]
+    return transpose(gy, tuple(sorted(range(len(axes)), key=axes.__getitem__)))
+
+
+def swapaxes(x, a, b):
+    """x with axes a and b exchanged."""
+    axes = list(range(x.ndim))
+    axes[a], axes[b] = axes[b], axes[a]
+    return transpose(x, tuple(axes))
+
+
+@differentiable
+def pad(x, widths, value=0.0):
+    """x with widths[i] = (before, after) constant entries along axis i        ∂L/∂x = the inner part of ∂L/∂y"""
+    if len(widths) != x.ndim or min(map(min, widths), default=0) < 0:
+        raise ValueError(f"pad: widths must be {x.ndim} pairs (before, after) of numbers ≥ 0, one for each axis of "
+                         f"{x.shape}, got {widths}")
+    return array_module(x).pad(x, widths, constant_values=value)
+
+
+@pad.backward("x")
+def _(gy, widths, x_shape):
+    return gy[tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape, strict=True))]
+
+
+def concat(xs, axis=0):
+    """Join along an existing axis; all other lengths agree.        Gradient: ∂L/∂y cut at the same places."""
+    return _concat(axis, *xs)
+
+
+@differentiable
+def _concat(axis, *xs):
+    return array_module(xs[0]).concatenate(xs, axis=axis)
+
+
+@_concat.backward
+def _(gy, axis, xs_shape):
+    return tuple(split(gy, [shape[axis] for shape in xs_shape], axis))
+
+
+def stack(xs, axis=0):
+    """Join along a new axis."""
+    return concat([expand_dims(x, axis) for x in xs], axis)
+
+
+def split(x, sizes, axis=0):
+    """A list of parts along an axis: of the given sizes, or as many equal parts as the number says."""
+    n, axis = x.shape[axis], axis % x.ndim
+    if isinstance(sizes, int):
+        if sizes < 1 or n % sizes:
+            raise ValueError(f"split: axis {axis} of {x.shape} cannot be cut into {sizes} equal parts")
+        sizes = [n // sizes] * sizes
+    if sum(sizes) != n:
+        raise ValueError(f"split: sizes {sizes} sum to {sum(sizes)}, but axis {axis} of {x.shape} has length {n}")
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(x[(slice(None),) * axis + (slice(start, start + size),)])
+        start += size
+    return parts
+
+
+def getitem(x, index):
+    """y = x[index]: slices, integers, integer arrays, one boolean mask, None, ….
+
+    ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that was read twice gets the sum.
+    """
+    return _getitem(x, tuple(map(data_of, index)) if isinstance(index, tuple) else data_of(index))
+
+
+@differentiable
+def _getitem(x, index):
+    return x[index]
+
+
+@_getitem.backward("x")
+def _(gy, index, x_shape):
+    return scatter(gy, index, x_shape)
+
+
+@differentiable
+def scatter(y, index, shape):
+    """x = zeros(shape); x[index] += y, adding where an index occurs more than once: the adjoint of getitem.
+
+    ∂L/∂y = ∂L/∂x[index]
+    """
+    xp = array_module(y)
+    x = xp.zeros(shape, dtype=y.dtype)
+    if _reads_once(index):
+        x[index] = y
+    else:
+        xp.add.at(x, index, y)
+    return x
+
+
+@scatter.backward("y")
+def _(gx, index):
+    return getitem(gx, index)
+
+
+def _reads_once(index):
+    """True for indices that cannot name an entry twice: all but arrays of integers."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return not any(isinstance(p, list) or (getattr(p, "ndim", 0) and p.dtype.kind in "iu") for p in parts)
+
+
+@differentiable
+def flip(x, axis):
+    """Entries in the opposite order along an axis (or several).        ∂L/∂x = flip(∂L/∂y)"""
+    return array_module(x).flip(x, axis)
+
+
+@flip.backward("x")
+def _(gy, axis):
+    return flip(gy, axis)
+
+
+def repeat(x, repeats, axis):
+    """Each entry `repeats` times in a row: a a b b c c.        Gradient: the sum over the copies."""
+    axis = axis % x.ndim
+    before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1:]
+    copies = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, repeats, *after))
+    return reshape(copies, (*before, n * repeats, *after))
+
+
+def tile(x, counts):
+    """The whole array counts[i] times along axis i: a b c a b c.        Gradient: the sum over the copies."""
+    if len(counts) != x.ndim:
+        raise ValueError(f"tile: needs one count for each axis of {x.shape}, got {counts}")
+    apart = tuple(n for size in x.shape for n in (1, size))
+    copies = tuple(n for count, size in zip(counts, x.shape, strict=True) for n in (count, size))
+    return reshape(broadcast_to(reshape(x, apart), copies),
+                   tuple(count * size for count, size in zip(counts, x.shape, strict=True)))

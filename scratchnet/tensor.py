@@ -1,0 +1,121 @@
+"""Tensor: an array with a gradient. Its operators and methods are ops, attached in ops/__init__.py."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+
+from scratchnet.backend import array_module, to_cpu
+
+
+class _Mode(threading.local):
+    recording = True  # False inside no_grad()
+
+
+mode = _Mode()
+
+
+class Tensor:
+    """An array with a gradient.
+
+    data            a NumPy or CuPy array (numbers and lists become NumPy arrays)
+    requires_grad   True for a leaf whose gradient is wanted, and for everything computed from one
+    grad            after backward: ∂L/∂data, an array of the same shape and dtype; None where nothing flowed
+    version         counts the changes made in place by optimizers, so that backward can refuse stale arrays
+
+    Operators and methods broadcast as NumPy does. Comparisons have no gradient and give plain boolean arrays.
+    """
+
+    __slots__ = ("data", "requires_grad", "grad", "node", "version", "grad_buffer", "__weakref__")
+    __array_ufunc__ = None  # array + Tensor is Tensor.__radd__
+
+    def __init__(self, data, requires_grad=False):
+        if isinstance(data, Tensor):
+            data = data.data
+        if not hasattr(data, "dtype") or isinstance(data, np.generic):
+            data = np.asarray(data)
+        if requires_grad and data.dtype.kind not in "fc":
+            raise TypeError(f"Tensor: only floating-point data can require a gradient, got {data.dtype}; "
+                            f"convert it first: data.astype('float32')")
+        self.data = data
+        self.requires_grad = requires_grad
+        self.grad = None
+        self.node = None
+        self.version = 0
+        self.grad_buffer = None  # where an optimizer wants the gradient written
+
+    shape = property(lambda self: self.data.shape)
+    dtype = property(lambda self: self.data.dtype)
+    ndim = property(lambda self: self.data.ndim)
+    size = property(lambda self: self.data.size)
+
+    def numpy(self):
+        """The values as a NumPy array (a view on the CPU, a copy from a GPU)."""
+        return to_cpu(self.data)
+
+    def item(self):
+        """The single value as a Python number. On a GPU this waits for the device."""
+        return self.data.item()
+
+    def detach(self):
+        """The same data, cut off from the tape: gradients stop here."""
+        return Tensor(self.data)
+
+    def __repr__(self):
+        made = f", from={self.node.op.name}" if self.node else ", requires_grad=True" if self.requires_grad else ""
+        device = "" if isinstance(self.data, np.ndarray) else f", on={array_module(self.data).__name__}"
+        values = np.array2string(self.numpy(), separator=", ", prefix="Tensor(", threshold=200, precision=5)
+        return f"Tensor({values}, shape={self.shape}, {self.dtype}{made}{device})"
+
+    def __len__(self):
+        return len(self.data)
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self.data)))
+
+    def __bool__(self):
+        return bool(self.data)
+
+    def __float__(self):
+        return float(self.data)
+
+    def __array__(self, dtype=None, copy=None):
+        if self.requires_grad:
+            raise TypeError("this Tensor requires a gradient, which a NumPy array would lose: "
+                            "use t.detach() or t.numpy() if that is meant")
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    # comparisons: piecewise constant, so plain arrays
+    def __lt__(self, other):
+        return self.data < data_of(other)
+
+    def __le__(self, other):
+        return self.data <= data_of(other)
+
+    def __gt__(self, other):
+        return self.data > data_of(other)
+
+    def __ge__(self, other):
+        return self.data >= data_of(other)
+
+    def __eq__(self, other):
+        return self.data == data_of(other)
+
+    def __ne__(self, other):
+        return self.data != data_of(other)
+
+    __hash__ = object.__hash__
+
+
+def data_of(x):
+    return x.data if isinstance(x, Tensor) else x
+
+
+@contextmanager
+def no_grad():
+    """Inside, nothing is recorded: results have no tape and keep no arrays."""
+    before, mode.recording = mode.recording, False
+    try:
+        yield
+    finally:
+        mode.recording = before
