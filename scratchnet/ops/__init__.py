@@ -86,8 +86,8 @@ for _symbol, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": di
 
 Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = _method(negative), _method(abs), _method(getitem)
 
-for _op in (sum, mean, var, max, min, norm, cumsum, logsumexp, exp, log, sqrt, tanh, sigmoid, relu, clip, flatten, swapaxes,
-            astype, square):
+for _op in (sum, mean, var, max, min, norm, cumsum, logsumexp, exp, log, sqrt, tanh, sigmoid, relu, clip, square,
+            flatten, swapaxes, astype):
     setattr(Tensor, _op.__name__, _method(_op))
 
 Tensor.reshape = _shape_method(reshape)

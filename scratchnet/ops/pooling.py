@@ -64,7 +64,11 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
     (top, bottom), (left, right) = pads
     x = array_module(y).zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
     for i, j, window in windows(x, kernel, stride, small):
-        window += y * (argmax == i * kernel[1] + j)
+        here = argmax == i * kernel[1] + j
+        if stride[0] >= kernel[0] and stride[1] >= kernel[1]:  # windows do not overlap: nothing to add to
+            array_module(y).multiply(y, here, out=window)
+        else:
+            window += y * here
     return x[:, top:top + out[0], left:left + out[1]]
 
 

@@ -1,0 +1,41 @@
+"""Arrays cut into batches along their first axis."""
+
+from scratchnet.backend import to_device_of
+
+
+def batches(*arrays, size, rng=None, drop_last=False, start=0):
+    """Iterate over arrays (N, …) in batches of `size` rows: tuples of arrays, or bare arrays if one is given.
+
+    With rng, one epoch in the order `rng.permutation(N)`, the same for all arrays, drawn when the first batch
+    is asked for. Without rng, in the order of the rows; the batches are then views and nothing is copied.
+    The last batch is smaller if `size` does not divide N; drop_last leaves it out.
+    `start` skips that many batches (and still draws the whole order), so a run resumes in mid-epoch.
+    Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give.
+    """
+    if not arrays:
+        raise TypeError("batches: no arrays given, expected at least one")
+    lengths = [len(array) for array in arrays]
+    rows = lengths[0]
+    if len(set(lengths)) > 1:
+        raise ValueError(f"batches: arrays of {lengths} rows, expected as many in each")
+    if rows == 0:
+        raise ValueError("batches: arrays of 0 rows, expected at least 1")
+    if size < 1:
+        raise ValueError(f"batches: size={size}, expected at least 1")
+    count = rows // size if drop_last else -(-rows // size)
+    if count == 0:
+        raise ValueError(f"batches: drop_last leaves no batch of size={size} out of {rows} rows")
+    if not 0 <= start <= count:
+        raise ValueError(f"batches: start={start}, expected 0 to {count}, the number of batches")
+    return _generate(arrays, rows, size, rng, range(start, count))
+
+
+def _generate(arrays, rows, size, rng, numbers):
+    order = None if rng is None else rng.permutation(rows)
+    for number in numbers:
+        part = slice(number * size, (number + 1) * size)
+        if order is None:
+            batch = tuple(array[part] for array in arrays)
+        else:
+            batch = tuple(array[to_device_of(order[part], array)] for array in arrays)
+        yield batch if len(arrays) > 1 else batch[0]

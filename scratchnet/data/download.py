@@ -1,0 +1,67 @@
+"""Download of a file into the user's cache: several mirrors, SHA-256 checked, a progress bar, resumable.
+
+pooch checks the hash and moves the file to its place, so that a file in the cache is always a good one. What
+pooch does not do is continue an interrupted download: the bytes are fetched here, and wait in `<name>.part`.
+"""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import pooch
+import requests  # comes with pooch
+from tqdm import tqdm
+
+
+class DownloadError(OSError):
+    """No mirror gave the file."""
+
+
+def cache_folder(name):
+    """The folder of the data set `name` in the user's cache (Linux: ~/.cache/scratchnet/<name>)."""
+    return Path(pooch.os_cache("scratchnet")) / name
+
+
+def download(name, mirrors, sha256, folder):
+    """Download `name` into `folder` from the first of the mirrors (base URLs) that has it. Returns its path.
+
+    An interrupted download is continued by the next mirror, or by the next call. Raises DownloadError that
+    says what each mirror answered and where to put the file by hand.
+    """
+    answers = []
+    for mirror in mirrors:
+        try:
+            return Path(pooch.retrieve(mirror + name, known_hash=f"sha256:{sha256}", fname=name, path=folder,
+                                       downloader=partial(_fetch, part=folder / f"{name}.part")))
+        except (OSError, ValueError) as error:  # no connection, a bad status, the end too early; a wrong hash
+            answers.append(f"  {mirror}: {error}")
+    raise DownloadError("\n".join([
+        f"{name} could not be downloaded.", *answers,
+        f"Run this again to continue, or put this file and its companions into the folder {folder} yourself, "
+        "or set SCRATCHNET_DATA to a folder that has them."]))
+
+
+def _fetch(url, output_file, _pooch, part):
+    """Fetch what is missing of `part` from the URL, then hand the file over to pooch as `output_file`."""
+    os.remove(output_file)  # pooch's empty temporary file: it would outlive a kill
+    have = part.stat().st_size if part.exists() else 0
+    # a coding in transit would count other bytes than those of the file
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=30) as response:
+        # 416: the file has no bytes behind those of .part. It is whole, then, or wrong: the hash will tell.
+        if response.status_code != 416:
+            response.raise_for_status()
+            _append(response, part, have if response.status_code == 206 else 0)
+    os.replace(part, output_file)
+
+
+def _append(response, part, have):
+    """Write the body behind the first `have` bytes of `part`. Raises ConnectionError if it ends early."""
+    total = have + int(response.headers.get("Content-Length", 0))
+    with part.open("ab" if have else "wb") as file, tqdm(
+            desc=part.stem, initial=have, total=total, unit="B", unit_scale=True) as bar:
+        for chunk in response.iter_content(1 << 13):  # a lost connection loses the chunk it was in
+            file.write(chunk)
+            bar.update(len(chunk))
+    if part.stat().st_size < total:
+        raise ConnectionError(f"the connection was lost after {part.stat().st_size} of {total} bytes")

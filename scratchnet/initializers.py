@@ -1,0 +1,124 @@
+"""Initializers: the first weights. Functions (rng, shape, dtype) → array on the host.
+
+The scaled ones keep the size of the signal from layer to layer. With n inputs a unit computes Σᵢ wᵢ xᵢ, whose variance
+is n · Var[w] · E[x²], so Var[w] goes as 1/n. How the inputs (fan_in) and outputs (fan_out) are counted: see `fans`.
+
+Numbers are drawn in float64 and then rounded: one seed gives the same weights in float32 and float64.
+"""
+
+import math
+
+import numpy as np
+
+
+def fans(shape):
+    """(fan_in, fan_out): how many inputs reach one output, and how many outputs one input reaches.
+
+    dense (I, O): I and O.    conv2d (kh, kw, C, O): kh·kw·C and kh·kw·O, borders and strides left out of account.
+    conv2d_transpose has the kernel (kh, kw, C, O) of the conv2d whose adjoint it is: it goes from O to C channels, and
+    fan_out counts its inputs. Glorot's formulas do not mind; the others want mode="fan_out" there.
+    """
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"fans: a weight has shape (I, O) or (kh, kw, C, O), none of them 0, got {tuple(shape)}")
+    window = math.prod(shape[:-2])
+    return window * shape[-2], window * shape[-1]
+
+
+def zeros(rng, shape, dtype="float32"):
+    """All 0, as for biases. rng is not used."""
+    return constant(rng, shape, dtype, 0.0)
+
+
+def constant(rng, shape, dtype="float32", value=0.0):
+    """All the same value. rng is not used."""
+    return np.full(shape, value, dtype=_floating(dtype))
+
+
+def uniform(rng, shape, dtype="float32", low=-0.05, high=0.05):
+    """w ~ U[low, high)"""
+    return rng.uniform(low, high, shape).astype(_floating(dtype))
+
+
+def normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
+    """w ~ N(mean, std²); std 0.02 as in Radford et al. 2016, section 3"""
+    return rng.normal(mean, std, shape).astype(_floating(dtype))
+
+
+def truncated_normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
+    """w ~ N(mean, std²) on the condition |w − mean| ≤ 2 std: what falls outside is drawn again.
+
+    Its standard deviation is 0.88 std.
+    """
+    w = rng.standard_normal(shape)
+    while (outside := np.abs(w) > 2.0).any():
+        w = np.where(outside, rng.standard_normal(shape), w)
+    return (mean + std * w).astype(_floating(dtype))
+
+
+def glorot_uniform(rng, shape, dtype="float32"):
+    """w ~ U[−a, a],  a = √(6 / (fan_in + fan_out)), for tanh and the like. Also called Xavier's.
+
+    Its variance 2 / (fan_in + fan_out) is between what the signal and what the gradients ask for.
+    (Glorot & Bengio 2010, eq. 16)
+    """
+    return _uniform(rng, shape, dtype, 2.0 / sum(fans(shape)))
+
+
+def glorot_normal(rng, shape, dtype="float32"):
+    """w ~ N(0, 2 / (fan_in + fan_out))        (Glorot & Bengio 2010, eq. 12)"""
+    return normal(rng, shape, dtype, std=math.sqrt(2.0 / sum(fans(shape))))
+
+
+def he_uniform(rng, shape, dtype="float32", mode="fan_in"):
+    """w ~ U[−a, a],  a = √(6 / fan_in): the variance of he_normal"""
+    return _uniform(rng, shape, dtype, 2.0 / _fan(shape, mode))
+
+
+def he_normal(rng, shape, dtype="float32", mode="fan_in"):
+    """w ~ N(0, 2 / fan_in), for relu, which halves E[x²]. Also called Kaiming's.
+
+    mode="fan_out" keeps the size of the gradients instead, or that of the signal in a conv2d_transpose (see fans).
+    (He et al. 2015, eqs. 10 and 14; Keras draws it truncated)
+    """
+    return normal(rng, shape, dtype, std=math.sqrt(2.0 / _fan(shape, mode)))
+
+
+def lecun_uniform(rng, shape, dtype="float32", mode="fan_in"):
+    """w ~ U[−a, a],  a = √(3 / fan_in): the variance of lecun_normal"""
+    return _uniform(rng, shape, dtype, 1.0 / _fan(shape, mode))
+
+
+def lecun_normal(rng, shape, dtype="float32", mode="fan_in"):
+    """w ~ N(0, 1 / fan_in), for selu and for linear layers; mode as in he_normal        (LeCun et al. 1998, eq. 16)"""
+    return normal(rng, shape, dtype, std=math.sqrt(1.0 / _fan(shape, mode)))
+
+
+def orthogonal(rng, shape, dtype="float32", gain=1.0):
+    """gain · Q, where Q, all axes but the last taken together, has orthonormal columns (or rows, if these are fewer).
+
+    Q is uniform over all such matrices.        (Saxe, McClelland & Ganguli 2014; the signs: Mezzadri 2007)
+    """
+    rows, columns = math.prod(shape[:-1]), shape[-1] if len(shape) > 1 else 0
+    if not rows or not columns:
+        raise ValueError(f"orthogonal: shape needs two axes or more, none of them 0, got {tuple(shape)}")
+    q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
+    q *= np.sign(np.diag(r))  # the signs that QR leaves open, so that Q is uniform
+    return np.ascontiguousarray(gain * (q if rows >= columns else q.T)).reshape(shape).astype(_floating(dtype))
+
+
+def _uniform(rng, shape, dtype, variance):
+    # U[−a, a] has variance a²/3
+    a = math.sqrt(3.0 * variance)
+    return uniform(rng, shape, dtype, -a, a)
+
+
+def _fan(shape, mode):
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f'mode is "fan_in" or "fan_out", got {mode!r}')
+    return fans(shape)[mode == "fan_out"]
+
+
+def _floating(dtype):
+    if np.dtype(dtype).kind != "f":
+        raise TypeError(f"weights are floating-point numbers, got dtype {np.dtype(dtype)}")
+    return dtype

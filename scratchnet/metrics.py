@@ -1,0 +1,106 @@
+"""The numbers that papers print: Fréchet distance, accuracy, squared error per image.
+
+Arrays may be on either device or be Tensors; all sums are taken on the host in float64.
+"""
+
+import numpy as np
+
+from scratchnet.backend import to_cpu
+from scratchnet.tensor import data_of
+
+
+def frechet_distance(features_a, features_b):
+    """Squared Fréchet distance between Gaussians fitted to two sets of feature vectors, (N, D) and (M, D).
+
+    Means and unbiased covariances (divided by N − 1), then `frechet_distance_gaussians`. Lower is better, 0 at best.
+
+    The number means something only beside others from the same features and the same N: with Inception features it is
+    the FID of Heusel et al. (2017); of another network it cannot be compared with published FIDs, so name the network.
+    It is biased upwards, more so for small N (Bińkowski et al. 2018, appendix D). ValueError unless N > D and M > D:
+    fewer samples have a singular covariance, and the bias is then most of the number.
+    """
+    gaussians = []
+    for name, x in ("features_a", features_a), ("features_b", features_b):
+        x = _finite("frechet_distance", name, x)
+        if x.ndim != 2 or x.shape[1] == 0:
+            raise ValueError(f"frechet_distance: {name} has shape {x.shape}, expected (samples, features)")
+        if x.shape[0] <= x.shape[1]:
+            raise ValueError(f"frechet_distance: {name} has {x.shape[0]} samples of {x.shape[1]} features, "
+                             f"expected more samples than features")
+        gaussians += [x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1])]
+    return frechet_distance_gaussians(*gaussians)
+
+
+def frechet_distance_gaussians(mean1, cov1, mean2, cov2):
+    """d² = ‖m₁ − m₂‖² + tr(C₁ + C₂ − 2 (C₁ C₂)^½)        means (D,), covariances (D, D)
+
+    (Heusel et al. 2017, eq. 6; Dowson & Landau 1982). The square of the 2-Wasserstein distance of the two Gaussians.
+    """
+    op = "frechet_distance_gaussians"
+    m1, C1, m2, C2 = (_finite(op, name, x) for name, x in
+                      (("mean1", mean1), ("cov1", cov1), ("mean2", mean2), ("cov2", cov2)))
+    D = m1.size
+    if m1.shape != (D,) or m2.shape != (D,) or C1.shape != (D, D) or C2.shape != (D, D):
+        raise ValueError(f"{op}: mean1 {m1.shape}, cov1 {C1.shape}, mean2 {m2.shape}, cov2 {C2.shape}, "
+                         f"expected (D,), (D, D), (D,), (D, D) of one D")
+    # tr (C₁ C₂)^½ = tr (C₁^½ C₂ C₁^½)^½ = Σ singular values of C₁^½ C₂^½
+    # (as singular values, and not as roots of eigenvalues, they keep all their digits)
+    root = np.linalg.norm(_square_root(op, "cov1", C1) @ _square_root(op, "cov2", C2), "nuc")
+    d2 = np.sum((m1 - m2)**2) + np.trace(C1) + np.trace(C2) - 2.0 * root
+    return max(float(d2), 0.0)  # rounding may leave it just below
+
+
+def accuracy(logits_or_labels, labels):
+    """The share of right predictions, in [0, 1].
+
+    logits_or_labels is (N, classes), of which the largest counts (the first of equals), or (N,) integer predictions;
+    labels is (N,) integers.
+    """
+    predicted, labels = _finite("accuracy", "logits_or_labels", logits_or_labels, None), to_cpu(data_of(labels))
+    if predicted.ndim not in (1, 2) or labels.shape != predicted.shape[:1]:
+        raise ValueError(f"accuracy: predictions of shape {predicted.shape} and labels of shape {labels.shape}, "
+                         f"expected (N, classes) or (N,), and (N,)")
+    if labels.dtype.kind not in "iu" or (predicted.ndim == 1 and predicted.dtype.kind not in "iu"):
+        raise TypeError(f"accuracy: labels must be integers, got {labels.dtype}"
+                        + f" and predictions {predicted.dtype}" * (predicted.ndim == 1))
+    if predicted.ndim == 2:
+        classes = predicted.shape[1]
+        if labels.min() < 0 or labels.max() >= classes:
+            raise ValueError(f"accuracy: labels from {labels.min()} to {labels.max()}, expected 0 to {classes - 1}, "
+                             f"as there are {classes} logits")
+        predicted = predicted.argmax(axis=1)
+    return float(np.mean(predicted == labels))
+
+
+def squared_error_per_image(a, b):
+    """1/N Σₙ Σ_pixels (aₙ − bₙ)²        a, b (N, …) of one shape
+
+    Summed over the pixels, averaged over the images: the measure of Hinton & Salakhutdinov (2006), whose images have
+    pixels in [0, 1]. On MNIST a 30-dimensional PCA reaches 13.87 by it.
+    """
+    op = "squared_error_per_image"
+    a, b = _finite(op, "a", a), _finite(op, "b", b)
+    if a.shape != b.shape or a.ndim < 2:
+        raise ValueError(f"{op}: shapes {a.shape} and {b.shape}, expected twice the same (N, …)")
+    return float(np.sum((a - b)**2) / len(a))
+
+
+def _finite(op, name, x, dtype=np.float64):
+    """x on the host, in float64 unless told otherwise; ValueError when it is empty or not all of it is finite."""
+    x = np.asarray(to_cpu(data_of(x)), dtype=dtype)
+    if x.size == 0:
+        raise ValueError(f"{op}: {name} is empty, of shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"{op}: {name} has NaN or infinite values")
+    return x
+
+
+def _square_root(op, name, C):
+    """C^½ = U diag(√λ) Uᵀ of a symmetric matrix with eigenvalues λ ≥ 0 (those below 0 by rounding count as 0)."""
+    tolerance = 1e-6 * np.abs(C).max()  # covariances may have been computed in float32
+    if np.abs(C - C.T).max() > tolerance:
+        raise ValueError(f"{op}: {name} is not symmetric, so it is no covariance")
+    λ, U = np.linalg.eigh(C)
+    if λ[0] < -len(C) * tolerance:
+        raise ValueError(f"{op}: {name} has the negative eigenvalue {λ[0]:.3g}, so it is no covariance")
+    return U * np.sqrt(np.maximum(λ, 0.0)) @ U.T

@@ -1,0 +1,28 @@
+"""A small classifier of digits. Its last hidden layer is the feature space in which generated digits are judged."""
+
+from scratchnet import ops
+from scratchnet.layers import Conv2D, Dense, Module
+from scratchnet.losses import softmax_cross_entropy
+
+
+class DigitClassifier(Module):
+    """28×28×1 → conv 3×3, 16 → pool → conv 3×3, 32 → pool → 128 features → 10 logits, ReLU between."""
+
+    def __init__(self, *, rng):
+        self.conv1 = Conv2D(1, 16, rng=rng)
+        self.conv2 = Conv2D(16, 32, rng=rng)
+        self.hidden = Dense(7 * 7 * 32, 128, rng=rng)
+        self.logits = Dense(128, 10, rng=rng)
+
+    def features(self, x):
+        """x (N, 28, 28, 1) → (N, 128)"""
+        h = ops.max_pool(ops.relu(self.conv1(x)))              # (N, 14, 14, 16)
+        h = ops.max_pool(ops.relu(self.conv2(h)))              # (N, 7, 7, 32)
+        return ops.relu(self.hidden(ops.flatten(h)))
+
+    def __call__(self, x):
+        return self.logits(self.features(x))
+
+    def loss(self, x, labels):
+        """Mean cross-entropy in nats."""
+        return softmax_cross_entropy(self(x), labels, "mean")

@@ -1,0 +1,399 @@
+"""Optimizers: from a gradient to a step. The formulas stand in the `update` methods, one short one each.
+
+All parameters of an optimizer lie in one flat vector p, of which each parameter's data is a view, and their gradients
+in another, g. So an update is a few operations on long vectors. On the CPU they go through the vectors in chunks that
+stay in the cache; on a GPU a chunk is the whole vector.
+
+Symbols: p parameters, g gradient, t the number of the step (from 1), lr the learning rate. Where a method has variants
+(place of ε, weight decay, defaults), this is PyTorch's, so that the two agree step by step.
+"""
+
+from contextlib import contextmanager
+
+import numpy as np
+
+from scratchnet.backend import array_module, to_cpu, to_device_of
+from scratchnet.schedules import check_state
+from scratchnet.tensor import Tensor
+
+
+class Optimizer:
+    """What all optimizers share. A subclass names its state vectors in `slots` and writes `update`.
+
+    parameters     leaf Tensors of one dtype on one device; one that is listed twice is taken once
+    lr             learning rate: a number, or a schedule, which is a callable step → number (steps from 0)
+    weight_decay   λ: adds λ p to the gradient (the gradient of ½ λ ‖p‖²)
+    clip_norm      scale the gradient of all parameters together down to this Euclidean norm, if it is longer
+    clip_value     or: clip each entry of the gradient to ± this
+
+    Clipping comes before weight decay, and neither changes what `p.grad` shows.
+    A parameter without a gradient (`p.grad is None`) counts as one with gradient zero.
+    """
+
+    slots = ()  # names of the state vectors, each as long as p, zero at the start
+    counters = ("step_count",)  # numbers that belong to the state
+    settings = ()  # what repr shows besides lr
+    chunk = 32768  # entries: Adam then works on 0.7 MB (2.8 M parameters: 9.4 ms; in one chunk 17 ms)
+
+    def __init__(self, parameters, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
+        self._require(callable(lr) or 0.0 <= lr < np.inf, f"lr is a number ≥ 0 or a schedule, got {lr}")
+        self._require(0.0 <= weight_decay < np.inf, f"weight_decay is a number ≥ 0, got {weight_decay}")
+        self._require(clip_norm is None or clip_norm > 0.0, f"clip_norm is a number > 0 or None, got {clip_norm}")
+        self._require(clip_value is None or clip_value > 0.0, f"clip_value is a number > 0 or None, got {clip_value}")
+        self._require(clip_norm is None or clip_value is None, "clip by norm or by value, not both")
+        self.lr, self.weight_decay, self.clip_norm, self.clip_value = lr, weight_decay, clip_norm, clip_value
+        self.parameters, self.step_count = _leaves(type(self).__name__, parameters), 0
+
+        self.xp, self.flat, self.views = _flatten(self.parameters)
+        self.flat_grad = self.xp.zeros_like(self.flat)
+        self.grad_views = _split(self.flat_grad, self.parameters)
+        self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
+        for p, view, grad_view in zip(self.parameters, self.views, self.grad_views, strict=True):
+            p.data, p.grad_buffer = view, grad_view
+
+        size = self.flat.size
+        length = min(self.chunk, size) if self.xp is np else size
+        scratch = [self.xp.empty_like(self.flat[:length]) for _ in range(3)]
+        vectors = [self.flat, self.flat_grad, *self.state.values()]
+        self.chunks = [([s[:size - i] for s in scratch], [v[i:i + length] for v in vectors])
+                       for i in range(0, size, length or 1)]
+
+    def update(self, lr, a, b, p, g, *state):
+        """Change one chunk of p, and of the state vectors, in place. g must stay as it is; a and b are scratch."""
+        raise NotImplementedError
+
+    @property
+    def current_lr(self):
+        """The learning rate of the next step."""
+        return float(self.lr(self.step_count) if callable(self.lr) else self.lr)
+
+    def zero_grad(self):
+        """Forget the gradients: the next backward starts from none."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self):
+        """One update of all parameters from their gradients."""
+        self._collect_gradients()
+        lr, factor = self.current_lr, self._clip_factor()
+        self.step_count += 1
+        for (a, b, changed), (p, g, *state) in self.chunks:
+            if factor is not None:
+                g = self.xp.multiply(g, factor, out=changed)
+            if self.clip_value is not None:
+                g = self.xp.clip(g, -self.clip_value, self.clip_value, out=changed)
+            if self.weight_decay:
+                g = self.decay(lr, a, p, g, out=changed)
+            self.update(lr, a, b, p, g, *state)
+        for p in self.parameters:
+            p.version += 1
+
+    def decay(self, lr, a, p, g, out):
+        # g ← g + λ p
+        return self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=a), out=out)
+
+    def _clip_factor(self):
+        """min(1, max_norm / ‖g‖), a number on the device; 1e-6 as in PyTorch.   (Pascanu et al. 2013, algorithm 1)"""
+        if self.clip_norm is None:
+            return None
+        norm = self.xp.sqrt(self.flat_grad @ self.flat_grad)
+        return self.xp.minimum(1.0, self.clip_norm / (norm + 1e-6))
+
+    def _collect_gradients(self):
+        """See that every parameter still is a part of `flat`, and that its gradient is in `flat_grad`."""
+        who = type(self).__name__
+        for i, (p, view, g) in enumerate(zip(self.parameters, self.views, self.grad_views, strict=True)):
+            if p.data is not view:
+                raise RuntimeError(f"{who}: parameter {i} of shape {view.shape} is no longer this optimizer's: another "
+                                   f"one took it over, or its data was moved to another device or replaced. Make a "
+                                   f"new optimizer; to set values, write p.data[...] = values")
+            if p.grad is None:
+                g[...] = 0.0
+            elif p.grad is not g:
+                shape = getattr(p.grad, "shape", f"none ({type(p.grad).__name__})")
+                self._require(shape == g.shape, f"parameter {i} has shape {g.shape}, but its grad has shape {shape}")
+                g[...] = p.grad
+
+    def state_dict(self):
+        """Counters, copies of the state vectors on the host, and the state of the schedule under `lr.`, if it has one.
+        The parameters are the model's to save, the settings are in the program."""
+        schedule = self.lr.state_dict() if hasattr(self.lr, "state_dict") else {}
+        return ({name: getattr(self, name) for name in self.counters}
+                | {name: to_cpu(vector).copy() for name, vector in self.state.items()}
+                | {f"lr.{name}": value for name, value in schedule.items()})
+
+    def load_state_dict(self, state):
+        """Take up what state_dict gave. Names and shapes are checked before anything is changed."""
+        check_state(type(self).__name__, self.state_dict(), state)
+        for name in self.counters:
+            setattr(self, name, type(getattr(self, name))(state[name]))
+        for name, vector in self.state.items():
+            vector[...] = to_device_of(state[name], vector)
+        if hasattr(self.lr, "load_state_dict"):
+            self.lr.load_state_dict({name[3:]: value for name, value in state.items() if name.startswith("lr.")})
+
+    def __repr__(self):
+        given = [name for name in ("weight_decay", "clip_norm", "clip_value") if getattr(self, name)]
+        settings = "".join(f", {name}={getattr(self, name)}" for name in ("lr", *self.settings, *given))
+        return (f"{type(self).__name__}({self.flat.size:,} parameters in {len(self.parameters)} arrays of "
+                f"{self.flat.dtype}{settings}; {self.step_count:,} steps done)")
+
+    def _require(self, right, message):
+        if not right:
+            raise ValueError(f"{type(self).__name__}: {message}")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent; with momentum μ, along a velocity u in place of g.
+
+    p ← p − lr g   or   u ← μ u + g,  p ← p − lr u   or, Nesterov's,   p ← p − lr (g + μ u)
+
+    (Polyak 1964; Sutskever et al. 2013, section 2, but lr stands outside of u, as in PyTorch; in Keras inside)
+    """
+
+    settings = ("momentum", "nesterov")
+
+    def __init__(self, parameters, lr, momentum=0.0, nesterov=False, **options):
+        self._require(0.0 <= momentum < 1.0, f"momentum is a number in [0, 1), got {momentum}")
+        self._require(momentum or not nesterov, "nesterov needs momentum > 0")
+        self.momentum, self.nesterov = momentum, nesterov
+        self.slots = ("u",) if momentum else ()
+        super().__init__(parameters, lr, **options)
+
+    def update(self, lr, a, b, p, g, u=None):
+        xp, mu, step = self.xp, self.momentum, g
+        if mu:
+            # u ← μ u + g
+            u *= mu
+            u += g
+            step = u
+        if self.nesterov:
+            # g + μ u
+            step = xp.add(g, xp.multiply(u, mu, out=a), out=a)
+        # p ← p − lr step
+        p -= xp.multiply(step, lr, out=a)
+
+
+class Adagrad(Optimizer):
+    """Every entry has its own learning rate, which falls with the gradients that it has seen.
+
+    v ← v + g²,  p ← p − lr g / (√v + ε)        (Duchi, Hazan & Singer 2011, figure 1, diagonal; Keras has √(v + ε))
+    """
+
+    slots, settings = ("v",), ("eps",)
+
+    def __init__(self, parameters, lr=1e-2, eps=1e-10, **options):
+        self.eps = eps
+        super().__init__(parameters, lr, **options)
+
+    def update(self, lr, a, b, p, g, v):
+        # v ← v + g²
+        v += self.xp.multiply(g, g, out=a)
+        # p ← p − lr g / (√v + ε)
+        _descend(p, lr, g, v, self.eps, a)
+
+
+class RMSprop(Optimizer):
+    """The gradient divided by the root of its running mean square.
+
+    v ← α v + (1 − α) g²,  p ← p − lr g / (√v + ε)        (Hinton 2012, Coursera lecture 6e; Keras has √(v + ε))
+    """
+
+    slots, settings = ("v",), ("alpha", "eps")
+
+    def __init__(self, parameters, lr=1e-2, alpha=0.99, eps=1e-8, **options):
+        self._require(0.0 <= alpha < 1.0, f"alpha is a number in [0, 1), got {alpha}")
+        self.alpha, self.eps = alpha, eps
+        super().__init__(parameters, lr, **options)
+
+    def update(self, lr, a, b, p, g, v):
+        # v ← α v + (1 − α) g²
+        v *= self.alpha
+        a = self.xp.multiply(g, g, out=a)
+        a *= 1.0 - self.alpha
+        v += a
+        # p ← p − lr g / (√v + ε)
+        _descend(p, lr, g, v, self.eps, a)
+
+
+class Adam(Optimizer):
+    """The mean of the recent gradients, divided by the root of the mean of their squares.
+
+    m̂ = Σᵢ β₁ᵗ⁻ⁱ gᵢ / Σᵢ β₁ᵗ⁻ⁱ,  v̂ = Σᵢ β₂ᵗ⁻ⁱ gᵢ² / Σᵢ β₂ᵗ⁻ⁱ  (i = 1 … t),  p ← p − lr m̂ / (√v̂ + ε)
+
+    (Kingma & Ba 2015, algorithm 1. As Σᵢ βᵗ⁻ⁱ = (1 − βᵗ)/(1 − β), these weighted means are the paper's moments with
+    its bias correction. Kept are the sums m and v, not yet divided: 10 passes over memory instead of 12.
+    Keras leaves ε outside of the correction of v: the paper's ε̂.)
+    """
+
+    slots, settings = ("m", "v"), ("betas", "eps")
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, **options):
+        self._require(len(betas) == 2 and all(0.0 <= beta < 1.0 for beta in betas),
+                      f"betas are two numbers in [0, 1), got {betas}")
+        self.betas, self.eps = tuple(betas), eps
+        super().__init__(parameters, lr, **options)
+
+    def add_moments(self, a, g, m, v):
+        """m ← β₁ m + g,  v ← β₂ v + g²,  and s₁, s₂ with sₖ = Σᵢ βₖᵗ⁻ⁱ, so that m̂ = m/s₁ and v̂ = v/s₂."""
+        (beta1, beta2), t = self.betas, self.step_count
+        m *= beta1
+        m += g
+        v *= beta2
+        v += self.xp.multiply(g, g, out=a)
+        return (1.0 - beta1**t) / (1.0 - beta1), (1.0 - beta2**t) / (1.0 - beta2)
+
+    def update(self, lr, a, b, p, g, m, v):
+        s1, s2 = self.add_moments(a, g, m, v)
+        # p ← p − lr m̂ / (√v̂ + ε)  =  p − (lr √s₂ / s₁) m / (√v + ε √s₂)
+        _descend(p, lr * s2**0.5 / s1, m, v, self.eps * s2**0.5, a)
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the weights themselves, p ← p − lr λ p, and stays out of the gradient.
+
+    (Loshchilov & Hutter 2019, algorithm 2; the decay is multiplied by lr, as in PyTorch)
+    """
+
+    def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, **options):
+        super().__init__(parameters, lr, betas, eps, weight_decay=weight_decay, **options)
+
+    def decay(self, lr, a, p, g, out):
+        # p ← p − lr λ p
+        p *= 1.0 - lr * self.weight_decay
+        return g
+
+
+class Nadam(Adam):
+    """Adam with Nesterov's look ahead: the step uses the momentum as it will be one step later.
+
+    μₜ = β₁ (1 − ½ · 0.96^(t ψ)),  Πₜ = μ₁ μ₂ … μₜ,  m ← β₁ m + (1 − β₁) g
+    p ← p − lr [ (1 − μₜ) / (1 − Πₜ) · g + μₜ₊₁ / (1 − Πₜ₊₁) · m ] / (√v̂ + ε)
+
+    (Dozat 2016, “Incorporating Nesterov Momentum into Adam”. ψ is momentum_decay. m is kept as in Adam, undivided.)
+    """
+
+    counters, settings = ("step_count", "product"), ("betas", "eps", "momentum_decay")
+
+    def __init__(self, parameters, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, momentum_decay=4e-3, **options):
+        self.momentum_decay, self.product = momentum_decay, 1.0  # Π of the steps done
+        super().__init__(parameters, lr, betas, eps, **options)
+
+    def mu(self, t):
+        return self.betas[0] * (1.0 - 0.5 * 0.96**(t * self.momentum_decay))
+
+    def step(self):
+        super().step()
+        self.product *= self.mu(self.step_count)
+
+    def update(self, lr, a, b, p, g, m, v):
+        _, s2 = self.add_moments(a, g, m, v)
+        mu, mu_next = self.mu(self.step_count), self.mu(self.step_count + 1)
+        product = self.product * mu
+        # b = (1 − μₜ) / (1 − Πₜ) · g  +  μₜ₊₁ / (1 − Πₜ₊₁) · (1 − β₁) m
+        b = self.xp.multiply(g, (1.0 - mu) / (1.0 - product), out=b)
+        b += self.xp.multiply(m, mu_next / (1.0 - product * mu_next) * (1.0 - self.betas[0]), out=a)
+        # p ← p − lr b / (√v̂ + ε)
+        _descend(p, lr * s2**0.5, b, v, self.eps * s2**0.5, a)
+
+
+class ExponentialMovingAverage:
+    """The mean of the weights along the way, the recent ones counting most: often better than the last weights.
+
+    average = Σᵢ dᵗ⁻ⁱ pᵢ / Σᵢ dᵗ⁻ⁱ,  i = 1 … t updates, d the decay        (Kingma & Ba 2015, section 7.2)
+
+    Dividing by the sum Σᵢ dᵗ⁻ⁱ is the bias correction: the weights before training are no part of the mean.
+    Until the first update it holds the weights as they are. Call `update()` after each step, and use the average
+    inside `with ema.swapped():`.
+    """
+
+    def __init__(self, optimizer_or_parameters, decay=0.999):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"ExponentialMovingAverage: decay is a number in [0, 1), got {decay}")
+        source = optimizer_or_parameters
+        self.parameters = source.parameters if isinstance(source, Optimizer) else _leaves(type(self).__name__, source)
+        self.decay, self.update_count = decay, 0
+        self.xp, self.flat, self.views = _flatten(self.parameters)
+        scratch = self.xp.empty_like(self.flat[:max(p.size for p in self.parameters)])
+        self.scratch = [scratch[:p.size].reshape(p.shape) for p in self.parameters]
+
+    def update(self):
+        """Take the present weights into the average."""
+        self.update_count += 1
+        # average ← average + (p − average) / Σᵢ dᵗ⁻ⁱ
+        rate = (1.0 - self.decay) / (1.0 - self.decay**self.update_count)
+        for p, average, a in zip(self.parameters, self.views, self.scratch, strict=True):
+            self.xp.subtract(p.data, average, out=a)
+            a *= rate
+            average += a
+
+    @contextmanager
+    def swapped(self):
+        """Inside, the parameters hold the average; afterwards, whatever happened, what they held before."""
+        before = [p.data.copy() for p in self.parameters]
+        self._write(self.views)
+        try:
+            yield
+        finally:
+            self._write(before)
+
+    def _write(self, arrays):
+        for p, a in zip(self.parameters, arrays, strict=True):
+            p.data[...] = a
+            p.version += 1
+
+    def state_dict(self):
+        """The number of updates, and the average as one vector on the host."""
+        return {"update_count": self.update_count, "average": to_cpu(self.flat).copy()}
+
+    def load_state_dict(self, state):
+        """Take up what state_dict gave. Names and shapes are checked before anything is changed."""
+        check_state(type(self).__name__, self.state_dict(), state)
+        self.update_count = int(state["update_count"])
+        self.flat[...] = to_device_of(state["average"], self.flat)
+
+    def __repr__(self):
+        return (f"ExponentialMovingAverage({self.flat.size:,} parameters, decay={self.decay}; "
+                f"{self.update_count:,} updates done)")
+
+
+def _descend(p, size, direction, v, eps, a):
+    """p ← p − size · direction / (√v + ε), with a as scratch"""
+    xp = array_module(p)
+    xp.sqrt(v, out=a)
+    a += eps
+    xp.divide(direction, a, out=a)
+    a *= size
+    p -= a
+
+
+def _leaves(who, parameters):
+    """The parameters as a list, each once, after checking that they can lie in one vector."""
+    found = list({id(p): p for p in parameters}.values())
+    if not found:
+        raise ValueError(f"{who}: the list of parameters is empty")
+    for i, p in enumerate(found):
+        if not (isinstance(p, Tensor) and p.requires_grad and p.node is None and p.dtype.kind == "f"):
+            raise TypeError(f"{who}: parameter {i} must be a real Tensor that requires a gradient and was not computed "
+                            f"from others (pass model.parameters()), got {p!r:.200}")
+        kinds = [f"{q.dtype} in {array_module(q.data).__name__}" for q in (found[0], p)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"{who}: all parameters must have one dtype and be on one device, but parameter 0 is "
+                             f"{kinds[0]} and parameter {i} of shape {p.shape} is {kinds[1]}")
+    return found
+
+
+def _flatten(parameters):
+    """Their array module, one vector with a copy of all their values, and its views in their shapes."""
+    xp = array_module(parameters[0].data)
+    flat = xp.concatenate([p.data.reshape(-1) for p in parameters])
+    return xp, flat, _split(flat, parameters)
+
+
+def _split(flat, parameters):
+    """Views of the flat vector, one for each parameter, in its shape."""
+    views, start = [], 0
+    for p in parameters:
+        views.append(flat[start:start + p.size].reshape(p.shape))
+        start += p.size
+    return views

@@ -1,0 +1,610 @@
+"""Optimizers and weight averaging: formulas by hand, PyTorch step by step, the flat vectors, resuming, faults."""
+
+import gc
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from scratchnet.autograd import Tensor, detect_anomaly
+from scratchnet.optimizers import SGD, Adagrad, Adam, AdamW, ExponentialMovingAverage, Nadam, Optimizer, RMSprop
+from scratchnet.schedules import ReduceOnPlateau, cosine, step_decay, warmup
+
+SHAPES = [(5, 3), (3,), (), (2, 3, 1, 4), (0, 3), (1,)]
+EVERY = [  # (name in both libraries, class, settings that both take); eps large enough for its place to matter
+    ("SGD", SGD, {"lr": 0.1}),
+    ("SGD", SGD, {"lr": 0.1, "momentum": 0.9}),
+    ("SGD", SGD, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
+    ("Adagrad", Adagrad, {"lr": 0.05}),
+    ("Adagrad", Adagrad, {"lr": 0.05, "eps": 0.1}),
+    ("RMSprop", RMSprop, {"lr": 0.02}),
+    ("RMSprop", RMSprop, {"lr": 0.02, "alpha": 0.7, "eps": 0.1}),
+    ("Adam", Adam, {"lr": 0.01}),
+    ("Adam", Adam, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 0.1}),
+    ("Adam", Adam, {"lr": 0.01, "betas": (0.0, 0.0), "eps": 0.1}),
+    ("AdamW", AdamW, {"lr": 0.01}),
+    ("AdamW", AdamW, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 0.1, "weight_decay": 0.3}),
+    ("NAdam", Nadam, {"lr": 0.01}),
+    ("NAdam", Nadam, {"lr": 0.01, "betas": (0.5, 0.9), "eps": 0.1, "momentum_decay": 0.3}),
+]
+every = pytest.mark.parametrize(("name", "kind", "settings"), EVERY)
+one_of_each = pytest.mark.parametrize("kind", [SGD, Adagrad, RMSprop, Adam, AdamW, Nadam])
+
+
+def leaves(shapes=SHAPES, dtype="float32", seed=0):
+    rng = np.random.default_rng(seed)
+    return [Tensor(np.asarray(rng.standard_normal(shape), dtype), requires_grad=True) for shape in shapes]
+
+
+def give_gradients(parameters, rng, scale=1.0):
+    for p in parameters:
+        p.grad = np.asarray(scale * rng.standard_normal(p.shape), p.dtype)
+
+
+def values(parameters):
+    return [p.data.copy() for p in parameters]
+
+
+def same(a, b):
+    return len(a) == len(b) and all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+# ---------------------------------------------------------------- the formulas, written down a second time
+
+def by_hand(kind, gradients, p, lr, momentum=0.0, nesterov=False, alpha=0.99, betas=(0.9, 0.999), eps=1e-8,
+            momentum_decay=0.004, weight_decay=0.0):
+    """The papers' own recursions for one number, in Python floats."""
+    m = v = 0.0
+    product = 1.0
+    for t, g in enumerate(gradients, start=1):
+        if kind is AdamW:
+            p -= lr * weight_decay * p
+        else:
+            g += weight_decay * p
+        if kind is SGD:
+            m = momentum * m + g
+            p -= lr * (g + momentum * m if nesterov else m)
+        if kind is Adagrad:
+            v += g**2
+            p -= lr * g / (v**0.5 + eps)
+        if kind is RMSprop:
+            v = alpha * v + (1 - alpha) * g**2
+            p -= lr * g / (v**0.5 + eps)
+        if kind in (Adam, AdamW, Nadam):
+            m = betas[0] * m + (1 - betas[0]) * g
+            v = betas[1] * v + (1 - betas[1]) * g**2
+            root = (v / (1 - betas[1] ** t)) ** 0.5 + eps
+        if kind in (Adam, AdamW):
+            p -= lr * m / (1 - betas[0] ** t) / root
+        if kind is Nadam:
+            mu = betas[0] * (1 - 0.5 * 0.96 ** (t * momentum_decay))
+            mu_next = betas[0] * (1 - 0.5 * 0.96 ** ((t + 1) * momentum_decay))
+            product *= mu
+            p -= lr * ((1 - mu) * g / (1 - product) + mu_next * m / (1 - product * mu_next)) / root
+    return p
+
+
+@every
+@pytest.mark.parametrize("weight_decay", [0.0, 0.2])
+def test_formula(name, kind, settings, weight_decay):
+    settings = settings | {"weight_decay": weight_decay}
+    rng = np.random.default_rng(1)
+    gradients, start = rng.standard_normal((8, 3)), rng.standard_normal(3)
+    p = Tensor(start.copy(), requires_grad=True)
+    optimizer = kind([p], **settings)
+    for g in gradients:
+        p.grad = g
+        optimizer.step()
+    expected = [by_hand(kind, gradients[:, i], start[i], **settings) for i in range(3)]
+    assert p.data == pytest.approx(np.array(expected), rel=1e-12)
+
+
+def test_first_steps_in_plain_numbers():
+    def first(optimizer_of):
+        p = Tensor(np.array([1.0, 1.0]), requires_grad=True)
+        optimizer = optimizer_of([p])
+        p.grad = np.array([0.5, -4.0])
+        optimizer.step()
+        return p.data
+    assert first(lambda p: SGD(p, 0.1)) == pytest.approx([0.95, 1.4])
+    assert first(lambda p: SGD(p, 0.1, momentum=0.5, nesterov=True)) == pytest.approx([0.925, 1.6])
+    assert first(lambda p: Adam(p, 0.1, eps=0.0)) == pytest.approx([0.9, 1.1])  # lr · sign(g)
+    assert first(lambda p: Adam(p, 0.1, eps=0.5)) == pytest.approx([0.95, 1 + 0.4 / 4.5])
+    assert first(lambda p: Adagrad(p, 0.1, eps=0.5)) == pytest.approx([0.95, 1 + 0.4 / 4.5])
+    assert first(lambda p: RMSprop(p, 0.1, alpha=0.75, eps=0.75)) == pytest.approx([0.95, 1 + 0.4 / 2.75])
+    assert first(lambda p: AdamW(p, 0.1, eps=0.0, weight_decay=0.5)) == pytest.approx([0.85, 1.05])
+    assert first(lambda p: SGD(p, 0.1, weight_decay=0.5)) == pytest.approx([0.9, 1.35])
+    assert first(lambda p: SGD(p, 0.1, clip_value=1.0)) == pytest.approx([0.95, 1.1])
+
+
+# ---------------------------------------------------------------- PyTorch
+
+def against_torch(name, kind, settings, dtype, clip_norm=None, clip_value=None, schedule=None, chunk=7):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    ours = leaves(dtype=dtype)
+    theirs = [torch.nn.Parameter(torch.tensor(p.data)) for p in ours]
+    small = type(kind.__name__, (kind,), {"chunk": chunk})
+    options = settings | ({"lr": schedule} if schedule else {})
+    a = small(ours, clip_norm=clip_norm, clip_value=clip_value, **options)
+    b = getattr(torch.optim, name)(theirs, **settings)
+    for step in range(12):
+        if schedule:
+            b.param_groups[0]["lr"] = schedule(step)
+        give_gradients(ours, rng, scale=10.0 ** rng.integers(-2, 2))
+        for p, q in zip(ours, theirs, strict=True):
+            q.grad = torch.tensor(p.grad)
+        if clip_norm:
+            torch.nn.utils.clip_grad_norm_(theirs, clip_norm)
+        if clip_value:
+            torch.nn.utils.clip_grad_value_(theirs, clip_value)
+        a.step()
+        b.step()
+        # PyTorch keeps Nadam's product Π in float32
+        tolerance = {"float32": 3e-6, "float64": 1e-6 if kind is Nadam else 1e-12}[dtype]
+        for p, q in zip(ours, theirs, strict=True):
+            assert p.data.dtype == dtype
+            np.testing.assert_allclose(p.data, q.detach().numpy(), rtol=tolerance, atol=tolerance, err_msg=str(step))
+
+
+@every
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_agrees_with_pytorch(name, kind, settings, dtype):
+    against_torch(name, kind, settings, dtype)
+
+
+@every
+def test_agrees_with_pytorch_under_decay_clipping_and_a_schedule(name, kind, settings):
+    schedule = warmup(cosine(0.05, steps=8, lr_min=0.01), steps=3)
+    against_torch(name, kind, settings | {"weight_decay": 0.1}, "float64", clip_norm=2.0, schedule=schedule)
+    against_torch(name, kind, settings | {"weight_decay": 0.1}, "float32", clip_value=0.3, schedule=schedule)
+
+
+def test_defaults_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    for name, kind, _ in EVERY[3:]:
+        theirs = getattr(torch.optim, name)([torch.nn.Parameter(torch.zeros(1))]).defaults
+        ours = kind(leaves())
+        for setting in ("lr", "weight_decay", *kind.settings):
+            assert getattr(ours, setting) == theirs[setting], (name, setting)
+
+
+# ---------------------------------------------------------------- clipping, decay, learning rate
+
+def test_clip_norm_bounds_the_step_over_all_parameters_together():
+    p, q = Tensor(np.zeros(2), requires_grad=True), Tensor(np.zeros((1, 1)), requires_grad=True)
+    optimizer = SGD([p, q], lr=1.0, clip_norm=6.5)
+    p.grad, q.grad = np.array([3.0, 4.0]), np.array([[12.0]])  # norm 13
+    optimizer.step()
+    assert np.concatenate([p.data, q.data[0]]) == pytest.approx([-1.5, -2.0, -6.0], rel=1e-6)
+    p.grad, q.grad = np.array([0.3, 0.4]), None  # short: untouched, exactly
+    p.data[...] = 0.0
+    optimizer.step()
+    assert np.array_equal(p.data, [-0.3, -0.4])
+
+
+def test_clip_norm_of_a_zero_gradient_is_zero():
+    p = Tensor(np.ones(3, np.float32), requires_grad=True)
+    optimizer = SGD([p], lr=1.0, clip_norm=1.0)
+    optimizer.step()
+    assert np.array_equal(p.data, [1, 1, 1])
+
+
+@pytest.mark.parametrize("options", [{"clip_norm": 0.1}, {"clip_value": 0.1}, {"weight_decay": 0.5}])
+@one_of_each
+def test_a_step_leaves_the_gradient_as_it_was(kind, options):
+    parameters = leaves()
+    optimizer = kind(parameters, lr=0.1, **options)
+    (parameters[0] * parameters[0]).sum().backward()
+    before = parameters[0].grad.copy()
+    optimizer.step()
+    assert parameters[0].grad is parameters[0].grad_buffer
+    assert np.array_equal(parameters[0].grad, before)
+
+
+def test_a_schedule_is_asked_for_steps_from_0():
+    asked = []
+
+    def schedule(step):
+        asked.append(step)
+        return np.float64(0.5) ** step  # a NumPy number must not turn float32 into float64
+
+    p = Tensor(np.zeros(1, np.float32), requires_grad=True)
+    optimizer = SGD([p], lr=schedule)
+    for _ in range(3):
+        p.grad = np.ones(1, np.float32)
+        optimizer.step()
+    assert asked == [0, 1, 2]
+    assert optimizer.current_lr == 0.125 and type(optimizer.current_lr) is float
+    assert p.data == pytest.approx([-1.75]) and p.data.dtype == np.float32
+    optimizer.lr = 0.25
+    assert optimizer.current_lr == 0.25
+
+
+# ---------------------------------------------------------------- the flat vectors
+
+@one_of_each
+def test_parameters_become_views_and_keep_their_values(kind):
+    fortran = Tensor(np.asfortranarray(np.arange(6.0).reshape(2, 3)), requires_grad=True)
+    strided = Tensor(np.arange(10.0)[::2], requires_grad=True)
+    scalar, empty = Tensor(np.array(7.0), requires_grad=True), Tensor(np.zeros((0, 2)), requires_grad=True)
+    parameters = [fortran, strided, scalar, empty]
+    before = values(parameters)
+    optimizer = kind(parameters, lr=0.1)
+    assert same(values(parameters), before)
+    assert np.array_equal(optimizer.flat, [0, 1, 2, 3, 4, 5, 0, 2, 4, 6, 8, 7])
+    optimizer.flat += 1
+    assert same(values(parameters), [b + 1 for b in before])
+    optimizer.flat_grad[...] = np.arange(12)
+    assert np.array_equal(fortran.grad_buffer, [[0, 1, 2], [3, 4, 5]]) and scalar.grad_buffer == 11
+
+
+def test_backward_writes_into_the_flat_gradient():
+    w, b = leaves([(3, 2), (2,)], "float64")
+    optimizer = SGD([w, b], lr=0.1)
+    x = np.random.default_rng(3).standard_normal((5, 3))
+    (x @ w + b).sum().backward()
+    expected = np.concatenate([np.repeat(x.sum(axis=0), 2), [5.0, 5.0]])
+    assert w.grad is w.grad_buffer and np.shares_memory(w.grad, optimizer.flat_grad)
+    assert optimizer.flat_grad == pytest.approx(expected)
+    (x @ w + b).sum().backward()  # gradients add up until zero_grad
+    assert optimizer.flat_grad == pytest.approx(2 * expected)
+    optimizer.zero_grad()
+    assert w.grad is None and b.grad is None
+    (x @ w + b).sum().backward()
+    assert optimizer.flat_grad == pytest.approx(expected)
+
+
+def test_no_gradient_counts_as_zero_even_after_one_was_there():
+    p, q = leaves([(2,), (3,)])
+    optimizer = SGD([p, q], lr=1.0)
+    give_gradients([p, q], np.random.default_rng(0))
+    optimizer.step()
+    before = q.data.copy()
+    optimizer.zero_grad()
+    p.grad = np.ones(2, np.float32)
+    optimizer.step()
+    assert np.array_equal(q.data, before)
+    assert q.grad is None
+
+
+def test_a_gradient_set_by_hand_is_taken_in_its_own_dtype():
+    p = Tensor(np.zeros(2, np.float32), requires_grad=True)
+    optimizer = SGD([p], lr=1.0)
+    p.grad = np.array([1.0, 2.0])
+    optimizer.step()
+    assert np.array_equal(p.data, [-1, -2]) and p.data.dtype == np.float32
+
+
+def test_a_shared_parameter_is_taken_once():
+    p, q = leaves([(2,), (3,)])
+    optimizer = SGD([p, q, p], lr=1.0)
+    assert optimizer.parameters[0] is p and optimizer.parameters[1] is q and len(optimizer.parameters) == 2
+    before = p.data.copy()
+    p.grad = np.ones(2, np.float32)
+    optimizer.step()
+    assert p.data == pytest.approx(before - 1)
+
+
+@every
+def test_chunks_change_nothing(name, kind, settings):
+    results = []
+    for chunk in (1, 7, 48, 49, 50, 1000):  # the vector has 5·3 + 3 + 1 + 24 + 1 = 44 entries
+        parameters, rng = leaves(), np.random.default_rng(4)
+        optimizer = type("Small", (kind,), {"chunk": chunk})(parameters, weight_decay=0.1, clip_value=1.0,
+                                                             **{k: v for k, v in settings.items()
+                                                                if k != "weight_decay"})
+        for _ in range(5):
+            give_gradients(parameters, rng)
+            optimizer.step()
+        results.append(values(parameters))
+    assert all(same(results[0], r) for r in results[1:])
+
+
+def test_more_entries_than_the_default_chunk():
+    p = Tensor(np.zeros(2 * Optimizer.chunk + 5, np.float32), requires_grad=True)
+    optimizer = SGD([p], lr=1.0)
+    p.grad = np.arange(p.size, dtype=np.float32)
+    optimizer.step()
+    assert np.array_equal(p.data, -p.grad)
+
+
+@every
+def test_a_step_allocates_nothing_long(name, kind, settings):
+    p = Tensor(np.ones(500_000, np.float32), requires_grad=True)
+    optimizer = kind([p], clip_norm=1.0, **settings | {"weight_decay": 0.1})
+    p.grad = optimizer.grad_views[0]
+    optimizer.step()
+    gc.collect()
+    tracemalloc.start()
+    optimizer.step()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 50_000  # one vector has 2 000 000 bytes, one chunk 131 072
+
+
+def test_parameters_without_entries():
+    p = Tensor(np.zeros((0, 3), np.float32), requires_grad=True)
+    optimizer = Adam([p], clip_norm=1.0, weight_decay=0.1)
+    optimizer.step()
+    assert optimizer.step_count == 1 and p.shape == (0, 3)
+
+
+# ---------------------------------------------------------------- together with the engine
+
+@pytest.mark.parametrize(("kind", "settings", "steps"), [
+    (SGD, {"lr": 0.3}, 60), (SGD, {"lr": 0.1, "momentum": 0.6}, 100),
+    (SGD, {"lr": 0.1, "momentum": 0.8, "nesterov": True}, 100), (Adagrad, {"lr": 1.0}, 200),
+    (RMSprop, {"lr": step_decay(0.1, 100)}, 400), (Adam, {"lr": cosine(0.3, 200)}, 200),
+    (AdamW, {"lr": cosine(0.3, 200), "weight_decay": 0.0}, 200), (Nadam, {"lr": cosine(0.3, 200)}, 200)])
+def test_finds_the_bottom_of_a_quadratic(kind, settings, steps):
+    rng = np.random.default_rng(5)
+    q, _ = np.linalg.qr(rng.standard_normal((4, 4)))
+    a, bottom = q @ np.diag([0.5, 1.0, 2.0, 3.0]) @ q.T, rng.standard_normal((4, 1))
+    x = Tensor(np.zeros((4, 1)), requires_grad=True)
+    optimizer = kind([x], **settings)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        d = x - bottom
+        (0.5 * (d * (a @ d))).sum().backward()
+        optimizer.step()
+    assert np.abs(x.data - bottom).max() < 2e-3
+
+
+def test_backward_after_a_step_refuses_the_weights_that_are_gone():
+    x = Tensor(np.ones(3), requires_grad=True)
+    optimizer = SGD([x], lr=0.1)
+    y = (x * x).sum()
+    optimizer.step()
+    assert x.version == 1 and optimizer.step_count == 1
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_works_under_detect_anomaly():
+    x = Tensor(np.ones(3, np.float32), requires_grad=True)
+    optimizer = Adam([x], lr=0.1)
+    with detect_anomaly():
+        for _ in range(2):
+            optimizer.zero_grad()
+            (x * x).sum().backward()
+            optimizer.step()
+    assert x.data == pytest.approx([0.8] * 3, abs=1e-2)
+
+
+# ---------------------------------------------------------------- resuming
+
+@every
+@pytest.mark.parametrize("cut", [0, 1, 6])
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(name, kind, settings, cut):
+    def run(parameters, optimizer, steps, rng):
+        for _ in range(steps):
+            give_gradients(parameters, rng)
+            optimizer.step()
+            if hasattr(optimizer.lr, "update"):
+                optimizer.lr.update(rng.random())
+
+    for make_lr in (lambda: 0.01, lambda: warmup(cosine(0.1, 7), 4), lambda: ReduceOnPlateau(0.1, 0.5, patience=1)):
+        settings = settings | {"lr": make_lr(), "weight_decay": 0.1, "clip_norm": 3.0}
+        whole, rng = leaves(), np.random.default_rng(6)
+        optimizer = kind(whole, **settings)
+        run(whole, optimizer, 10, rng)
+
+        first, rng = leaves(), np.random.default_rng(6)
+        optimizer_1 = kind(first, **settings | {"lr": make_lr()})
+        run(first, optimizer_1, cut, rng)
+        weights, state = values(first), optimizer_1.state_dict()
+        run(first, optimizer_1, 1, np.random.default_rng(0))  # what goes on after saving is not in the state
+
+        second = leaves(seed=99)
+        optimizer_2 = kind(second, **settings | {"lr": make_lr()})
+        optimizer_2.zero_grad()
+        for p, w in zip(second, weights, strict=True):
+            p.data[...] = w
+        optimizer_2.load_state_dict(state)
+        run(second, optimizer_2, 10 - cut, rng)
+        assert same(values(second), values(whole))
+        assert optimizer_2.step_count == optimizer.step_count == 10
+        assert set(optimizer_2.state_dict()) == set(optimizer.state_dict())
+
+
+def test_the_state_is_arrays_on_the_host_and_plain_numbers():
+    state = Nadam(leaves(), lr=ReduceOnPlateau(0.1)).state_dict()
+    assert list(state) == ["step_count", "product", "m", "v", "lr.best", "lr.waited", "lr.lr"]
+    assert type(state["step_count"]) is int and type(state["product"]) is float
+    assert type(state["m"]) is np.ndarray and state["m"].shape == (44,) and state["m"].dtype == np.float32
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda s: s | {"m": np.zeros(43)}, r"Adam: m: shape \(43,\) instead of \(44,\)"),
+    (lambda s: s | {"m": np.zeros((1, 44))}, r"m: shape \(1, 44\)"),
+    (lambda s: {k: x for k, x in s.items() if k != "v"}, "missing: v"),
+    (lambda s: s | {"u": np.zeros(44)}, "unexpected: u"),
+    (lambda s: s | {"step_count": np.zeros(2)}, r"step_count: shape \(2,\)"),
+    (lambda s: {}, "missing: step_count; missing: m; missing: v"),
+])
+def test_a_foreign_state_is_refused_and_changes_nothing(change, words):
+    parameters = leaves()
+    optimizer = Adam(parameters, lr=0.1)
+    give_gradients(parameters, np.random.default_rng(7))
+    optimizer.step()
+    before = optimizer.state_dict()
+    foreign = {k: x + 1 for k, x in before.items()}
+    with pytest.raises(ValueError, match=words):
+        optimizer.load_state_dict(change(foreign))
+    after = optimizer.state_dict()
+    assert all(np.array_equal(before[k], after[k]) for k in before)
+
+
+def test_the_state_of_another_optimizer_is_refused():
+    with pytest.raises(ValueError, match="SGD: missing: u; unexpected: m; unexpected: v"):
+        SGD(leaves(), lr=0.1, momentum=0.9).load_state_dict(Adam(leaves()).state_dict())
+
+
+# ---------------------------------------------------------------- faults
+
+def test_after_a_second_optimizer_took_over_the_first_one_refuses():
+    p, q = leaves([(2, 2), (3,)])
+    first = Adam([p, q])
+    second = Adam([q])
+    before = values([p, q])
+    with pytest.raises(RuntimeError, match=r"Adam: parameter 1 of shape \(3,\) is no longer this optimizer's"):
+        first.step()
+    assert same(values([p, q]), before) and first.step_count == 0
+    second.step()
+
+
+def test_replaced_data_is_an_error_and_written_data_is_not():
+    p, = leaves([(2, 2)])
+    optimizer = Nadam([p])
+    p.data[...] = 5.0
+    optimizer.step()
+    p.data = p.data + 0.0
+    with pytest.raises(RuntimeError, match="no longer this optimizer's"):
+        optimizer.step()
+    assert (optimizer.step_count, optimizer.product) == (1, optimizer.mu(1))
+
+
+@pytest.mark.parametrize("grad", [np.ones(1, np.float32), np.ones((3, 2), np.float32), [1.0, 2.0], 1.0])
+def test_a_gradient_of_another_shape_is_refused(grad):
+    p, = leaves([(2, 3)])
+    optimizer = SGD([p], lr=0.1)
+    before = p.data.copy()
+    p.grad = grad
+    with pytest.raises(ValueError, match=r"SGD: parameter 0 has shape \(2, 3\), but its grad has shape"):
+        optimizer.step()
+    assert np.array_equal(p.data, before)
+
+
+@pytest.mark.parametrize("make", [lambda p: Adam(p), lambda p: ExponentialMovingAverage(p)])
+def test_what_cannot_be_optimized_is_refused(make):
+    x, y = leaves([(2,), (3,)])
+    with pytest.raises(ValueError, match="list of parameters is empty"):
+        make([])
+    with pytest.raises(ValueError, match=r"parameter 0 is float32 in numpy and parameter 1 of shape \(2,\) is float64"):
+        make([x, *leaves([(2,)], "float64")])
+    with pytest.raises(TypeError, match="parameter 1 must be .*from=multiply"):
+        make([x, x * y[:2]])
+    with pytest.raises(TypeError, match="parameter 0 must be"):
+        make([x.data])
+    with pytest.raises(TypeError, match="parameter 0 must be"):
+        make([Tensor(np.zeros(2))])
+    with pytest.raises(TypeError, match="parameter 0 must be .*'weights'"):
+        make({"weights": x})
+    with pytest.raises(TypeError, match="parameter 0 must be a real"):
+        make([Tensor(np.zeros(2, "complex128"), requires_grad=True)])
+    assert x.grad_buffer is None  # a refused parameter is left alone
+
+
+@pytest.mark.parametrize(("kind", "settings", "words"), [
+    (SGD, {"lr": -0.1}, "SGD: lr is a number ≥ 0 or a schedule, got -0.1"),
+    (SGD, {"lr": float("nan")}, "lr is a number"),
+    (SGD, {"lr": 0.1, "momentum": 1.0}, "momentum is a number in"),
+    (SGD, {"lr": 0.1, "nesterov": True}, "nesterov needs momentum"),
+    (SGD, {"lr": 0.1, "weight_decay": -1.0}, "weight_decay is a number"),
+    (Adam, {"betas": (0.9, 1.0)}, "Adam: betas are two numbers"),
+    (AdamW, {"betas": (0.9,)}, "AdamW: betas are two numbers"),
+    (RMSprop, {"alpha": -0.1}, "alpha is a number in"),
+    (Adam, {"clip_norm": 0.0}, "clip_norm is a number > 0"),
+    (Adam, {"clip_value": -1.0}, "clip_value is a number > 0"),
+    (Adam, {"clip_value": 1.0, "clip_norm": 1.0}, "by norm or by value, not both"),
+])
+def test_wrong_settings_are_named(kind, settings, words):
+    x, = leaves([(2,)])
+    with pytest.raises(ValueError, match=words):
+        kind([x], **settings)
+    assert x.grad_buffer is None
+
+
+def test_repr_is_for_people():
+    optimizer = Adam(leaves([(30, 40), (5,)]), lr=warmup(0.1, 5), clip_norm=1.0)
+    assert repr(optimizer) == ("Adam(1,205 parameters in 2 arrays of float32, lr=warmup(0.1, steps=5), "
+                               "betas=(0.9, 0.999), eps=1e-08, clip_norm=1.0; 0 steps done)")
+    assert "momentum=0.9, nesterov=False, weight_decay=0.1;" in repr(SGD(leaves(), 0.1, 0.9, weight_decay=0.1))
+
+
+# ---------------------------------------------------------------- moving average of the weights
+
+@pytest.mark.parametrize("source", ["optimizer", "list"])
+def test_average_is_the_weighted_mean_of_the_weights_seen(source):
+    parameters, rng, d = leaves(dtype="float64"), np.random.default_rng(8), 0.7
+    optimizer = SGD(parameters, lr=0.5)
+    average = ExponentialMovingAverage(optimizer if source == "optimizer" else parameters, decay=d)
+    assert np.array_equal(average.flat, optimizer.flat)
+    seen = []
+    for t in range(1, 8):
+        give_gradients(parameters, rng)
+        optimizer.step()
+        average.update()
+        seen.append(optimizer.flat.copy())
+        weights = d ** np.arange(t - 1, -1, -1.0)
+        assert average.flat == pytest.approx(weights @ np.array(seen) / weights.sum(), rel=1e-12, abs=1e-12)
+    assert not np.shares_memory(average.flat, optimizer.flat)
+
+
+def test_average_of_constant_weights_is_these_weights():
+    p, = leaves([(3, 2)])
+    average = ExponentialMovingAverage([p], decay=0.99)
+    for _ in range(5):
+        average.update()
+    assert average.views[0] == pytest.approx(p.data, rel=1e-6) and average.flat.dtype == np.float32
+
+
+def test_average_follows_a_list_of_parameters_to_another_optimizer():
+    p, = leaves([(3, 2)], "float64")
+    average = ExponentialMovingAverage([p], decay=0.0)
+    SGD([p], lr=0.1)
+    p.data[...] = 4.0
+    average.update()
+    assert average.views[0] == pytest.approx(np.full((3, 2), 4.0))
+
+
+def test_swapped_shows_the_average_and_always_puts_the_weights_back():
+    parameters = leaves()
+    optimizer = SGD(parameters, lr=0.5)
+    average = ExponentialMovingAverage(optimizer, decay=0.5)
+    for _ in range(3):
+        give_gradients(parameters, np.random.default_rng(9))
+        optimizer.step()
+        average.update()
+    before, mean, version = values(parameters), average.flat.copy(), parameters[0].version
+    with pytest.raises(KeyError), average.swapped():
+        assert np.array_equal(optimizer.flat, mean)
+        assert parameters[0].version == version + 1
+        optimizer.flat += 1.0  # also what was done to them inside is undone, and the average does not see it
+        raise KeyError
+    assert same(values(parameters), before) and np.array_equal(average.flat, mean)
+    assert parameters[0].version == version + 2
+    optimizer.step()  # still this optimizer's
+
+
+def test_average_resumes_bit_for_bit():
+    def run(average, parameter, rng, steps):
+        for _ in range(steps):
+            parameter.data[...] = rng.standard_normal(parameter.shape)
+            average.update()
+    p, = leaves([(40,)])
+    whole, first = (ExponentialMovingAverage([p], decay=0.9) for _ in range(2))
+    run(whole, p, np.random.default_rng(10), 9)
+    rng = np.random.default_rng(10)
+    run(first, p, rng, 4)
+    state = first.state_dict()
+    run(first, p, np.random.default_rng(0), 1)
+    second = ExponentialMovingAverage(leaves([(8, 5)], seed=3), decay=0.9)
+    with pytest.raises(ValueError, match=r"ExponentialMovingAverage: average: shape \(41,\) instead of \(40,\)"):
+        second.load_state_dict(state | {"average": np.zeros(41)})
+    second = ExponentialMovingAverage([p], decay=0.9)
+    second.load_state_dict(state)
+    run(second, p, rng, 5)
+    assert np.array_equal(second.flat, whole.flat) and second.update_count == 9
+
+
+@pytest.mark.parametrize("decay", [1.0, -0.1, float("nan")])
+def test_wrong_decay_is_named(decay):
+    with pytest.raises(ValueError, match="decay is a number in"):
+        ExponentialMovingAverage(leaves(), decay=decay)
+
+
+def test_average_prints_itself():
+    assert repr(ExponentialMovingAverage(leaves([(30, 50)]), 0.99)) == (
+        "ExponentialMovingAverage(1,500 parameters, decay=0.99; 0 updates done)")
