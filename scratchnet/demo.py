@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from scratchnet import plotting
 from scratchnet.backend import gpu_available, to_gpu
 
 
@@ -32,3 +33,20 @@ def arguments(name, description, seconds, argv=None):
 def mover(device):
     """A function that brings a host array to the device."""
     return to_gpu if device == "gpu" else lambda x: x
+
+
+class Frames:
+    """Pictures of a training, one PNG a step in `folder`, and the GIF of them all. A resumed run goes on with them."""
+
+    def __init__(self, folder, resume):
+        self.folder = folder
+        if not resume:
+            for old in folder.glob("*.png"):
+                old.unlink()
+
+    def add(self, step, images, columns):
+        plotting.save_frame(plotting.frame(images, columns), self.folder / f"{step:06d}.png")
+
+    def save_gif(self, path):
+        files = sorted(self.folder.glob("*.png"))
+        plotting.save_gif(files, path, captions=[f"after {int(f.stem):,} steps" for f in files])

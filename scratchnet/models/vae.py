@@ -20,8 +20,12 @@ Two objectives, chosen by name:
 
 import math
 
+import numpy as np
+
 from scratchnet import ops
-from scratchnet.backend import standard_normal
+from scratchnet.autograd import no_grad
+from scratchnet.backend import standard_normal, to_cpu
+from scratchnet.data import batches
 from scratchnet.layers import Conv2D, Dense, Module
 from scratchnet.losses import bce_with_logits, gaussian_kl, mse
 
@@ -64,6 +68,25 @@ class VAE(Module):
         if self.likelihood == "bernoulli":
             return bce_with_logits(logits, x, "sum")
         return mse(ops.sigmoid(logits), x, "sum") / (2 * SIGMA ** 2) + x.size * math.log(SIGMA * math.sqrt(2 * math.pi))
+
+
+def evaluate(model, images, rng, size=250):
+    """(loss, reconstruction, KL): model.loss averaged over all images, nothing learned."""
+    with no_grad():
+        parts = [[len(x) * term.item() for term in model.loss(x, rng)] for x in batches(images, size=size)]
+    return [sum(column) / len(images) for column in zip(*parts, strict=True)]
+
+
+def gaussian_of_codes(model, images, rng, size=250):
+    """Mean m (latent,) and Cholesky factor L (latent, latent) of the codes z that the images are encoded to.
+
+    Drawing z = m + L ε in place of z = ε repairs what training left: the codes of all images together should be spread
+    like N(0, 1), and after a short training they are not (Ghosh et al. 2020, section 4, "ex-post density estimation").
+    """
+    with no_grad():
+        z = np.concatenate([to_cpu(model.sample_code(*model.encode(x)[:2], rng).data)
+                            for x in batches(images, size=size)]).astype(np.float64)
+    return z.mean(0), np.linalg.cholesky(np.cov(z, rowvar=False))
 
 
 class DenseVAE(VAE):

@@ -152,7 +152,8 @@ def _unfold_product(x, w, stride, pads, size):
     """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)"""
     x, kernel = _pad(x, pads), w.shape[:2]
     rows = w.reshape(-1, w.shape[3])
-    y = array_module(x).empty((len(x), *size, w.shape[3]), dtype=x.dtype)
+    xp = array_module(x)
+    y = xp.empty((len(x), *size, w.shape[3]), dtype=xp.result_type(x, w))
     for part in _blocks(x, math.prod(size) * len(rows)):
         y[part] = (_unfold(x[part], kernel, stride, size).reshape(-1, len(rows)) @ rows).reshape(y[part].shape)
     return y
@@ -162,7 +163,8 @@ def _fold_product(y, w, stride, pads, size):
     """conv2d_transpose: rows of y times wᵀ, added into the windows of x.        (M, O) (O, kh·kw·C) → (M, kh·kw·C)"""
     (kh, kw, c, o), (top, bottom), (left, right) = w.shape, *pads
     rows = w.transpose(3, 0, 1, 2).reshape(o, -1)
-    x = array_module(y).zeros((len(y), size[0] + top + bottom, size[1] + left + right, c), dtype=y.dtype)
+    xp = array_module(y)
+    x = xp.zeros((len(y), size[0] + top + bottom, size[1] + left + right, c), dtype=xp.result_type(y, w))
     for part in _blocks(y, math.prod(y.shape[1:3]) * rows.shape[1]):
         product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
         for i, j, window in windows(x[part], (kh, kw), stride, y.shape[1:3]):
@@ -173,7 +175,8 @@ def _fold_product(y, w, stride, pads, size):
 def _weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
     x, (kh, kw) = _pad(x, pads), kernel
-    w = array_module(x).zeros((kh * kw * x.shape[3], y.shape[3]), dtype=x.dtype)
+    xp = array_module(x)
+    w = xp.zeros((kh * kw * x.shape[3], y.shape[3]), dtype=xp.result_type(x, y))
     for part in _blocks(x, math.prod(y.shape[1:3]) * len(w)):
         columns = _unfold(x[part], kernel, stride, y.shape[1:3])
         w += columns.reshape(-1, len(w)).T @ y[part].reshape(-1, y.shape[3])

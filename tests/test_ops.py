@@ -1,0 +1,304 @@
+"""Every op against differences (first and second order), against its laws, its formula, and PyTorch where installed."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+from cases import BEHIND, cases
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scratchnet import Tensor, check, grad, losses, ops
+from scratchnet.autograd import REGISTRY
+from scratchnet.tensor import data_of
+
+NAMES = list(cases(np.random.default_rng(0)))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def first(y):
+    return y[0] if isinstance(y, tuple) else y
+
+
+def test_every_op_has_a_row():
+    ours = {op.op.name for op in REGISTRY.values() if op.op.forward.__module__.startswith("scratchnet")}
+    public = {n for n in ops.__all__ if callable(getattr(ops, n)) and not n.startswith("argmax_")}
+    missing = (({BEHIND.get(n, n) for n in ours}) | public) - set(NAMES)
+    assert not missing, f"add rows to tests/cases.py for {missing}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(seed=seeds)
+def test_gradient_first_and_second_order(name, seed):
+    f, *xs = cases(np.random.default_rng(seed))[name]
+    check.gradients(f, *xs, order=2 if sum(x.size for x in xs) < 400 else 1, seed=seed)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(seed=seeds)
+def test_laws(name, seed):
+    """Arrays in → arrays out with the Tensor's values; float32 stays float32; nothing given is changed or aliased."""
+    f, *xs = cases(np.random.default_rng(seed))[name]
+    xs = [x.astype(np.float32) for x in xs]
+    before = [x.copy() for x in xs]
+    y = first(f(*xs))
+    tensors = [Tensor(x, requires_grad=True) for x in xs]
+    t = first(f(*tensors))
+    assert not isinstance(y, Tensor) and y.dtype == np.float32 == t.dtype
+    assert isinstance(t, Tensor) and t.requires_grad
+    np.testing.assert_array_equal(y, t.data)
+    gy = np.random.default_rng(seed).standard_normal(t.shape).astype(np.float32)
+    kept = gy.copy()
+    t.backward(gy)
+    for x, old, tensor in zip(xs, before, tensors, strict=True):
+        np.testing.assert_array_equal(x, old)
+        assert tensor.grad.dtype == np.float32 and tensor.grad.shape == x.shape
+        assert not np.shares_memory(tensor.grad, gy) and not np.shares_memory(tensor.grad, x)
+    np.testing.assert_array_equal(gy, kept)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_graph_dies_without_the_collector(name):
+    f, *xs = cases(np.random.default_rng(3))[name]
+    tensors = [Tensor(x, requires_grad=True) for x in xs]
+    gc.disable()
+    try:
+        y = first(f(*[x * 1.0 for x in tensors]))
+        node, last = weakref.ref(y), y.sum()
+        del y
+        last.backward()
+        assert node() is None
+    finally:
+        gc.enable()
+
+
+CONVOLUTIONS = [(s, p, k, o) for s in (1, 2, (1, 3)) for p in ("same", "valid", 1, ((2, 0), (0, 1)))
+                for k, o in (((3, 3), 2), ((2, 4), 5), ((1, 1), 1), ((3, 2), 30))]
+
+
+@pytest.mark.parametrize("stride, padding, kernel, o", CONVOLUTIONS)
+def test_convolution_against_loops_and_its_adjoints(stride, padding, kernel, o):
+    rng = np.random.default_rng(1)
+    x, w = rng.normal(size=(2, 7, 6, 3)), rng.normal(size=(*kernel, 3, o))
+    y = ops.conv2d(x, w, None, stride, padding)
+    stride2, pads, size = ops.convolution.geometry("test", (7, 6), kernel, stride, padding)
+    padded = np.pad(x, ((0, 0), *pads, (0, 0)))
+    for p in range(size[0]):
+        for q in range(size[1]):
+            window = padded[:, p * stride2[0]:p * stride2[0] + kernel[0], q * stride2[1]:q * stride2[1] + kernel[1]]
+            np.testing.assert_allclose(y[:, p, q], np.tensordot(window, w, 3), atol=1e-12)
+    check.adjoint(lambda x: ops.conv2d(x, w, None, stride, padding),
+                  lambda y: ops.conv2d_transpose(y, w, None, stride, padding, (7, 6)), x.shape, y.shape)
+    check.adjoint(lambda w: ops.conv2d(x, w, None, stride, padding),
+                  lambda y: ops.conv2d_weight(x, y, kernel, stride, padding), w.shape, y.shape)
+
+
+@pytest.mark.parametrize("size, stride, padding", [(2, None, "valid"), (3, 2, "valid"), (3, 1, "same"), ((2, 3), 2, 1),
+                                                   (17, 1, "same")])
+def test_pooling_reads_the_first_winner_and_unpool_is_its_transpose(size, stride, padding):
+    rng = np.random.default_rng(2)
+    x = rng.integers(-3, 3, (2, 7, 9, 3)).astype(float)  # many ties
+    y, argmax = ops.max_pool_with_argmax(x, size, stride, padding)
+    kernel, stride2, pads, out = ops.pooling._window_geometry("test", (7, 9), size, stride, padding)
+    padded = np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=-np.inf)
+    for p in range(out[0]):
+        for q in range(out[1]):
+            rows = slice(p * stride2[0], p * stride2[0] + kernel[0])
+            columns = slice(q * stride2[1], q * stride2[1] + kernel[1])
+            window = padded[:, rows, columns].transpose(0, 3, 1, 2).reshape(2, 3, -1)
+            np.testing.assert_array_equal(argmax[:, p, q], window.argmax(-1))
+            np.testing.assert_array_equal(y[:, p, q], window.max(-1))
+    np.testing.assert_array_equal(ops.pool_at(x, argmax, size, stride, padding), y)
+    check.adjoint(lambda x: ops.pool_at(x, argmax, size, stride, padding),
+                  lambda y: ops.unpool(y, argmax, size, stride, padding, (7, 9)), x.shape, y.shape)
+    flat = ops.argmax_to_flat(argmax, (7, 9, 3), size, stride, padding)
+    np.testing.assert_array_equal(x.reshape(2, -1)[np.arange(2)[:, None], flat.reshape(2, -1)], y.reshape(2, -1))
+    np.testing.assert_array_equal(ops.argmax_from_flat(flat, (7, 9, 3), size, stride, padding), argmax)
+
+
+def test_conventions_at_kinks_and_ties():
+    zero = Tensor([0.0, -0.0], requires_grad=True)
+    for f in (ops.relu, ops.abs):
+        np.testing.assert_array_equal(grad(f(zero).sum(), zero).data, [0, 0])
+    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
+    for f in (ops.maximum, ops.minimum):
+        assert [g.item() for g in grad(f(a, b), [a, b])] == [1, 0]
+    x = Tensor([[2.0, 5.0, 5.0], [1.0, 1.0, 0.0]], requires_grad=True)
+    np.testing.assert_array_equal(grad(ops.max(x, 1).sum(), x).data, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(grad(ops.min(x, 0).sum(), x).data, [[0, 0, 0], [1, 1, 1]])
+    np.testing.assert_array_equal(grad((zero ** 0).sum(), zero).data, [0, 0])
+    np.testing.assert_array_equal(grad(ops.norm(zero), zero).data, [0, 0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_nothing_overflows_at_large_logits(dtype):
+    x = np.array([-1e4, -100, 0, 100, 1e4], dtype)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        t = Tensor(x, requires_grad=True)
+        np.testing.assert_allclose(ops.softplus(t).data, np.maximum(x, 0) + (x == 0) * np.log(2), atol=1e-6)
+        np.testing.assert_allclose(ops.sigmoid(x), [0, 0, 0.5, 1, 1], atol=1e-6)
+        assert ops.logsumexp(x) == dtype(1e4)
+        np.testing.assert_allclose(ops.log_softmax(x), x - 1e4, atol=1e-2)
+        np.testing.assert_allclose(ops.softmax(x), [0, 0, 0, 0, 1])
+        for target in (0.0, 1.0):
+            loss = losses.bce_with_logits(t, np.full(5, target, dtype), "none")
+            expected = np.maximum(x * (1 - 2 * target), 0) + (x == 0) * np.log(2)
+            np.testing.assert_allclose(loss.data, expected, atol=1e-6)
+            assert np.isfinite(grad(loss.sum(), t).data).all()
+        loss = losses.softmax_cross_entropy(t.reshape(1, 5), np.array([0]), "sum")
+        assert loss.item() == 2e4 and np.isfinite(grad(loss, t).data).all()
+
+
+def test_formulas_of_losses():
+    rng = np.random.default_rng(0)
+    x, t, s = rng.normal(size=(5, 3)), rng.random((5, 3)), rng.normal(size=(5, 3))
+    p = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(losses.bce_with_logits(x, t, "none"), -t * np.log(p) - (1 - t) * np.log(1 - p))
+    q = np.exp(x) / np.exp(x).sum(1, keepdims=True)
+    labels = np.array([0, 2, 1, 1, 0])
+    expected = -np.log(q[np.arange(5), labels])
+    np.testing.assert_allclose(losses.softmax_cross_entropy(x, labels, "none"), expected)
+    probabilities = losses.one_hot(labels, 3, x.dtype)
+    np.testing.assert_allclose(losses.softmax_cross_entropy(x, probabilities, "mean"), expected.mean())
+    np.testing.assert_allclose(losses.mse(x, t, "sum"), ((x - t) ** 2).sum())
+    np.testing.assert_allclose(losses.l1(x, t, "mean"), np.abs(x - t).mean())
+    d = np.abs(x - t)
+    np.testing.assert_allclose(losses.huber(x, t, "none", 0.5), np.where(d <= 0.5, d * d / 2, 0.5 * (d - 0.25)))
+    np.testing.assert_allclose(losses.hinge(x, np.sign(s), "none"), np.maximum(0, 1 - x * np.sign(s)))
+    density = np.exp(-0.5 * (t - x) ** 2 / np.exp(s)) / np.sqrt(2 * np.pi * np.exp(s))
+    np.testing.assert_allclose(losses.gaussian_nll(t, x, s, "none"), -np.log(density))
+
+
+def test_gaussian_kl_is_the_expected_log_ratio():
+    """Monte Carlo: KL = E_q[ln q(z) − ln p(z)], z ~ N(μ, e^s)."""
+    mean, logvar = np.array([0.7, -1.2]), np.array([-0.5, 0.8])
+    z = mean + np.exp(0.5 * logvar) * np.random.default_rng(0).standard_normal((400_000, 2))
+    ratio = -0.5 * (logvar + (z - mean) ** 2 / np.exp(logvar)) + 0.5 * z * z
+    error = ratio.std(0) / np.sqrt(len(z))
+    assert (np.abs(ratio.mean(0) - losses.gaussian_kl(mean, logvar, "none")) < 4 * error).all()
+
+
+def test_dropout_keeps_the_mean_and_its_share():
+    y = ops.dropout(np.ones((400, 500), np.float32), 0.3, np.random.default_rng(0))
+    assert abs((y == 0).mean() - 0.3) < 0.005 and abs(y.mean() - 1) < 0.01 and y.dtype == np.float32
+
+
+X, W = np.ones((8, 28, 28, 3), np.float32), np.ones((3, 3, 1, 64), np.float32)
+ERRORS = {
+    "conv2d: x has 3 channels (N,H,W,C)=(8, 28, 28, 3) but w expects 1": lambda: ops.conv2d(X, W),
+    "conv2d: x must be images (N, H, W, C) with no axis empty, got shape (0, 28, 28, 3)": lambda: ops.conv2d(X[:0], W),
+    "conv2d: x must be floating-point, got int64": lambda: ops.conv2d(X.astype(int), W),
+    "conv2d: an image of (28, 28) with padding 'valid' is smaller than the window (40, 3)":
+        lambda: ops.conv2d(X, np.ones((40, 3, 3, 2)), padding="valid"),
+    "conv2d: padding must be": lambda: ops.conv2d(X, np.ones((3, 3, 3, 2)), padding="full"),
+    "conv2d: b must have one entry for each of the 2": lambda: ops.conv2d(X, np.ones((3, 3, 3, 2)), np.ones(3)),
+    "conv2d: kernel (3, 3) and stride (0, 0)": lambda: ops.conv2d(X, np.ones((3, 3, 3, 2)), stride=0),
+    "conv2d_transpose: y has 3 channels": lambda: ops.conv2d_transpose(X, W),
+    "conv2d_transpose: output_size (9, 9) is convolved to (9, 9)":
+        lambda: ops.conv2d_transpose(X, np.ones((3, 3, 2, 3)), output_size=(9, 9)),
+    "max_pool_with_argmax: x must be images": lambda: ops.max_pool_with_argmax(X[:, :0]),
+    "unpool: needs integer switches": lambda: ops.unpool(X, np.zeros((8, 28, 28, 2), int)),
+    "dense: x (…, I)=(2, 3), w (I, O)=(4, 5)": lambda: ops.dense(np.ones((2, 3)), np.ones((4, 5))),
+    "matmul: the last axis of a (2, 3)": lambda: ops.matmul(np.ones((2, 3)), np.ones((4, 5))),
+    "batch_norm: an empty batch": lambda: ops.batch_norm(np.ones((0, 3)), np.ones(3), np.ones(3)),
+    "embedding: indices must lie in 0 … 3, got -1 … 2": lambda: ops.embedding(np.array([-1, 2]), np.ones((4, 2))),
+    "softmax_cross_entropy: targets must lie in 0 … 2, got 0 … 3":
+        lambda: losses.softmax_cross_entropy(np.ones((2, 3)), np.array([0, 3]), "mean"),
+    "mse: both arguments need the same shape, got (3, 1) and (3,)":
+        lambda: losses.mse(np.ones((3, 1)), np.ones(3), "mean"),
+    "mse: there is nothing to compare in an empty batch": lambda: losses.mse(np.ones((0, 3)), np.ones((0, 3)), "mean"),
+    'reduction must be "mean", "sum" or "none", got \'avg\'': lambda: losses.mse(np.ones(3), np.ones(3), "avg"),
+    "nothing to reduce: shape (0, 3)": lambda: ops.mean(np.ones((0, 3)), 0),
+    "axis 2 is out of bounds": lambda: ops.mean(np.ones((2, 3)), 2),
+    "split: axis 1 of (2, 3) cannot be cut into 2": lambda: ops.split(np.ones((2, 3)), 2, 1),
+    "dropout: rate must lie in [0, 1)": lambda: ops.dropout(np.ones(3), 1.0, np.random.default_rng(0)),
+}
+
+
+@pytest.mark.parametrize("message", ERRORS)
+def test_errors_name_op_shapes_and_expectation(message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        ERRORS[message]()
+    assert message in str(caught.value)
+
+
+def torch_of(t, image=False):
+    import torch
+    a = data_of(t)
+    return torch.tensor(a.transpose(0, 3, 1, 2).copy() if image else a, requires_grad=a.dtype.kind == "f")
+
+
+@pytest.mark.parametrize("stride", [1, 2, (1, 2), 3])
+@pytest.mark.parametrize("padding", [0, 1, 2])
+@pytest.mark.parametrize("kernel, o", [((3, 3), 2), ((2, 3), 7), ((1, 1), 3), ((3, 3), 30)])
+def test_convolutions_agree_with_pytorch(stride, padding, kernel, o):
+    F = pytest.importorskip("torch.nn.functional")
+    rng = np.random.default_rng(0)
+    x, w, b = (Tensor(rng.normal(size=s), requires_grad=True) for s in ((2, 9, 7, 3), (*kernel, 3, o), (o,)))
+    pairs = padding if isinstance(padding, int) else tuple(padding)
+    y = ops.conv2d(x, w, b, stride, pairs)
+    tx, tb = torch_of(x, image=True), torch_of(b)
+    tw = torch_of(Tensor(np.ascontiguousarray(w.data.transpose(3, 2, 0, 1))))
+    ty = F.conv2d(tx, tw, tb, stride=stride, padding=padding)
+    gy = rng.normal(size=y.shape)
+    y.backward(gy)
+    ty.backward(torch_of(Tensor(gy), image=True).detach())
+    np.testing.assert_allclose(y.data, ty.detach().numpy().transpose(0, 2, 3, 1), atol=1e-12)
+    np.testing.assert_allclose(x.grad, tx.grad.numpy().transpose(0, 2, 3, 1), atol=1e-12)
+    np.testing.assert_allclose(w.grad, tw.grad.numpy().transpose(2, 3, 1, 0), atol=1e-12)
+    np.testing.assert_allclose(b.grad, tb.grad.numpy(), atol=1e-12)
+
+
+UNARY = {"tanh": "tanh", "sigmoid": "sigmoid", "softplus": "softplus", "relu": "relu", "leaky_relu": "leaky_relu",
+         "elu": "elu", "selu": "selu", "silu": "silu", "gelu": "gelu"}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_activations_agree_with_pytorch(name):
+    F = pytest.importorskip("torch.nn.functional")
+    x = Tensor(np.random.default_rng(0).normal(size=(4, 5)) * 3, requires_grad=True)
+    tx = torch_of(x)
+    y = getattr(ops, name)(x)
+    ty = getattr(F, name)(tx, approximate="tanh") if name == "gelu" else getattr(F, name)(tx)
+    y.sum().backward()
+    ty.sum().backward()
+    np.testing.assert_allclose(y.data, ty.detach().numpy(), atol=1e-7)
+    np.testing.assert_allclose(x.grad, tx.grad.numpy(), atol=1e-7)
+
+
+def test_norms_pools_and_losses_agree_with_pytorch():
+    F = pytest.importorskip("torch.nn.functional")
+    import torch
+    rng = np.random.default_rng(0)
+    x, gamma, beta = (Tensor(rng.normal(size=s), requires_grad=True) for s in ((3, 8, 6, 5), (5,), (5,)))
+
+    def compare(ours, theirs, *pairs):
+        y, ty = ours(), theirs()
+        gy = rng.normal(size=y.shape)
+        gs = grad(y, [p for p, _ in pairs], gy)
+        tgs = torch.autograd.grad(ty, [t for _, t in pairs], torch.tensor(gy))
+        np.testing.assert_allclose(y.data, ty.detach().numpy(), atol=1e-10)
+        for g, tg in zip(gs, tgs, strict=True):
+            np.testing.assert_allclose(g.data, tg.numpy(), atol=1e-10)
+
+    tx, tgamma, tbeta = torch_of(x), torch_of(gamma), torch_of(beta)
+    nchw = tx.permute(0, 3, 1, 2)
+    pairs = ((x, tx), (gamma, tgamma), (beta, tbeta))
+    compare(lambda: ops.batch_norm(x, gamma, beta)[0],
+            lambda: F.batch_norm(nchw, None, None, tgamma, tbeta, True).permute(0, 2, 3, 1), *pairs)
+    compare(lambda: ops.layer_norm(x, gamma, beta), lambda: F.layer_norm(tx, (5,), tgamma, tbeta), *pairs)
+    for size, stride in ((2, 2), (3, 2), (3, 1)):
+        compare(lambda size=size, stride=stride: ops.max_pool(x, size, stride),
+                lambda size=size, stride=stride: F.max_pool2d(nchw, size, stride).permute(0, 2, 3, 1), (x, tx))
+        compare(lambda size=size, stride=stride: ops.avg_pool(x, size, stride),
+                lambda size=size, stride=stride: F.avg_pool2d(nchw, size, stride).permute(0, 2, 3, 1), (x, tx))
+    a, t = Tensor(rng.normal(size=(6, 4)), requires_grad=True), rng.random((6, 4))
+    ta, tt, labels = torch_of(a), torch.tensor(t), rng.integers(0, 4, 6)
+    for reduction in ("mean", "sum", "none"):
+        for ours, theirs in ((losses.bce_with_logits, F.binary_cross_entropy_with_logits), (losses.mse, F.mse_loss),
+                             (losses.l1, F.l1_loss), (losses.huber, F.huber_loss)):
+            compare(lambda f=ours, r=reduction: f(a, t, r),
+                    lambda f=theirs, r=reduction: f(ta, tt, reduction=r), (a, ta))
+        compare(lambda r=reduction: losses.softmax_cross_entropy(a, labels, r),
+                lambda r=reduction: F.cross_entropy(ta, torch.tensor(labels), reduction=r), (a, ta))
