@@ -134,7 +134,8 @@ def loss_cases(rng):
 
 # The registered ops behind composite functions, by the row that exercises them.
 BEHIND = {"_concat": "concat", "_getitem": "getitem", "_matmul": "matmul", "_max_of_rows": "max",
-          "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy", "_squared_error": "mse", "_gaussian_kl": "gaussian_kl"}
+          "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy",
+          "_squared_error": "mse", "_gaussian_kl": "gaussian_kl"}
 
 
 def _like(x, constant):
