@@ -39,6 +39,7 @@ def detect_anomaly():
 
 
 def active():
+    """Whether this thread is inside detect_anomaly()."""
     return _state.on
 
 

@@ -20,19 +20,20 @@ from scratchnet.autograd import Tensor, grad
 from scratchnet.tensor import data_of
 
 STEP = 1e-4  # of central differences, relative to the size of the entry
-LIMIT = 2000  # up to so many entries all are checked, above that so many entries drawn at random plus 8 directions
+ENTRIES = 2000  # inputs of up to so many entries are checked at all of them
 
 
 class GradientMismatch(AssertionError):
     """A gradient that is not the derivative; the message is the report."""
 
 
-def gradients(f, *inputs, order=1, seed=0):
+def gradients(f, *inputs, order=1, seed=0, entries=ENTRIES):
     """Check ∂⟨v, f⟩/∂x for every floating-point input x of f, up to the given order. Returns the Report.
 
     f        any function of arrays and Tensors that gives one Tensor (or several, of which the first counts)
     inputs   arrays; floating-point ones are checked in float64 copies, others are passed on as they are
     order    2 checks the gradient of ⟨∂L/∂x, u⟩, u random, in the same way, and so on
+    entries  of a larger input so many entries are drawn at random, and 8 dense random directions
 
     The inputs should lie away from kinks: where one-sided differences disagree, the entry is drawn out of the check,
     and the report counts it.  Raises GradientMismatch, also if f changes its inputs or gives another result when
@@ -55,7 +56,7 @@ def gradients(f, *inputs, order=1, seed=0):
                                        f"{scale:.0f} times the gradient")
     report = Report()
     for i, a in zip(wanted, analytic, strict=True):
-        report.add(i, a, *_numeric(lambda z, i=i: _scalar(f, inputs, i, z, v), inputs[i], a, rng))
+        report.add(i, a, *_numeric(lambda z, i=i: _scalar(f, inputs, i, z, v), inputs[i], a, rng, entries))
     for i, (x, old) in enumerate(zip(inputs, before, strict=True)):
         if _is_float(x) and not np.array_equal(x, old):
             raise GradientMismatch(f"f changed its input {i} in place")
@@ -63,7 +64,8 @@ def gradients(f, *inputs, order=1, seed=0):
         raise GradientMismatch(str(report))
     if order > 1:
         directions = [rng.standard_normal(inputs[i].shape) for i in wanted]
-        report.higher = gradients(_directional(f, wanted, v, directions), *inputs, order=order - 1, seed=seed + 1)
+        report.higher = gradients(_directional(f, wanted, v, directions), *inputs, order=order - 1, seed=seed + 1,
+                                  entries=entries)
     return report
 
 
@@ -180,11 +182,12 @@ def _scalar(f, inputs, i, z, v):
         return (v * _first(f(*inputs[:i], z, *inputs[i + 1:]))).sum()
 
 
-def _directions(size, rng=None):
-    """[(entry, unit vector)], and for large inputs a sample of entries and some dense random directions."""
-    entries = range(size) if size <= LIMIT else rng.choice(size, LIMIT, replace=False)
-    dense = [] if size <= LIMIT else [(None, rng.standard_normal(size)) for _ in range(8)]
-    return [*((e, e) for e in entries), *dense]
+def _directions(size, rng=None, entries=None):
+    """[(entry, direction)]: all entries, or a sample of them and 8 dense directions, whose entry is None."""
+    if entries is None or size <= entries:
+        return [(e, e) for e in range(size)]
+    sample = rng.choice(size, entries, replace=False)
+    return [*((e, e) for e in sample), *((None, rng.standard_normal(size)) for _ in range(8))]
 
 
 def _step(x, direction, h):
@@ -196,9 +199,9 @@ def _step(x, direction, h):
     return d.reshape(x.shape)
 
 
-def _numeric(L, x, analytic, rng):
+def _numeric(L, x, analytic, rng, entries):
     """(where, analytic, numeric, tolerance, method, kinks) for one input."""
-    directions = _directions(x.size, rng)
+    directions = _directions(x.size, rng, entries)
     flat = analytic.ravel()
     a = np.array([flat[d] if np.ndim(d) == 0 else flat @ d for _, d in directions])
     method = "complex step"
@@ -241,7 +244,8 @@ def _differences(L, x, directions):
     """(derivatives, error bounds, whether there is a kink) along each direction.
 
     D(h) = (L(x + h d) − L(x − h d)) / 2h = L′ + O(h²), so (4 D(h/2) − D(h)) / 3 = L′ + O(h⁴).
-    At a kink the two one-sided slopes differ, and by as much at h/2; where L is smooth, by half as much.
+    The two one-sided slopes differ by h L″ + O(h³) where L is smooth, so by half as much at h/2; with a kink within
+    the step they do not.
     """
     values, errors, kinks = np.empty(len(directions)), np.empty(len(directions)), np.zeros(len(directions), dtype=bool)
     here = L(x).real
@@ -254,6 +258,6 @@ def _differences(L, x, directions):
         values[k] = (4 * fine - coarse) / 3
         noise = 4e-16 * max(abs(here), abs(up), abs(down)) * max(1.0, np.sqrt(x.size)) / h
         errors[k] = abs(values[k] - fine) + noise
-        bend, half_bend = abs(up + down - 2 * here) / h, abs(half_up + half_down - 2 * here) / (h / 2)
-        kinks[k] = bend > 100 * noise + 1e-7 * abs(values[k]) and half_bend > 0.75 * bend
+        bend, half_bend = (up + down - 2 * here) / h, (half_up + half_down - 2 * here) / (h / 2)
+        kinks[k] = abs(half_bend - bend / 2) > 1e-6 * abs(values[k]) + 100 * noise
     return values, errors, kinks

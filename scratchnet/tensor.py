@@ -108,6 +108,7 @@ class Tensor:
 
 
 def data_of(x):
+    """The array in a Tensor; anything else as it is."""
     return x.data if isinstance(x, Tensor) else x
 
 

@@ -1,0 +1,204 @@
+"""The library on arrays that are not NumPy's: on the strict stand-in always, on real CuPy where there is a GPU.
+
+Every op, loss, layer, optimizer and a training step of each model gives what NumPy gives, and never waits for the
+device.
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import strict as stand_in
+from cases import cases
+
+from scratchnet import Tensor, backend, layers, losses, ops, optimizers
+from scratchnet.models.classifier import DigitClassifier
+from scratchnet.models.switches import SwitchHead, corner_switches
+from scratchnet.models.vae import ConvVAE, DenseVAE
+
+
+class StandIn:
+    asarray, no_reads = staticmethod(stand_in.strict.asarray), staticmethod(stand_in.no_host_reads)
+
+    @staticmethod
+    def host(x):
+        return x.get()
+
+
+class GPU:
+    asarray, no_reads, host = staticmethod(backend.to_gpu), nullcontext, staticmethod(backend.to_cpu)
+
+
+@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+def device(request):
+    if request.param == "gpu" and not backend.gpu_available():
+        pytest.skip("no GPU here")
+    return StandIn if request.param == "stand-in" else GPU
+
+
+def close(device, on_device, on_host, tolerance=2e-5):
+    values = device.host(on_device)
+    assert values.dtype == on_host.dtype
+    scale = max(1.0, np.abs(on_host).max(initial=0))
+    np.testing.assert_allclose(values, on_host, rtol=tolerance, atol=tolerance * scale)
+
+
+def first(y):
+    return y[0] if isinstance(y, tuple) else y
+
+
+@pytest.mark.parametrize("name", list(cases(np.random.default_rng(0))))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_ops_and_losses_forward_and_backward(name, seed, device):
+    f, *xs = cases(np.random.default_rng(seed))[name]
+    xs = [x.astype(np.float32) for x in xs]
+    here = [Tensor(x, requires_grad=True) for x in xs]
+    there = [Tensor(device.asarray(x), requires_grad=True) for x in xs]
+    y = first(f(*here))
+    gy = np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32)
+    gy_there = device.asarray(gy)
+    with device.no_reads():
+        y_there = first(f(*there))
+        y_there.backward(gy_there)
+    y.backward(gy)
+    close(device, y_there.data, y.data)
+    for a, b in zip(there, here, strict=True):
+        close(device, a.grad, b.grad)
+
+
+def make_layers(rng):
+    image = rng.normal(size=(3, 8, 6, 4)).astype(np.float32)
+    rows = rng.normal(size=(5, 4)).astype(np.float32)
+    return {
+        "Dense": (layers.Dense(4, 3, rng=rng), rows), "Conv2D": (layers.Conv2D(4, 3, 3, 2, rng=rng), image),
+        "Conv2DTranspose": (layers.Conv2DTranspose(4, 3, 4, 2, rng=rng), image),
+        "MaxPoolWithArgmax": (lambda x: layers.MaxPoolWithArgmax()(x)[0], image),
+        "Unpool": (lambda x: layers.Unpool()(*layers.MaxPoolWithArgmax()(x)), image),
+        "MaxPool2D": (layers.MaxPool2D(3, 2), image), "AvgPool2D": (layers.AvgPool2D(), image),
+        "UpSampling2D": (layers.UpSampling2D(), image), "Flatten": (layers.Flatten(), image),
+        "Reshape": (layers.Reshape(4, 1), rows), "BatchNorm": (layers.BatchNorm(4), image),
+        "BatchNorm, evaluation": (layers.BatchNorm(4).eval(), image), "LayerNorm": (layers.LayerNorm(4), image),
+        "Dropout": (layers.Dropout(0.5, rng=np.random.default_rng(3)), rows),
+        "Sequential": (layers.Sequential(layers.Dense(4, 6, rng=rng), ops.relu, layers.Dense(6, 2, rng=rng)), rows),
+    }
+
+
+@pytest.mark.parametrize("name", [*make_layers(np.random.default_rng(0)), "Embedding"])
+def test_layers(name, device):
+    outputs = []
+    for asarray in (np.asarray, device.asarray):
+        rng = np.random.default_rng(0)
+        if name == "Embedding":
+            layer, x = layers.Embedding(5, 3, rng=rng), np.array([[1, 4], [1, 0]])
+        else:
+            layer, x = make_layers(rng)[name]
+        if isinstance(layer, layers.Module):
+            layer.move(asarray)
+        x = asarray(x)
+        with device.no_reads():
+            y = layer(x if x.dtype.kind == "i" else Tensor(x, requires_grad=True))
+            y.sum().backward()
+        gradients = [p.grad for p in layer.parameters()] if isinstance(layer, layers.Module) else []
+        outputs.append([y.data, *gradients])
+    for a, b in zip(outputs[1], outputs[0], strict=True):
+        close(device, a, b)
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: optimizers.SGD(p, lr=0.1), "momentum": lambda p: optimizers.SGD(p, lr=0.1, momentum=0.9),
+    "Nesterov": lambda p: optimizers.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+    "RMSprop": lambda p: optimizers.RMSprop(p, lr=0.01),
+    "Adam, clipped": lambda p: optimizers.Adam(p, lr=0.01, clip_norm=1e-2),
+    "AdamW": lambda p: optimizers.AdamW(p, lr=0.01, weight_decay=0.1),
+    "Nadam, clipped": lambda p: optimizers.Nadam(p, lr=0.01, clip_value=1e-3),
+    "Adagrad": lambda p: optimizers.Adagrad(p, lr=0.01, weight_decay=0.1)}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers(name, device):
+    states = []
+    for asarray in (np.asarray, device.asarray):
+        rng = np.random.default_rng(0)
+        model = layers.Sequential(layers.Dense(4, 6, rng=rng), ops.tanh, layers.Dense(6, 2, rng=rng)).move(asarray)
+        optimizer = OPTIMIZERS[name](model.parameters())
+        average = optimizers.ExponentialMovingAverage(optimizer, 0.9)
+        x = asarray(rng.normal(size=(5, 4)).astype(np.float32))
+        with device.no_reads():
+            for _ in range(3):
+                loss = ops.square(model(x)).sum()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                average.update()
+        with average.swapped():
+            averaged = model.state_dict()
+        states.append(model.state_dict() | {f"average of {k}": v for k, v in averaged.items()})
+    for key, expected in states[0].items():
+        np.testing.assert_allclose(states[1][key], expected, rtol=1e-4, atol=1e-6, err_msg=key)
+
+
+def vae_step(model, x, rng):
+    return model.loss(x, rng)[0]
+
+
+def head_step(model, x, rng):
+    argmax1, argmax2 = corner_switches(len(x), x)
+    return model.loss(ops.flatten(x)[:, :128], argmax1, argmax2)
+
+
+MODELS = {
+    "DenseVAE": (DenseVAE, {}, vae_step), "DenseVAE, lecture": (DenseVAE, {"objective": "lecture"}, vae_step),
+    "DenseVAE, Gaussian": (DenseVAE, {"likelihood": "gaussian"}, vae_step), "ConvVAE": (ConvVAE, {}, vae_step),
+    "SwitchHead": (SwitchHead, {}, head_step),
+    "DigitClassifier": (DigitClassifier, {}, lambda m, x, rng: losses.mse(m(x), m(x).data * 0.0, "mean"))}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_training_step_of_each_model(name, device):
+    make, options, step = MODELS[name]
+    states = []
+    for asarray in (np.asarray, device.asarray):
+        rng = np.random.default_rng(0)
+        x = asarray(rng.random((3, 28, 28, 1), dtype=np.float32))
+        model = make(rng=rng, **options).move(asarray)
+        optimizer = optimizers.Adam(model.parameters(), lr=1e-3)
+        with device.no_reads():
+            loss = step(model, x, rng)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        states.append({"loss": loss.numpy()} | {n: backend.to_cpu(p.grad) for n, p in model.named_parameters().items()})
+    for key, expected in states[0].items():
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(states[1][key], expected, rtol=1e-3, atol=1e-4 * scale + 1e-7, err_msg=key)
+
+
+@pytest.mark.parametrize("call", [
+    lambda a, b: ops.add(Tensor(a), b), lambda a, b: Tensor(a) * b, lambda a, b: b + Tensor(a),
+    lambda a, b: ops.dense(Tensor(a), b), lambda a, b: ops.concat([Tensor(a), b]), lambda a, b: ops.maximum(a, b)])
+def test_a_host_array_meeting_a_device_array_is_one_clear_error(call, device):
+    host = np.ones((3, 3), np.float32)
+    with pytest.raises(TypeError, match="arrays of .*(numpy|strict|cupy) and .*(numpy|strict) meet in one op"):
+        call(device.asarray(host), host)
+
+
+def test_the_stand_in_refuses_what_cupy_refuses():
+    x = stand_in.strict.asarray(np.ones((2, 3)))
+    for refused in (lambda: np.asarray(x), lambda: x + np.ones(3), lambda: np.ones(3) + x, lambda: [1, 2, 3][x[0, 0]],
+                    lambda: stand_in.strict.exp(np.ones(3)), lambda: x[np.array([0])],
+                    lambda: stand_in.strict.add(x, x, out=np.ones((2, 3)))):
+        with pytest.raises(TypeError):
+            refused()
+    with pytest.raises(NotImplementedError):
+        stand_in.strict.maximum.reduce(x)
+    for read in (float, int, bool):
+        with pytest.raises(stand_in.HostRead), stand_in.no_host_reads():
+            read(x[0, 0])
+    with pytest.raises(stand_in.HostRead), stand_in.no_host_reads():
+        x[x > 0]
+    before = stand_in.reads.count
+    x.sum().item()
+    assert stand_in.reads.count == before + 1
+    if stand_in.cupy is not None:
+        with pytest.raises(AttributeError):
+            stand_in.strict.vecdot(x, x)

@@ -1,0 +1,131 @@
+"""Layers and Module: names, saving, loading, moving, modes, and what they print."""
+
+import numpy as np
+import pytest
+
+from scratchnet import Tensor, check, ops
+from scratchnet.layers import (
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Dropout,
+    Embedding,
+    LayerNorm,
+    Module,
+    Parameter,
+    Sequential,
+)
+from scratchnet.optimizers import SGD
+
+
+class Tied(Module):
+    def __init__(self, rng):
+        self.scale = Parameter(np.ones(3, np.float32))
+        self.first = Dense(4, 3, rng=rng)
+        self.again = self.first
+        self.parts = [Dense(3, 2, rng=rng, bias=False), ops.relu, BatchNorm(2)]
+
+
+def test_names_are_stable_and_shared_parameters_stand_once():
+    model = Tied(np.random.default_rng(0))
+    assert list(model.named_parameters()) == [
+        "scale", "first.w", "first.b", "parts.0.w", "parts.2.gamma", "parts.2.beta"]
+    assert list(model.named_buffers()) == ["parts.2.mean", "parts.2.var"]
+    assert sum(p.size for p in model.parameters()) == 3 + 15 + 6 + 4
+
+
+def test_state_round_trip_is_in_place_and_checked_before_anything_changes():
+    a, b = Tied(np.random.default_rng(0)), Tied(np.random.default_rng(1))
+    optimizer = SGD(b.parameters(), lr=1.0)
+    views = [p.data for p in b.parameters()]
+    state = a.state_dict()
+    b.load_state_dict(state)
+    assert all(p.data is view for p, view in zip(b.parameters(), views, strict=True))  # still the optimizer's
+    for name, value in b.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
+    optimizer.zero_grad()
+    before = b.state_dict()
+    wrong = {**state, "first.w": np.zeros((5, 3)), "stranger": np.zeros(1)}
+    del wrong["scale"]
+    with pytest.raises(ValueError) as caught:
+        b.load_state_dict(wrong)
+    for part in ("missing: scale (3,)", "unexpected: stranger (1,)", "first.w: shape (5, 3) instead of (4, 3)", "Tied"):
+        assert part in str(caught.value)
+    for name, value in b.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    state["scale"][:] = 7  # a copy
+    assert (a.scale.data == 1).all()
+
+
+def test_loading_makes_older_tapes_stale():
+    model = Sequential(Dense(2, 2, rng=np.random.default_rng(0)))
+    y = model(Tensor(np.ones((1, 2), np.float32), requires_grad=True)).sum()
+    model.load_state_dict(model.state_dict())
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_batch_norm_in_both_modes():
+    rng = np.random.default_rng(0)
+    layer, x = BatchNorm(3, momentum=0.8), rng.normal(2, 3, (40, 5, 3)).astype(np.float32)
+    mean, var = np.zeros(3), np.ones(3)
+    for _ in range(4):
+        y = layer(x)
+        mean = 0.8 * mean + 0.2 * x.mean((0, 1))
+        var = 0.8 * var + 0.2 * x.var((0, 1), ddof=1)
+    np.testing.assert_allclose(y.data.mean((0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(y.data.std((0, 1)), 1, atol=1e-3)
+    np.testing.assert_allclose(layer.mean, mean, rtol=1e-5)
+    np.testing.assert_allclose(layer.var, var, rtol=1e-5)
+    Sequential(layer).eval()
+    np.testing.assert_allclose(layer(x).data, (x - mean) / np.sqrt(var + 1e-5), rtol=1e-3, atol=1e-4)
+    assert layer.mean.dtype == np.float32 == layer(x).dtype
+
+
+def test_dropout_only_in_training():
+    layer, x = Dropout(0.5, rng=np.random.default_rng(0)), np.ones(1000, np.float32)
+    assert set(np.unique(layer(x))) == {0.0, 2.0}
+    assert layer.eval()(x) is x and set(np.unique(layer.train()(x))) == {0.0, 2.0}
+
+
+def test_conv_transpose_inverts_the_shape_of_conv():
+    rng = np.random.default_rng(0)
+    x = np.ones((2, 9, 7, 3), np.float32)
+    for stride in (1, 2, 3):
+        y = Conv2D(3, 4, 5, stride, rng=rng)(x)
+        back = Conv2DTranspose(4, 3, 5, stride, output_size=(9, 7), rng=rng)(y)
+        assert back.shape == x.shape
+
+
+@pytest.mark.parametrize("make, x", [
+    (lambda rng: Dense(4, 3, rng=rng), np.ones((2, 4))), (lambda rng: Conv2D(2, 3, rng=rng), np.ones((2, 5, 4, 2))),
+    (lambda rng: Conv2DTranspose(2, 3, 4, 2, rng=rng), np.ones((1, 3, 4, 2))),
+    (lambda rng: BatchNorm(4), np.ones((3, 4))), (lambda rng: LayerNorm(4), np.ones((3, 4)))])
+def test_gradients_of_layers_in_inputs_and_parameters(make, x):
+    rng = np.random.default_rng(0)
+    layer, x = make(rng), x * rng.normal(size=x.shape)
+    names, values = zip(*layer.state_dict().items(), strict=True)
+    trained = list(layer.named_parameters())
+
+    def f(x, *weights):
+        for name, w in zip(trained, weights, strict=True):
+            setattr(layer, name, w)
+        return layer(x)
+    check.gradients(f, x, *[v for n, v in zip(names, values, strict=True) if n in trained], order=2)
+
+
+def test_embedding_refuses_what_it_has_not():
+    layer = Embedding(5, 3, rng=np.random.default_rng(0))
+    assert layer(np.array([[0, 4]])).shape == (1, 2, 3)
+    with pytest.raises(ValueError, match="must lie in 0 … 4, got 5"):
+        layer(np.array([5]))
+    with pytest.raises(TypeError, match="must be an array of integers"):
+        layer(np.array([1.0]))
+
+
+def test_repr_shows_shapes_and_counts():
+    text = repr(Tied(np.random.default_rng(0)))
+    assert "28 parameters" in text and "Dense 4 → 3" in text and "Parameter (3,)" in text
+    text = repr(Conv2D(1, 64, rng=np.random.default_rng(0)))
+    assert text.endswith("Conv2D 1 → 64, 3×3, stride 1, same  640 parameters")
