@@ -1,10 +1,13 @@
-"""Hypothesis profiles: dev (default, quick), ci, thorough. Choose with HYPOTHESIS_PROFILE."""
+"""One BLAS thread a process, since pytest runs several; and hypothesis profiles: dev (default), ci, thorough."""
 
 import os
 
-from hypothesis import HealthCheck, settings
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-for name, examples in {"dev": 12, "ci": 25, "thorough": 300}.items():
+from hypothesis import HealthCheck, settings  # noqa: E402 (after the threads are set, before NumPy is imported)
+
+for name, examples in {"dev": 8, "ci": 25, "thorough": 300}.items():
     settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True,
                               suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

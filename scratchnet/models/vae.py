@@ -28,6 +28,7 @@ from scratchnet.backend import standard_normal, to_cpu
 from scratchnet.data import batches
 from scratchnet.layers import Conv2D, Dense, Module
 from scratchnet.losses import bce_with_logits, gaussian_kl, mse
+from scratchnet.tensor import data_of
 
 SIGMA = 0.1  # standard deviation of a pixel under the Gaussian likelihood
 
@@ -47,7 +48,7 @@ class VAE(Module):
 
     def sample_code(self, mean, s, rng):
         """z = μ + σ ε,  ε ~ N(0, 1)        σ = e^(s/2); in the lecture's objective e^s"""
-        epsilon = standard_normal(rng, mean.shape, like=mean.data)
+        epsilon = standard_normal(rng, mean.shape, like=data_of(mean))
         return mean + ops.exp(s if self.objective == "lecture" else 0.5 * s) * epsilon
 
     def loss(self, x, rng):
@@ -84,7 +85,7 @@ def gaussian_of_codes(model, images, rng, size=250):
     like N(0, 1), and after a short training they are not (Ghosh et al. 2020, section 4, "ex-post density estimation").
     """
     with no_grad():
-        z = np.concatenate([to_cpu(model.sample_code(*model.encode(x)[:2], rng).data)
+        z = np.concatenate([to_cpu(data_of(model.sample_code(*model.encode(x)[:2], rng)))
                             for x in batches(images, size=size)]).astype(np.float64)
     return z.mean(0), np.linalg.cholesky(np.cov(z, rowvar=False))
 
