@@ -15,7 +15,7 @@ EVERY = [  # (name in both libraries, class, settings that both take); eps large
     ("SGD", SGD, {"lr": 0.1}),
     ("SGD", SGD, {"lr": 0.1, "momentum": 0.9}),
     ("SGD", SGD, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
-    ("Adagrad", Adagrad, {"lr": 0.05}),
+    ("Adagrad", Adagrad, {"lr": 0.05, "eps": 1e-10}),
     ("Adagrad", Adagrad, {"lr": 0.05, "eps": 0.1}),
     ("RMSprop", RMSprop, {"lr": 0.02}),
     ("RMSprop", RMSprop, {"lr": 0.02, "alpha": 0.7, "eps": 0.1}),

@@ -49,7 +49,7 @@ def test_gif_has_all_frames_in_order(tmp_path):
 
 def test_table_and_log(tmp_path):
     text = plotting.table([["a|b", 1.23456, 7], ["c", 100.0, 12]], ["name", "value", "n"], tmp_path / "t.md")
-    assert text.split("\n")[2] == r"| a\|b |  1.235 |   7 |" and (tmp_path / "t.md").read_text() == text
+    assert text.split("\n")[2] == r"| a\|b | 1.235 |   7 |" and (tmp_path / "t.md").read_text() == text
     (tmp_path / "log.csv").write_text("step,loss,word\n1,0.5,x\n2,,y\n")
     log = plotting.read_log(tmp_path / "log.csv")
     np.testing.assert_array_equal(log["loss"], [0.5, np.nan])
