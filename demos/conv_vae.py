@@ -21,7 +21,7 @@ SIZES = {  # training images, test images, batch, epochs of VAE, classifier, swi
     "quick": (1_000, 300, 50, 3, 3, 1),
     "default": (10_000, 2_000, 100, 5, 2, 1),
     "full": (60_000, 10_000, 100, 20, 3, 2)}
-EXPECTED = {"quick": (190, 120), "default": (98, 20), "full": (85, 10)}  # bound in nats, Fréchet distance; at most
+EXPECTED = {"quick": (260, 180), "default": (90, 10), "full": (85, 10)}  # bound in nats, Fréchet distance; at most
 
 
 def main():
@@ -47,6 +47,7 @@ def main():
     distance = compare_answers(args.out, model, head, classifier, train, test, test_labels, rng)
 
     expected_bound, expected_distance = EXPECTED[args.scale]
+    print("Trained too briefly to learn much from the table." if args.scale == "quick" else LESSON)
     print(f"\nPictures: {args.out}/reconstructions.png, samples.png, training.png, samples.gif; table: switches.md")
     print(f"Test loss with the encoder's switches: {bound:.1f} nats per image, of which KL {kl:.1f} "
           f"(expected: at most {expected_bound}).")
@@ -165,7 +166,7 @@ def compare_answers(out, model, head, classifier, train, test, test_labels, rng)
     print("\n" + plotting.table(rows, header, out / "switches.md"))
     print(f"Fréchet distances are between the 128 features of {n} samples and of {n} test images in a classifier\n"
           f"trained here ({100 * right:.1f} % right); training images against test images give {same:.1f}.\n"
-          f"They are not comparable with distances in another network's features.\n\n{LESSON}")
+          f"They are not comparable with distances in another network's features.")
     plotting.image_rows(pictures, labels, "New digits: four sources of switches, two ways to draw z",
                         out / "samples.png")
     return best

@@ -1,54 +1,199 @@
-"""Metrics against closed forms and, where installed, SciPy."""
+"""Fréchet distance, accuracy and squared error against closed forms, SciPy and scikit-learn (where installed)."""
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scratchnet import metrics
+from scratchnet import Tensor
+from scratchnet.metrics import accuracy, frechet_distance, frechet_distance_gaussians, squared_error_per_image
 
-RNG = np.random.default_rng(0)
-
-
-def spread(d):
-    a = RNG.normal(size=(d, d))
-    return a @ a.T + 0.1 * np.eye(d)
-
-
-def test_frechet_distance_of_gaussians_in_closed_form():
-    """d² = ‖μ₁ − μ₂‖² + tr(C₁ + C₂ − 2 (C₁ C₂)^½); for commuting covariances Σ (σ₁ − σ₂)² over the axes."""
-    s1, s2, shift = np.array([1.0, 2.0, 0.5]), np.array([3.0, 0.1, 0.5]), np.array([1.0, -2.0, 0.0])
-    q = np.linalg.qr(RNG.normal(size=(3, 3)))[0]
-    c1, c2 = (q * s ** 2 @ q.T for s in (s1, s2))
-    expected = 5 + ((s1 - s2) ** 2).sum()
-    assert np.isclose(metrics.frechet_distance_gaussians(np.zeros(3), c1, shift, c2), expected)
-    assert metrics.frechet_distance_gaussians(shift, c1, shift, c1) < 1e-9
+SEEDS = st.integers(0, 2**32 - 1)
+SIZES = st.integers(1, 12)
 
 
-def test_frechet_distance_against_scipy():
+def covariance(rng, D, rank=None):
+    A = rng.standard_normal((D, rank or D + 2))
+    return A @ A.T / A.shape[1]
+
+
+# ---------------------------------------------------------------- Fréchet distance of two Gaussians
+
+@given(SEEDS, SIZES)
+def test_in_one_basis_the_standard_deviations_are_subtracted(seed, D):
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((D, D)))[0]
+    (m1, m2), (s1, s2) = rng.standard_normal((2, D)), rng.uniform(0, 3, (2, D))
+    d2 = frechet_distance_gaussians(m1, Q * s1**2 @ Q.T, m2, Q * s2**2 @ Q.T)
+    np.testing.assert_allclose(d2, np.sum((m1 - m2)**2) + np.sum((s1 - s2)**2), rtol=1e-6, atol=1e-6)
+
+
+@given(SEEDS, SIZES)
+def test_a_linear_map_of_a_gaussian(seed, D):
+    # x ↦ A x with A positive definite is the optimal transport (Brenier), so d² = E‖x − A x‖² = tr (I − A) C (I − A);
+    # C and A C A do not commute
+    rng = np.random.default_rng(seed)
+    C, A = covariance(rng, D), covariance(rng, D)
+    m = rng.standard_normal(D)
+    expected = np.sum((m - A @ m)**2) + np.trace((np.eye(D) - A) @ C @ (np.eye(D) - A))
+    np.testing.assert_allclose(frechet_distance_gaussians(m, C, A @ m, A @ C @ A), expected, rtol=1e-6, atol=1e-6)
+
+
+@given(SEEDS, st.integers(2, 12))
+def test_two_lines(seed, D):
+    # rank one: C₁ = u uᵀ and C₂ = v vᵀ, so d² = ‖u‖² + ‖v‖² − 2 |u·v|
+    u, v = np.random.default_rng(seed).standard_normal((2, D))
+    d2 = frechet_distance_gaussians(np.zeros(D), np.outer(u, u), np.zeros(D), np.outer(v, v))
+    np.testing.assert_allclose(d2, u @ u + v @ v - 2 * abs(u @ v), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("rank", [20, 100, 150])
+def test_a_singular_covariance_is_at_no_distance_from_itself(rank):
+    C, m = 100 * covariance(np.random.default_rng(0), 100, rank), np.arange(100.0)
+    assert 0 <= frechet_distance_gaussians(m, C, m, C) < 1e-9
+
+
+@given(SEEDS, SIZES, SIZES)
+def test_scipy_agrees(seed, D, rank):
     linalg = pytest.importorskip("scipy.linalg")
-    c1, c2, m1, m2 = spread(5), spread(5), RNG.normal(size=5), RNG.normal(size=5)
-    expected = ((m1 - m2) ** 2).sum() + np.trace(c1 + c2 - 2 * linalg.sqrtm(c1 @ c2).real)
-    assert np.isclose(metrics.frechet_distance_gaussians(m1, c1, m2, c2), expected)
+    rng = np.random.default_rng(seed)
+    (m1, m2), C1, C2 = rng.standard_normal((2, D)), covariance(rng, D), covariance(rng, D, D + rank)
+    expected = np.sum((m1 - m2)**2) + np.trace(C1 + C2 - 2 * linalg.sqrtm(C1 @ C2).real)
+    np.testing.assert_allclose(frechet_distance_gaussians(m1, C1, m2, C2), expected, rtol=1e-6, atol=1e-6)
 
 
-def test_frechet_distance_of_samples():
-    a = RNG.normal(size=(50_000, 3))
-    b = RNG.normal(size=(50_000, 3)) * [1.0, 2.0, 1.0] + [0.0, 0.0, 3.0]
-    assert metrics.frechet_distance(a, a) < 1e-9
-    assert abs(metrics.frechet_distance(a, b) - 10) < 0.2
-    assert np.isclose(metrics.frechet_distance(a, b), metrics.frechet_distance(b, a))
-    for wrong in (a[:, :2], a[:1], a * np.nan):
-        with pytest.raises(ValueError, match="frechet_distance"):
-            metrics.frechet_distance(wrong, b)
+I, NAN = np.eye(3), np.full((3, 3), np.nan)
 
 
-def test_accuracy_and_squared_error():
-    logits = np.array([[0.1, 0.9], [2.0, 1.0], [0.0, 1.0]])
-    assert metrics.accuracy(logits, np.array([1, 0, 0])) == pytest.approx(2 / 3)
-    assert metrics.accuracy(np.array([1, 1, 0]), np.array([1, 0, 0])) == pytest.approx(2 / 3)
-    with pytest.raises(ValueError, match="accuracy"):
-        metrics.accuracy(logits, np.array([1, 0]))
-    a, b = np.zeros((2, 3, 3, 1)), np.ones((2, 3, 3, 1))
-    b[1] *= 2
-    assert metrics.squared_error_per_image(a, b) == (9 + 36) / 2
-    with pytest.raises(ValueError):
-        metrics.squared_error_per_image(a, b[:1])
+@pytest.mark.parametrize(("arguments", "message"), [
+    ((np.zeros(3), I, np.zeros(2), np.eye(2)), r"mean2 \(2,\), cov2 \(2, 2\), expected \(D,\)"),
+    ((np.zeros(3), I, np.zeros(3), np.eye(4)), r"cov2 \(4, 4\), expected"),
+    ((np.zeros(3), np.ones(3), np.zeros(3), I), r"cov1 \(3,\)"),
+    ((np.zeros((3, 1)), I, np.zeros((3, 1)), I), r"mean1 \(3, 1\)"),
+    ((np.zeros(3), NAN, np.zeros(3), I), "cov1 has NaN"),
+    ((np.zeros(3), I, np.array([0, np.inf, 0]), I), "mean2 has NaN or infinite"),
+    ((np.zeros(0), np.zeros((0, 0)), np.zeros(0), np.zeros((0, 0))), "mean1 is empty"),
+    ((np.zeros(3), I, np.zeros(3), np.triu(np.ones((3, 3)))), "cov2 is not symmetric"),
+    ((np.zeros(3), -I, np.zeros(3), I), "cov1 has the negative eigenvalue -1"),
+])
+def test_what_is_no_gaussian(arguments, message):
+    with pytest.raises(ValueError, match=f"^frechet_distance_gaussians: .*{message}"):
+        frechet_distance_gaussians(*arguments)
+
+
+# ---------------------------------------------------------------- Fréchet distance of two sets of features
+
+def test_features_by_hand():
+    # means 1 and 4, variances ((1 + 0 + 1) / 2) and ((4 + 0 + 4) / 2), so (1 − 4)² + (1 − 2)²
+    a, b = np.array([[0.0], [1.0], [2.0]]), np.array([[2.0], [4.0], [6.0]])
+    assert frechet_distance(a, b) == pytest.approx(10.0, rel=1e-12)
+
+
+@given(SEEDS, SIZES, SIZES, SIZES)
+def test_features_become_gaussians(seed, D, extra_a, extra_b):
+    rng = np.random.default_rng(seed)
+    a, b = rng.standard_normal((D + extra_a, D)), 2 + 3 * rng.standard_normal((D + extra_b, D))
+    gaussians = []
+    for x in (a, b):
+        m = sum(x) / len(x)
+        gaussians += [m, sum(np.outer(row - m, row - m) for row in x) / (len(x) - 1)]
+    expected = frechet_distance_gaussians(*gaussians)
+    np.testing.assert_allclose(frechet_distance(a, b), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(frechet_distance(b, a), expected, rtol=1e-6, atol=1e-6)
+    assert frechet_distance(a, a[::-1]) < 1e-9
+    np.testing.assert_allclose(frechet_distance(a, a + 0.5), 0.25 * D, rtol=1e-6, atol=1e-6)
+
+
+def test_float32_features_far_from_zero_lose_nothing():
+    a = (1000 + np.random.default_rng(0).standard_normal((500, 7))).astype(np.float32)
+    assert frechet_distance(a, a.astype(np.float64) + 0.125) == pytest.approx(7 / 64, rel=1e-9)
+    assert isinstance(frechet_distance(Tensor(a, requires_grad=True), a), float)
+
+
+@pytest.mark.parametrize(("a", "b", "message"), [
+    (np.zeros((3, 3)), np.zeros((4, 3)), "features_a has 3 samples of 3 features"),
+    (np.zeros((4, 3)), np.zeros((1, 3)), "features_b has 1 samples of 3 features"),
+    (np.zeros((9, 3)), np.zeros((9, 2)), r"mean2 \(2,\)"),
+    (np.zeros(9), np.zeros((9, 1)), r"features_a has shape \(9,\), expected \(samples, features\)"),
+    (np.zeros((9, 3)), np.zeros((9, 3, 1)), r"features_b has shape \(9, 3, 1\)"),
+    (np.zeros((9, 0)), np.zeros((9, 0)), "features_a is empty"),
+    (np.full((9, 3), np.nan), np.zeros((9, 3)), "features_a has NaN"),
+])
+def test_features_refused(a, b, message):
+    with pytest.raises(ValueError, match=message):
+        frechet_distance(a, b)
+
+
+# ---------------------------------------------------------------- accuracy
+
+def test_accuracy_by_hand():
+    logits = np.array([[0.0, 2.0, 1.0], [5.0, 5.0, 1.0], [-3.0, -2.0, -1.0], [9.0, 0.0, 0.0]])
+    assert accuracy(logits, np.array([1, 0, 2, 1])) == 0.75  # row 1 is a tie, and its first class counts
+    assert accuracy(logits, np.array([1, 1, 2, 1])) == 0.5
+    assert accuracy(np.array([3, 1, 2], np.uint8), np.array([3, 1, 1])) == pytest.approx(2 / 3)
+    assert accuracy([7], [7]) == 1.0
+    assert accuracy(Tensor(logits, requires_grad=True), [1, 0, 2, 0]) == 1.0
+
+
+@given(SEEDS, st.integers(1, 50), st.integers(1, 10))
+def test_scikit_learn_agrees(seed, N, classes):
+    sklearn = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.standard_normal((N, classes)), rng.integers(classes, size=N)
+    expected = sklearn.accuracy_score(labels, logits.argmax(axis=1))
+    assert accuracy(logits, labels) == accuracy(logits.argmax(axis=1), labels) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("predicted", "labels", "error", "message"), [
+    (np.zeros((4, 3)), np.array([0, 1, 2, 3]), ValueError, "labels from 0 to 3, expected 0 to 2"),
+    (np.zeros((4, 3)), np.array([0, 1, 2, -1]), ValueError, "labels from -1 to 2, expected 0 to 2"),
+    (np.zeros((4, 3)), np.zeros(4), TypeError, "labels must be integers, got float64"),
+    (np.zeros(4), np.zeros(4, int), TypeError, "got int64 and predictions float64"),
+    (np.zeros((4, 3)), np.zeros((4, 3), int), ValueError, r"labels of shape \(4, 3\)"),
+    (np.zeros((4, 3)), np.zeros((4, 1), int), ValueError, r"labels of shape \(4, 1\)"),
+    (np.zeros((4, 3)), np.zeros(5, int), ValueError, r"labels of shape \(5,\)"),
+    (np.zeros((4, 2, 2)), np.zeros(4, int), ValueError, r"predictions of shape \(4, 2, 2\)"),
+    (np.zeros((0, 3)), np.zeros(0, int), ValueError, "logits_or_labels is empty"),
+    (np.array([[0.0, np.nan]]), np.array([1]), ValueError, "NaN"),
+])
+def test_accuracy_refuses(predicted, labels, error, message):
+    with pytest.raises(error, match=f"^accuracy: .*{message}"):
+        accuracy(predicted, labels)
+
+
+# ---------------------------------------------------------------- squared error
+
+def test_squared_error_by_hand():
+    a, b = np.zeros((5, 2, 3, 1)), np.full((5, 2, 3, 1), 0.5)
+    b[0] = 2.0
+    assert squared_error_per_image(a, b) == squared_error_per_image(b, a) == (6 * 4 + 4 * 6 * 0.25) / 5
+
+
+def test_squared_error_of_bytes_does_not_wrap():
+    assert squared_error_per_image(np.array([[3, 0]], np.uint8), np.array([[5, 20]], np.uint8)) == 404.0
+
+
+def test_squared_error_is_summed_in_float64():
+    a = np.full((1, 4, 1000, 1000), 0.1, np.float32)
+    expected = a.size * float(np.float32(0.1))**2
+    assert squared_error_per_image(Tensor(a, requires_grad=True), 0 * a) == pytest.approx(expected, rel=1e-12)
+
+
+def test_squared_error_of_pca():
+    # keeping the k leading principal components loses the variance of the others
+    sklearn = pytest.importorskip("sklearn.decomposition")
+    x = np.random.default_rng(0).standard_normal((200, 12)) * np.arange(1, 13)
+    pca = sklearn.PCA(4).fit(x)
+    lost = np.sum(np.linalg.eigvalsh(np.cov(x.T, bias=True))[:8])
+    assert squared_error_per_image(x, pca.inverse_transform(pca.transform(x))) == pytest.approx(lost, rel=1e-9)
+
+
+@pytest.mark.parametrize(("a", "b", "message"), [
+    (np.zeros((4, 3)), np.zeros((4, 1)), r"shapes \(4, 3\) and \(4, 1\), expected twice the same"),
+    (np.zeros(4), np.zeros(4), r"shapes \(4,\)"),
+    (np.zeros((0, 3)), np.zeros((0, 3)), "a is empty"),
+    (np.zeros((1, 3)), np.full((1, 3), np.nan), "b has NaN"),
+])
+def test_squared_error_refuses(a, b, message):
+    with pytest.raises(ValueError, match=f"^squared_error_per_image: .*{message}"):
+        squared_error_per_image(a, b)

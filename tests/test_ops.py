@@ -94,6 +94,13 @@ def test_convolution_against_loops_and_its_adjoints(stride, padding, kernel, o):
                   lambda y: ops.conv2d_weight(x, y, kernel, stride, padding), w.shape, y.shape)
 
 
+@pytest.mark.parametrize("n, k, s, pads", [(7, 2, 1, (0, 1)), (7, 4, 1, (1, 2)), (7, 3, 2, (1, 1)), (6, 3, 2, (0, 1)),
+                                           (5, 4, 3, (1, 1)), (5, 1, 2, (0, 0)), (28, 4, 2, (1, 1)), (9, 2, 3, (0, 0))])
+def test_same_padding_is_tensorflows(n, k, s, pads):
+    """⌈n/s⌉ outputs; of max((⌈n/s⌉ − 1) s + k − n, 0) zeros the smaller half comes first."""
+    assert ops.convolution.geometry("test", (n, n), (k, k), s, "same") == ((s, s), (pads, pads), (-(-n // s),) * 2)
+
+
 @pytest.mark.parametrize("size, stride, padding", [(2, None, "valid"), (3, 2, "valid"), (3, 1, "same"), ((2, 3), 2, 1),
                                                    (17, 1, "same")])
 def test_pooling_reads_the_first_winner_and_unpool_is_its_transpose(size, stride, padding):

@@ -1,74 +1,467 @@
-"""Figures are written whole, the right way up, dark on white; bad input is one clear error."""
+"""Pictures are read back pixel by pixel; figures are caught as they are saved, and their lines and texts read."""
 
+import os
+import subprocess
+import sys
+
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
 
-from scratchnet import plotting
-
-DIGITS = np.zeros((5, 8, 6, 1), np.float32)
-DIGITS[:, 0, :, 0] = 1.0  # ink along the top
+from scratchnet import Tensor, plotting
+from scratchnet.plotting import GAP, curves, frame, image_grid, image_rows, read_log, save_gif, scatter, table
 
 
-def pixels(path):
-    return np.asarray(Image.open(path).convert("L")).astype(float)
+def noise(*shape, seed=0):
+    return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
-def test_frame_is_dark_ink_on_white_and_upright():
-    sheet = plotting.frame(DIGITS, columns=3, scale=2)
-    gap = plotting.GAP
-    assert sheet.dtype == np.uint8 and sheet.shape == (2 * (2 * (8 + gap) + gap), 2 * (3 * (6 + gap) + gap))
-    first = sheet[2 * gap:2 * (gap + 8), 2 * gap:2 * (gap + 6)]
-    assert (first[:2] == 0).all() and (first[2:] == 255).all()
-    assert (sheet[2 * (8 + 2 * gap):, -2 * (6 + gap):] == 255).all()  # the sixth place is empty
-    colour = plotting.frame(np.full((1, 2, 2, 3), 0.25), columns=1, scale=1)
-    assert colour.shape[2] == 3 and colour[gap, gap, 0] == 64
+@pytest.fixture
+def drawn(monkeypatch):
+    """The list of axes drawn in this test, as they were when saved."""
+    axes = []
+
+    class Caught(plotting.Figure):
+        def savefig(self, *args, **kwargs):
+            axes.extend(self.axes)
+            super().savefig(*args, **kwargs)
+
+    monkeypatch.setattr(plotting, "Figure", Caught)
+    return axes
 
 
-def test_all_figures_are_written(tmp_path):
-    plotting.image_rows([DIGITS, DIGITS], ["one", "two"], "Rows", tmp_path / "a" / "rows.png")
-    plotting.image_grid(DIGITS, 3, "Grid", tmp_path / "grid.png", "$z_1$", "$z_2$", ["a", "b", "c"], ["d", "e"])
-    plotting.curves({"loss": ([1, 2, 3], [3.0, np.nan, 1.0])}, "step", "nats", "Loss", tmp_path / "curves.png")
-    plotting.scatter(np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 10, "Codes", tmp_path / "codes.png")
-    for name in ("a/rows.png", "grid.png", "curves.png", "codes.png"):
-        picture = pixels(tmp_path / name)
-        assert min(picture.shape) > 150 and picture.min() < 60 and np.median(picture) == 255
-    assert not list(tmp_path.rglob("*.tmp"))
+def texts(labels):
+    return [label.get_text() for label in labels]
 
 
-def test_gif_has_all_frames_in_order(tmp_path):
-    frames = [np.full((20, 30), 50 * k, np.uint8) for k in range(4)]
-    plotting.save_frame(frames[0], tmp_path / "0.png")
-    plotting.save_gif([tmp_path / "0.png", *frames[1:]], tmp_path / "x.gif", captions=["a", "b", "c", "d"])
-    gif = Image.open(tmp_path / "x.gif")
-    assert gif.n_frames == 4 and gif.size == (30, 42)
-    for k in range(4):
-        gif.seek(k)
-        assert abs(int(gif.convert("L").getpixel((15, 35))) - 50 * k) <= 2
+# ---------------------------------------------------------------- frames
+
+def test_frame_by_hand():
+    zero, one, half = (np.full((1, 2, 3, 1), value) for value in (0.0, 1.0, 0.5))
+    sheet = frame(np.concatenate([zero, one, half]), columns=2, scale=1)
+    expected = np.full((2 * (2 + GAP) + GAP, 2 * (3 + GAP) + GAP), 255)  # white paper, also where there is no image
+    expected[GAP:GAP + 2, 2 * GAP + 3:2 * GAP + 6] = 0                   # ink
+    expected[2 * GAP + 2:2 * GAP + 4, GAP:GAP + 3] = 255 - 128           # half of it, and 127.5 rounds to 128
+    assert sheet.dtype == np.uint8
+    np.testing.assert_array_equal(sheet, expected)
 
 
-def test_table_and_log(tmp_path):
-    text = plotting.table([["a|b", 1.23456, 7], ["c", 100.0, 12]], ["name", "value", "n"], tmp_path / "t.md")
-    assert text.split("\n")[2] == r"| a\|b | 1.235 |   7 |" and (tmp_path / "t.md").read_text() == text
-    (tmp_path / "log.csv").write_text("step,loss,word\n1,0.5,x\n2,,y\n")
-    log = plotting.read_log(tmp_path / "log.csv")
-    np.testing.assert_array_equal(log["loss"], [0.5, np.nan])
-    assert log["word"] == ["x", "y"]
+def test_frame_is_enlarged_without_blur():
+    x = noise(5, 4, 3, 1)
+    np.testing.assert_array_equal(frame(x, 2, scale=3), np.kron(frame(x, 2, scale=1), np.ones((3, 3), int)))
+    np.testing.assert_array_equal(frame(x, 2), frame(x, 2, scale=3))
 
 
-@pytest.mark.parametrize("call, message", [
-    (lambda p: plotting.frame(np.ones((2, 8, 6)), 2), r"frame: images \(2, 8, 6\), expected \(N, H, W, 1\)"),
-    (lambda p: plotting.frame(DIGITS * np.nan, 2), "240 pixels are NaN"),
-    (lambda p: plotting.frame(DIGITS, 0), "columns is 0, expected a whole number"),
-    (lambda p: plotting.image_rows([DIGITS], ["a", "b"], "", p), "2 labels for 1 rows"),
-    (lambda p: plotting.image_rows([DIGITS, DIGITS[:2]], ["a", "b"], "", p), "one shape"),
-    (lambda p: plotting.curves({}, "", "", "", p), "0 lines, expected 1 to"),
-    (lambda p: plotting.curves({"a": ([1], [np.nan])}, "", "", "", p), "'a' has no finite point"),
-    (lambda p: plotting.scatter(np.ones((3, 3)), np.arange(3), "", p), r"expected \(N, 2\) and \(N,\)"),
-    (lambda p: plotting.save_gif([], p), "at least one frame"),
-    (lambda p: plotting.table([[1]], ["a", "b"]), "as many cells in each row"),
+def test_colours_stay_as_they_are():
+    x = noise(3, 4, 5, 3)
+    sheet = frame(x, 2, scale=1)
+    assert sheet.shape == (2 * (4 + GAP) + GAP, 2 * (5 + GAP) + GAP, 3)
+    np.testing.assert_array_equal(sheet[GAP:GAP + 4, 2 * GAP + 5:2 * GAP + 10], np.rint(255 * x[1]))
+
+
+def test_no_more_columns_than_images_and_no_wrapping_round():
+    x = np.array([-3.0, 0.0, 1.0, 1.7]).reshape(4, 1, 1, 1)
+    sheet = frame(x, columns=10, scale=1)
+    assert sheet.shape == (1 + 2 * GAP, 4 * (1 + GAP) + GAP)
+    np.testing.assert_array_equal(sheet[GAP, GAP::1 + GAP], [255, 255, 0, 0])  # clipped
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bool"])
+def test_frame_takes_tensors_and_every_kind_of_float(dtype):
+    x = (noise(3, 4, 5, 1) > 0.5).astype(dtype)
+    before = x.copy()
+    expected = frame(x.astype("float32"), 2)
+    np.testing.assert_array_equal(frame(x, 2), expected)
+    np.testing.assert_array_equal(frame(Tensor(x, requires_grad=dtype != "bool"), 2), expected)
+    np.testing.assert_array_equal(x, before)
+
+
+BAD_IMAGES = [
+    (noise(28, 28, 1), ValueError, r"images \(28, 28, 1\), expected \(N, H, W, 1\) or \(N, H, W, 3\)"),
+    (noise(4, 28, 28), ValueError, r"images \(4, 28, 28\)"),
+    (noise(4, 28, 28, 2), ValueError, r"images \(4, 28, 28, 2\)"),
+    (noise(4, 3, 28, 28), ValueError, r"images \(4, 3, 28, 28\)"),
+    (noise(0, 28, 28, 1), ValueError, r"images \(0, 28, 28, 1\)"),
+    (noise(4, 0, 28, 1), ValueError, r"images \(4, 0, 28, 1\)"),
+    ([], ValueError, r"images \(0,\)"),
+    (np.array([0, np.nan, np.inf, 1]).reshape(1, 2, 2, 1), ValueError, "2 pixels are NaN or infinite"),
+    (np.full((4, 28, 28, 1), 200, np.uint8), TypeError, "images of uint8, expected floats in"),
+]
+
+
+@pytest.mark.parametrize(("images", "error", "message"), BAD_IMAGES)
+def test_bad_images(tmp_path, images, error, message):
+    with pytest.raises(error, match=f"^frame: .*{message}"):
+        frame(images, 2)
+    with pytest.raises(error, match=f"^image_grid: .*{message}"):
+        image_grid(images, 2, "title", tmp_path / "grid.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("columns", "scale"), [(0, 1), (-1, 1), (2, 0), (2, -1)])
+def test_frame_refuses_sizes(columns, scale):
+    with pytest.raises(ValueError, match=f"^frame: columns is {columns}, expected .* scale, which is {scale}$"):
+        frame(noise(4, 2, 2, 1), columns, scale)
+
+
+def test_save_frame(tmp_path):
+    for channels in (1, 3):
+        plotting.save_frame(frame(noise(5, 4, 3, channels), 2), tmp_path / "new" / "folder" / "frame.png")
+        with Image.open(tmp_path / "new" / "folder" / "frame.png") as picture:
+            np.testing.assert_array_equal(np.asarray(picture), frame(noise(5, 4, 3, channels), 2))
+
+
+# ---------------------------------------------------------------- sheets of images
+
+def find(picture, part):
+    """(row, column) at which `part` lies in `picture`, both (H, W); None if it does not."""
+    h, w = part.shape
+    windows = np.lib.stride_tricks.sliding_window_view(picture, w, axis=1)
+    for i, j in np.argwhere((windows == part[0]).all(axis=2)):
+        if np.array_equal(picture[i:i + h, j:j + w], part):
+            return i, j
+    return None
+
+
+def grey(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("L"))
+
+
+@pytest.mark.parametrize(("N", "columns", "zoom"), [(7, 3, 4), (24, 12, 3), (40, 20, 2), (99, 99, 1)])
+def test_grid_shows_every_pixel_upright_as_dark_ink(tmp_path, N, columns, zoom):
+    x = noise(N, 28, 28, 1)
+    image_grid(x, columns, "A title", tmp_path / "grid.png", "$z_1$", "$z_2$")
+    sheet = frame(x, columns, scale=zoom)
+    where = find(grey(tmp_path / "grid.png"), sheet[GAP * zoom:-GAP * zoom, GAP * zoom:-GAP * zoom])
+    assert where is not None
+    np.testing.assert_array_equal(where > np.array([20, 20]), [True, True])  # room for the title and the label
+
+
+def test_grid_in_colour(tmp_path):
+    x = noise(4, 8, 8, 3)
+    image_grid(x, 4, "Colours", tmp_path / "grid.png")
+    with Image.open(tmp_path / "grid.png") as picture:
+        red = np.asarray(picture.convert("RGB"))[..., 0]
+    assert find(red, frame(x, 4, scale=4)[..., 0][8:-8, 8:-8]) is not None
+
+
+def test_rows_of_images(tmp_path, drawn):
+    a, b = noise(5, 6, 7, 1), noise(5, 6, 7, 1, seed=1)
+    image_rows([a, Tensor(b, requires_grad=True)], ["input", "reconstruction"], "Two rows", tmp_path / "rows.png")
+    assert find(grey(tmp_path / "rows.png"), frame(np.concatenate([a, b]), 5, scale=4)[8:-8, 8:-8]) is not None
+    axes, = drawn
+    assert axes.get_title("left") == "Two rows"
+    assert texts(axes.get_yticklabels()) == ["input", "reconstruction"]
+    np.testing.assert_allclose(axes.get_yticks(), [GAP + 2.5, 2 * GAP + 8.5])  # the middles of rows of six pixels
+    assert texts(axes.get_xticklabels()) == []
+
+
+def test_ticks_of_a_grid_of_codes(tmp_path, drawn):
+    image_grid(noise(6, 4, 8, 1), 3, "Codes", tmp_path / "map.png", "$z_1$", "$z_2$", ["-1", "0", "1"], ["1", "-1"])
+    axes, = drawn
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("$z_1$", "$z_2$")
+    assert texts(axes.get_xticklabels()) == ["-1", "0", "1"]
+    assert texts(axes.get_yticklabels()) == ["1", "-1"]
+    np.testing.assert_allclose(axes.get_xticks(), [GAP + 3.5, 2 * GAP + 11.5, 3 * GAP + 19.5])
+    np.testing.assert_allclose(axes.get_yticks(), [GAP + 1.5, 2 * GAP + 5.5])
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is on top
+
+
+def test_a_long_title_is_wrapped_and_not_cut(tmp_path, drawn):
+    title = "A title that is much too long for so small a picture and so goes on in a second line"
+    image_grid(noise(1, 28, 28, 1), 1, title, tmp_path / "grid.png")
+    shown = drawn[0].get_title("left")
+    assert "\n" in shown and shown.replace("\n", " ") == title
+    picture = grey(tmp_path / "grid.png")
+    assert (picture[:3] == 255).all() and (picture[:, -3:] == 255).all()  # the margin is clean, so nothing was cut
+
+
+@pytest.mark.parametrize(("rows", "labels", "message"), [
+    ([], [], r"0 labels for 0 rows of shapes \[\]"),
+    ([noise(2, 4, 4, 1)], ["a", "b"], "2 labels for 1 rows"),
+    ([noise(2, 4, 4, 1), noise(3, 4, 4, 1)], ["a", "b"], r"\(2, 4, 4, 1\), \(3, 4, 4, 1\)"),
+    ([noise(2, 4, 4, 1), noise(2, 4, 4, 3)], ["a", "b"], r"\(2, 4, 4, 3\)"),
+    ([noise(2, 4, 4)], ["a"], r"\(2, 4, 4\)"),
+    ([noise(0, 4, 4, 1)], ["a"], r"images \(0, 4, 4, 1\)"),
+    ([np.full((1, 4, 4, 1), np.nan)], ["a"], "16 pixels are NaN"),
 ])
-def test_errors(call, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        call(tmp_path / "x.png")
+def test_rows_refused(tmp_path, rows, labels, message):
+    with pytest.raises(ValueError, match=f"^image_rows: .*{message}"):
+        image_rows(rows, labels, "title", tmp_path / "rows.png")
+
+
+def test_grid_refused(tmp_path):
+    with pytest.raises(ValueError, match="^image_grid: columns is 0"):
+        image_grid(noise(4, 2, 2, 1), 0, "title", tmp_path / "grid.png")
+    with pytest.raises(ValueError, match="^image_grid: 3 ticks for 2 columns"):
+        image_grid(noise(4, 2, 2, 1), 2, "title", tmp_path / "grid.png", xticks=[1, 2, 3])
+
+
+# ---------------------------------------------------------------- curves and points
+
+def test_curves(tmp_path, drawn):
+    steps = np.arange(100)
+    holes = np.where(steps % 10 == 0, steps**2.0, np.nan)
+    lines = {"loss": (steps, np.sqrt(steps)), "validation": (steps, holes), "short": ([1, 2], Tensor([3.0, 4.0]))}
+    curves(lines, "step", "nats per image", "Loss", tmp_path / "loss.png")
+    axes, = drawn
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("step", "nats per image", "Loss")
+    assert texts(axes.get_legend().get_texts()) == ["loss", "validation", "short"]
+    loss, validation, short = axes.lines
+    np.testing.assert_array_equal(loss.get_xydata(), np.stack([steps, np.sqrt(steps)], axis=1))
+    np.testing.assert_array_equal(validation.get_xydata(), [(k, k**2) for k in range(0, 100, 10)])
+    np.testing.assert_array_equal(short.get_xydata(), [(1, 3), (2, 4)])
+
+
+def test_lines_can_be_told_apart_in_grey(tmp_path, drawn):
+    curves({f"line {k}": ([0, 1], [k, k]) for k in range(6)}, "x", "y", "Six", tmp_path / "six.png")
+    lines = drawn[0].lines
+    assert len({line.get_marker() for line in lines}) == 6
+    assert len({str(line._dash_pattern) for line in lines}) == 6
+    legend = drawn[0].get_legend().get_window_extent()
+    assert legend.x0 >= drawn[0].get_window_extent().x1  # beside the lines, not over them
+
+
+@pytest.mark.parametrize(("lines", "message"), [
+    ({}, "0 lines, expected 1 to 6"),
+    ({k: ([0], [0]) for k in range(7)}, "7 lines"),
+    ({"loss": ([0, 1], [0])}, r"'loss' has steps \(2,\) and values \(1,\)"),
+    ({"loss": ([[0]], [[0]])}, r"'loss' has steps \(1, 1\)"),
+    ({"loss": ([], [])}, "'loss' has no finite point"),
+    ({"loss": ([0, 1], [np.nan, np.inf])}, "'loss' has no finite point"),
+])
+def test_curves_refuse(tmp_path, lines, message):
+    with pytest.raises(ValueError, match=f"^curves: {message}"):
+        curves(lines, "x", "y", "title", tmp_path / "loss.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_scatter(tmp_path, drawn):
+    points, labels = noise(30, 2), np.repeat([7, 3, 5], [12, 10, 8])
+    points[labels == 3] += 2
+    scatter(Tensor(points, requires_grad=True), labels, "Codes", tmp_path / "codes.png", "u", "v")
+    axes, = drawn
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("u", "v", "Codes")
+    glyphs = set()
+    for label, collection, name in zip([3, 5, 7], axes.collections, axes.texts, strict=True):
+        np.testing.assert_array_equal(collection.get_offsets(), points[labels == label])
+        assert name.get_text() == str(label)
+        np.testing.assert_allclose(name.xy, np.median(points[labels == label], axis=0))
+        glyphs.add(collection.get_paths()[0].vertices.tobytes())
+    assert len(glyphs) == 3  # each class has a marker of its own
+    assert axes.get_aspect() == 1.0
+
+
+@pytest.mark.parametrize(("points", "labels", "message"), [
+    (noise(4, 3), np.zeros(4, int), r"points \(4, 3\)"),
+    (noise(4), np.zeros(4, int), r"points \(4,\)"),
+    (noise(4, 2), np.zeros(3, int), r"labels \(3,\)"),
+    (noise(0, 2), np.zeros(0, int), r"points \(0, 2\)"),
+    (noise(4, 2), np.zeros(4), "labels are float64, expected integers"),
+    (np.full((4, 2), np.nan), np.zeros(4, int), "points must be finite"),
+])
+def test_scatter_refuses(tmp_path, points, labels, message):
+    with pytest.raises(ValueError, match=f"^scatter: .*{message}"):
+        scatter(points, labels, "title", tmp_path / "codes.png")
+
+
+# ---------------------------------------------------------------- the style is ours, and stays with us
+
+def everything(folder):
+    image_grid(noise(4, 5, 6, 1), 2, "grid", folder / "grid.png")
+    image_rows([noise(4, 5, 6, 1)], ["row"], "rows", folder / "rows.png")
+    curves({"a": ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}, "x", "y", "curves", folder / "curves.png")
+    scatter(noise(9, 2), np.arange(9) % 3, "points", folder / "points.png")
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_the_look_does_not_depend_on_the_users_settings(tmp_path):
+    ours = everything(tmp_path / "a")
+    with matplotlib.rc_context({"font.size": 30, "figure.facecolor": "black", "axes.facecolor": "red",
+                                "image.origin": "lower", "lines.linewidth": 9, "savefig.transparent": True}):
+        before = dict(matplotlib.rcParams)
+        assert everything(tmp_path / "b") == ours
+        assert dict(matplotlib.rcParams) == before
+    assert len(ours) == 4
+
+
+def test_pyplot_and_its_backend_are_left_alone(tmp_path):
+    code = ("import pathlib, sys, matplotlib; import test_plotting as t\n"
+            "t.everything(pathlib.Path(sys.argv[1]))\n"
+            "assert 'matplotlib.pyplot' not in sys.modules\n"
+            "assert matplotlib.rcParams['backend'] == 'svg'")
+    environment = {**os.environ, "MPLBACKEND": "svg", "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, tmp_path], env=environment, cwd=os.path.dirname(__file__), check=True)
+
+
+@pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_the_ending_tells_the_format(tmp_path, suffix, start):
+    curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", tmp_path / f"loss.{suffix}")
+    assert (tmp_path / f"loss.{suffix}").read_bytes().startswith(start)
+    with pytest.raises(ValueError, match="not supported"):
+        curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", tmp_path / "loss")
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "loss.png"
+
+    def fail(self, file, **kwargs):
+        file.write_bytes(b"half a picture")
+        raise OSError("No space left on device")
+
+    curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", path)
+    old = path.read_bytes()
+    monkeypatch.setattr(plotting.Figure, "savefig", fail)
+    with pytest.raises(OSError, match="No space left"):
+        curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", path)
+    assert path.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [path]
+
+
+# ---------------------------------------------------------------- tables and logs
+
+def test_table_by_hand(tmp_path):
+    rows = [["the encoder's own", 13.8662, "100 %", "–"], ["a|b\nc", 2.0, "–", np.float32(0.00125)],
+            ["große", 12345.6, "7 %", 3]]
+    text = table(rows, ["switches", "error", "agreement", "d"], tmp_path / "new" / "table.md")
+    assert text == ("| switches          | error | agreement |        d |\n"
+                    "| ----------------- | ----: | --------- | -------: |\n"
+                    "| the encoder's own | 13.87 | 100 %     |        – |\n"
+                    "| a\\|b c            | 2.000 | –         | 0.001250 |\n"
+                    "| große             | 12346 | 7 %       |        3 |\n")
+    assert (tmp_path / "new" / "table.md").read_text(encoding="utf-8") == text
+
+
+@pytest.mark.parametrize(("number", "text"), [
+    (0.0, "0.000"), (-1.5, "-1.500"), (999.94, "999.9"), (999.96, "1000"), (-12345678.9, "-12345679"),
+    (1e-7, "1.000e-07"), (float("nan"), "nan"), (float("-inf"), "-inf"), (12345678, "12345678"), (np.int64(5), "5")])
+def test_numbers_in_tables(number, text):
+    assert table([[number]], ["x"]).split("\n")[2].strip("| ") == text
+
+
+@pytest.mark.parametrize(("rows", "header"), [([], ["a"]), ([[]], []), ([], []), ([["x", 1], ["y"]], ["a", "b"]),
+                                              ([["x", 1, 2]], ["a", "b"])])
+def test_tables_refused(rows, header):
+    with pytest.raises(ValueError, match=f"^table: {len(rows)} rows of .* under {len(header)} names"):
+        table(rows, header)
+
+
+def test_read_log(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_text('step,loss,validation,phase\n0,543.25,,"warm, up"\n10,1e2,98.5,main\n20,nan,,\n')
+    log = read_log(path)
+    assert list(log) == ["step", "loss", "validation", "phase"]
+    np.testing.assert_array_equal(log["step"], [0, 10, 20])
+    np.testing.assert_array_equal(log["loss"], [543.25, 100, np.nan])
+    np.testing.assert_array_equal(log["validation"], [np.nan, 98.5, np.nan])
+    assert log["step"].dtype == np.float64
+    assert log["phase"] == ["warm, up", "main", ""]
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("", r"the first line is \[\]"),
+    ("\n1,2\n", r"the first line is \[\]"),
+    ("a,b,a\n1,2,3\n", "expected the names of the columns"),
+    ("a,b\n1,2\n3\n", "line 3 has 1 cells, expected 2"),
+    ("a,b\n1,2,3\n", "line 2 has 3 cells, expected 2"),
+])
+def test_logs_refused(tmp_path, text, message):
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"^read_log: .*log.csv: .*{message}"):
+        read_log(tmp_path / "log.csv")
+
+
+def test_a_log_of_a_header_only(tmp_path):
+    (tmp_path / "log.csv").write_text("step,loss\n")
+    assert {name: len(column) for name, column in read_log(tmp_path / "log.csv").items()} == {"step": 0, "loss": 0}
+
+
+# ---------------------------------------------------------------- GIFs
+
+def pages(path):
+    """The frames of a GIF as RGB arrays, and how long each stays, in ms."""
+    with Image.open(path) as gif:
+        assert gif.format == "GIF" and gif.info["loop"] == 0  # for ever
+        found = []
+        for k in range(gif.n_frames):
+            gif.seek(k)
+            found.append((np.asarray(gif.convert("RGB")), gif.info["duration"]))
+    return zip(*found, strict=True)
+
+
+@pytest.mark.parametrize(("per_second", "pause"), [(5, 200), (30, 30), (50, 20), (0.5, 2000), (15, 70)])
+def test_gif_keeps_every_grey_pixel(tmp_path, per_second, pause):
+    frames = [frame(noise(6, 5, 4, 1, seed=k), 3) for k in range(4)]
+    save_gif(frames, tmp_path / "new" / "samples.gif", per_second)
+    pictures, pauses = pages(tmp_path / "new" / "samples.gif")
+    assert pauses == (pause, pause, pause, 2000)
+    for picture, expected in zip(pictures, frames, strict=True):
+        np.testing.assert_array_equal(picture, np.stack([expected] * 3, axis=2))
+
+
+def test_gif_of_colours_and_files(tmp_path):
+    array = frame(np.round(noise(4, 3, 3, 3)), 2)  # eight colours: no palette has to be guessed
+    plotting.save_frame(255 - array, tmp_path / "1.png")
+    save_gif([array, tmp_path / "1.png", str(tmp_path / "1.png")], tmp_path / "colours.gif")
+    pictures, pauses = pages(tmp_path / "colours.gif")
+    assert sum(pauses) == 200 + 200 + 2000
+    np.testing.assert_array_equal(pictures[0], array)
+    np.testing.assert_array_equal(pictures[1], 255 - array)
+
+
+def test_gif_of_grey_arrays_and_grey_files(tmp_path):
+    frames = [frame(noise(6, 5, 4, 1, seed=k), 3) for k in range(2)]
+    plotting.save_frame(frames[1], tmp_path / "1.png")
+    save_gif([frames[0], tmp_path / "1.png"], tmp_path / "samples.gif")
+    pictures, _ = pages(tmp_path / "samples.gif")
+    for picture, expected in zip(pictures, frames, strict=True):
+        np.testing.assert_array_equal(picture[..., 0], expected)
+
+
+def test_gif_of_figures(tmp_path):
+    for k in range(2):
+        image_grid(noise(4, 5, 6, 1, seed=k), 2, "grid", tmp_path / f"{k}.png")  # has an alpha channel
+    save_gif([tmp_path / "0.png", tmp_path / "1.png"], tmp_path / "figures.gif")
+    pictures, _ = pages(tmp_path / "figures.gif")
+    for k in range(2):
+        error = np.abs(pictures[k][..., 0].astype(int) - grey(tmp_path / f"{k}.png"))
+        assert error.max() <= 8
+
+
+def test_captions_stand_above_and_are_never_cut(tmp_path):
+    frames = [frame(noise(1, 20, 20, 1, seed=k), 1) for k in range(3)]
+    h, w = frames[0].shape
+    captions = ["after 1 step", "after 2,000 steps, a caption that is wider than the picture", "ε → 0"]
+    save_gif(frames, tmp_path / "samples.gif", captions=captions)
+    pictures, _ = pages(tmp_path / "samples.gif")
+    strips = [picture[:-h, :, 0] for picture in pictures]
+    for picture, expected in zip(pictures, frames, strict=True):
+        np.testing.assert_array_equal(picture[-h:, :w, 0], expected)
+    for strip in strips:
+        assert strip.min() < 64 and strip.shape[1] > w
+        assert (strip[[0, -1]] == 255).all() and (strip[:, [0, -1]] == 255).all()
+    ink = [(strip < 128).sum() for strip in strips]
+    assert ink[1] > ink[0] > ink[2]
+
+    save_gif(frames, tmp_path / "samples.gif", captions=["1", "2", "3"])
+    pictures, _ = pages(tmp_path / "samples.gif")
+    assert {picture.shape[1] for picture in pictures} == {w}  # no wider than it has to be
+
+
+@pytest.mark.parametrize(("frames", "options", "message"), [
+    ([], {}, "at least one frame"),
+    ([np.zeros((4, 4), np.uint8), np.zeros((4, 5), np.uint8)], {}, r"\('uint8', \(4, 5\)\)"),
+    ([np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.uint8)], {}, r"\('uint8', \(4, 4, 3\)\)"),
+    ([np.zeros((4, 4), np.float32)], {}, "float32"),
+    ([np.zeros((0, 4), np.uint8)], {}, r"\(0, 4\)"),
+    ([np.zeros((4, 4), np.uint8)], {"captions": ["a", "b"]}, "2 captions for 1 frames"),
+    ([np.zeros((4, 4), np.uint8)], {"per_second": 0}, "0 frames per second"),
+    ([np.zeros((4, 4), np.uint8)], {"per_second": 60}, "60 frames per second"),
+    ([np.zeros((4, 4), np.uint8)], {"per_second": float("nan")}, "nan frames per second"),
+])
+def test_gifs_refused(tmp_path, frames, options, message):
+    with pytest.raises(ValueError, match=f"^save_gif: .*{message}"):
+        save_gif(frames, tmp_path / "samples.gif", **options)
     assert not list(tmp_path.iterdir())
