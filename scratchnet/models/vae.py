@@ -12,10 +12,11 @@ Two objectives, chosen by name:
 "elbo"     −ELBO in nats per image: −ln p(x|z) summed over pixels plus KL summed over dimensions. The encoder's second
            output is s = ln σ². It is a bound, so different models can be compared by it.
 "lecture"  as many lecture notes write it: mean squared error over all pixels + mean over dimensions of
-           e^s − (1 + s) + m², with z = m + e^s ε. Up to a factor the second term is the KL of a Gaussian with variance
-           e^s, yet the noise has standard deviation e^s; and means in place of sums weigh it against the error as if
-           the pixels' variance were 784 / latent · ½ … instead of one that fits the data. It is no bound of ln p(x):
-           it optimizes a regularised reconstruction, and its value says nothing about likelihood.
+           e^s − (1 + s) + m², with z = m + e^s ε. It differs twice. The second term is twice the KL of a Gaussian with
+           variance e^s, yet the noise has standard deviation e^s. And means stand where sums belong: times latent/2,
+           784 pixels and 128 dimensions, it is the −ELBO for Gaussian pixels of variance 784/128 = 6.1, though pixels
+           lie in [0, 1]. So the KL weighs far more than the data ask for, and codes say little. It is no bound of
+           ln p(x) but a regularised reconstruction error, and its value says nothing about likelihood.
 """
 
 import math
