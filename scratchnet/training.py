@@ -99,8 +99,8 @@ class Run:
                         self.save()
                     bar.update()
                     if interrupted.is_set():
-                        raise KeyboardInterrupt(f"stopped after step {self.step}; everything is in "
-                                                f"{self.checkpoint_path}, --resume goes on from there")
+                        raise SystemExit(f"stopped after step {self.step}; everything is in {self.checkpoint_path}, "
+                                         f"--resume goes on from there")
                 if bar.disable:
                     rate = (per_epoch - first) * size / (time.perf_counter() - started)
                     print(f"epoch {self.epoch}/{epochs}  step {self.step}  "
@@ -172,7 +172,8 @@ class Run:
 
     @contextmanager
     def _interruptible(self):
-        """Ctrl-C sets a flag, which is read between two steps; a second Ctrl-C stops at once."""
+        """Ctrl-C sets a flag, which is read between two steps, where the run saves and ends with SystemExit and one
+        line in place of a traceback; a second Ctrl-C stops at once."""
         interrupted = threading.Event()
         if threading.current_thread() is not threading.main_thread():
             yield interrupted
