@@ -145,6 +145,9 @@ def test_nothing_overflows_at_large_logits(dtype):
         t = Tensor(x, requires_grad=True)
         np.testing.assert_allclose(ops.softplus(t).data, np.maximum(x, 0) + (x == 0) * np.log(2), atol=1e-6)
         np.testing.assert_allclose(ops.sigmoid(x), [0, 0, 0.5, 1, 1], atol=1e-6)
+        small = np.array([-80.0, -20.0, -1e-3], dtype)  # to relative, not only absolute, precision
+        expected = 1 / (1 + np.exp(-small.astype(float)))
+        np.testing.assert_allclose(ops.sigmoid(small), expected, rtol=8 * np.finfo(dtype).eps)
         assert ops.logsumexp(x) == dtype(1e4)
         np.testing.assert_allclose(ops.log_softmax(x), x - 1e4, atol=1e-2)
         np.testing.assert_allclose(ops.softmax(x), [0, 0, 0, 0, 1])

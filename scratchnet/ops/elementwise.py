@@ -158,15 +158,13 @@ def _(gy, y):
 
 @differentiable
 def sigmoid(x):
-    """y = 1/(1 + e⁻ˣ) = ½ tanh(x/2) + ½        ∂L/∂x = ∂L/∂y ⊙ y (1 − y)
+    """y = 1/(1 + e⁻ˣ) = e^min(x, 0) / (1 + e^−|x|)        ∂L/∂x = ∂L/∂y ⊙ y (1 − y)
 
-    Never overflows. Its error is absolute (1e-7 in float32): for the logarithm of a sigmoid use
-    −softplus(−x), and in losses the logits.
+    Never overflows, and small values keep their digits. ½ tanh(x/2) + ½ is a quarter faster but loses them, and Adam,
+    which divides a gradient by its own size, makes something of the smallest.
     """
-    y = array_module(x).tanh(0.5 * x)
-    y *= 0.5
-    y += 0.5
-    return y
+    xp = array_module(x)
+    return xp.exp(xp.minimum(x, 0.0)) / (1.0 + xp.exp(-xp.abs(x)))
 
 
 @sigmoid.backward
