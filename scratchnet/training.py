@@ -76,7 +76,8 @@ class Run:
                                              f"run has {plan}; start anew without resume, or in another folder")
         self.plan, self.last_step = plan, epochs * per_epoch
         with self._interruptible() as interrupted, tqdm(
-                total=self.last_step, initial=self.step, unit="step", disable=None, dynamic_ncols=True) as bar:
+                total=self.last_step, initial=self.step, unit=" images", unit_scale=size, disable=None,
+                dynamic_ncols=True) as bar:
             while self.epoch < epochs:
                 if self.batch == 0:
                     self.epoch_rng = self.rng.bit_generator.state
