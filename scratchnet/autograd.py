@@ -22,7 +22,12 @@ from scratchnet.backend import array_module
 from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable
 from scratchnet.tensor import Tensor, data_of, mode, no_grad
 
-__all__ = ["REGISTRY", "AnomalyError", "Tensor", "detect_anomaly", "differentiable", "grad", "no_grad"]
+__all__ = ["REGISTRY", "AnomalyError", "GradientShapeError", "Tensor", "detect_anomaly", "differentiable", "grad",
+    "no_grad"]
+
+
+class GradientShapeError(ValueError):
+    """A gradient rule gave an array that does not have its input's shape, nor one that broadcasting explains."""
 
 
 def backward(y, gy=None, retain_graph=False):
@@ -215,8 +220,8 @@ def _fit(g, parent, node):
         shape = getattr(g, "shape", ())
         if len(parent.shape) > len(shape) or any(
                 s not in (1, n) for s, n in zip(parent.shape[::-1], shape[::-1], strict=False)):
-            raise ValueError(f"{node.op.name}: its gradient rule gave shape {shape} for an input of shape "
-                             f"{parent.shape}")
+            raise GradientShapeError(f"{node.op.name}: its gradient rule gave shape {shape} for an input of shape "
+                                     f"{parent.shape}")
         g = sum_to(g, parent.shape)
     if g.dtype != parent.dtype:
         g = astype(g, parent.dtype)

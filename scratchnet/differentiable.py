@@ -115,6 +115,8 @@ class Op:
             if needs:
                 y.requires_grad = True
                 y.node = self.record(args, arrays, y.data, more, needs)
+                if mode.calls is not None:
+                    mode.calls.append((self, args, y))
             if anomaly.active():
                 anomaly.check_forward(self.name, arrays, y.data)
             result = y
@@ -194,6 +196,16 @@ def differentiable(forward=None, *, extras=(), cache=()):
     call.backward, call.using, call.op = op.backward, op.using, op
     REGISTRY[f"{forward.__module__}.{op.name}"] = call
     return call
+
+
+@contextmanager
+def recorded_calls():
+    """Inside, every op call that goes on the tape is noted in the list that is given: (op, arguments, result)."""
+    before, mode.calls = mode.calls, []
+    try:
+        yield mode.calls
+    finally:
+        mode.calls = before
 
 
 def _shape_of(x):

@@ -8,6 +8,8 @@ A layer is called like a function. Everything without weights needs no layer: `S
 Layers that draw their first weights take `rng`.
 """
 
+from contextlib import contextmanager
+
 from scratchnet import initializers, ops
 from scratchnet.backend import array_module, to_cpu, to_gpu
 from scratchnet.tensor import Tensor
@@ -80,6 +82,21 @@ class Module:
             a[...] = array_module(a).asarray(state[name], dtype=a.dtype)
         for p in self.parameters():
             p.version += 1
+
+    @contextmanager
+    def preserved(self):
+        """Inside, whatever is done to the data of parameters and to buffers is undone at the end."""
+        parameters = [(p, p.data, p.data.copy()) for p in self.parameters()]
+        buffers = [(owner, attribute, b, b.copy()) for _, owner, attribute, b in self._named(_is_array)]
+        try:
+            yield
+        finally:
+            for p, data, values in parameters:
+                data[...] = values
+                p.data = data
+            for owner, attribute, b, values in buffers:
+                b[...] = values
+                setattr(owner, attribute, b)
 
     def train(self):
         """Training mode: batch statistics, dropout."""

@@ -1,87 +1,43 @@
-"""The checker is checked: it must catch wrong rules, flag no right one, and see what is not a gradient at all."""
+"""The checker is checked: it sees what is not a gradient at all, flags no right rule, and says what it found.
+
+That it catches wrong rules is in test_mutants.py.
+"""
 
 import numpy as np
 import pytest
 from cases import cases
 
-from scratchnet import Tensor, check, differentiable, ops
+from scratchnet import Tensor, check, differentiable, layers, losses, ops
+from scratchnet.autograd import astype
+from scratchnet.check.compare import _guards
+from scratchnet.check.function import Function
+from scratchnet.models.vae import ConvVAE
 
 RNG = np.random.default_rng(0)
-X, W, B = RNG.normal(size=(3, 4)), RNG.normal(size=(4, 5)), RNG.normal(size=5)
-IMAGE, KERNEL = RNG.normal(size=(2, 6, 5, 3)), RNG.normal(size=(3, 3, 3, 2))
+X, W = RNG.normal(size=(3, 4)), RNG.normal(size=(4, 5))
 
 
-def overwritten_windows(gy, size, stride, padding, x_shape):
-    """`=` for `+=` where windows overlap."""
-    kernel, stride, pads, out = ops.pooling._window_geometry("", x_shape[1:3], size, stride, padding)
-    x = np.zeros(x_shape)
-    for _, _, window in ops.convolution.windows(x, kernel, stride, out):
-        window[...] = gy
-    return x
+def broken(op, rule, f, *inputs, **options):
+    """The Report on f while `rule` is the gradient of op."""
+    with op.using(rule), pytest.raises(check.GradientMismatch) as caught:
+        check.gradients(f, *inputs, **options)
+    return caught.value.report
 
 
-MUTANTS = {  # what is wrong: (op, rule, function, inputs)
-    "zero gradient of softmax": (ops.softmax, lambda gy, y: gy * 0.0, ops.softmax, [X]),
-    "softmax as if elementwise": (ops.softmax, lambda gy, y: gy * y * (1 - y), ops.softmax, [X]),
-    "wrong sign": (ops.sin, lambda gy, x: -gy * ops.cos(x), ops.sin, [X]),
-    "factor 2": (ops.square, lambda gy, x: gy * x, ops.square, [X]),
-    "derivative at the output": (ops.exp, lambda gy, y: gy * np.exp(y), ops.exp, [X]),
-    "activation's derivative left out": (ops.tanh, lambda gy: gy, ops.tanh, [X]),
-    "cotangent ignored": (ops.tanh, lambda gy, y: 1 - y * y, ops.tanh, [X]),
-    "cotangent squared": (ops.tanh, lambda gy, y: gy * gy * (1 - y * y), ops.tanh, [X]),
-    "not divided by n": (ops.mean, lambda gy, x_shape: np.broadcast_to(gy, x_shape), ops.mean, [X]),
-    "inputs swapped": (ops.multiply, lambda gy, a, b: (gy * a, gy * b), ops.multiply, [X, X[::-1] * 1.0]),
-    "second input forgotten": (ops.multiply, lambda gy, b: (gy * b, None), ops.multiply, [X, X[::-1] * 1.0]),
-    "bias not summed but averaged": (ops.dense, lambda gy, x, w: (gy @ w.T, x.T @ gy, gy.mean(0)), ops.dense,
-                                     [X, W, B]),
-    "w wrong by a transpose": (ops.dense, lambda gy, x, w: (gy @ w.T, (x.T @ gy).T.reshape(4, 5), gy), ops.dense,
-                               [X, W, B]),
-    "kernel not flipped": (ops.conv2d, lambda gy, x, w: (
-        ops.conv2d(gy, w.swapaxes(2, 3)), ops.conv2d_weight(x, gy, (3, 3))), ops.conv2d, [IMAGE, KERNEL]),
-    "shifted by one": (ops.conv2d, lambda gy, x, w: (
-        np.roll(ops.conv2d_transpose(gy, w), 1, 1), ops.conv2d_weight(x, gy, (3, 3))), ops.conv2d, [IMAGE, KERNEL]),
-    "windows overwritten": (ops.window_sum, overwritten_windows, lambda x: ops.window_sum(x, 3, 2), [IMAGE]),
-    "mean path of batch norm missing": (ops.batch_norm, lambda gy, x, gamma, var: (
-        gy * gamma / np.sqrt(var + 1e-5), None, None), lambda x: ops.batch_norm(x, B[:4], B[:4])[0], [X]),
-    "stop-gradient": (ops.relu, lambda gy: None, ops.relu, [X]),
-    "reversed in time": (ops.cumsum, lambda gy: np.cumsum(gy, 0), lambda x: ops.cumsum(x, 0), [X]),
-    "all of max instead of the winner": (ops.norm, lambda gy, x: gy * np.sign(x), lambda x: ops.norm(x), [X]),
-}
-
-
-@pytest.mark.parametrize("what", MUTANTS)
-def test_wrong_rules_are_caught(what):
-    op, rule, f, inputs = MUTANTS[what]
-    check.gradients(f, *inputs)  # the right rule passes
-    with op.using(rule), pytest.raises(check.GradientMismatch):
-        check.gradients(f, *inputs)
-
-
-def test_a_dropped_second_order_term_is_caught():
-    @differentiable
-    def cube(x):
-        return x ** 3
-
-    @cube.backward
-    def _(gy, x):
-        return gy * (3.0 * ops.square(Tensor(getattr(x, "data", x)))).data  # x² as a constant
-
-    check.gradients(cube, X)
-    with pytest.raises(check.GradientMismatch):
-        check.gradients(cube, X, order=2)
-
-
-@pytest.mark.parametrize("seed", range(100, 106))
+@pytest.mark.parametrize("seed", range(100, 103))
 def test_no_right_rule_is_flagged(seed):
     for f, *xs in cases(np.random.default_rng(seed)).values():
-        check.gradients(f, *xs, seed=seed, entries=60)
+        check.gradients(f, *xs, seed=seed, entries=2_000)
 
 
-def test_what_is_no_function_is_seen():
+def test_a_draw_of_random_numbers_is_no_function():
     state = np.random.default_rng(0)
-    with pytest.raises(check.GradientMismatch, match="another result"):
+    with pytest.raises(check.GradientMismatch, match="another result") as caught:
         check.gradients(lambda x: x * state.random(), X)
+    assert caught.value.report.diagnosis.name == "not a function"
 
+
+def test_guards():
     @differentiable
     def spoils(x):
         y = x * 1.0
@@ -92,33 +48,157 @@ def test_what_is_no_function_is_seen():
     with pytest.raises(check.GradientMismatch):
         check.gradients(spoils, X)
 
+    def spoil_upstream(gy, y):
+        gy *= 2.0
+        return gy * (1 - y * y)
+    assert "changes the cotangent" in str(broken(ops.tanh, spoil_upstream, ops.tanh, X))
+    draws = np.random.default_rng(0)
+    assert "computed again" in str(broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * draws.random(), ops.tanh, X))
+    assert "not linear" in str(broken(ops.tanh, lambda gy, y: abs(gy) * (1 - y * y), ops.tanh, X))
+    assert "not linear" in str(broken(ops.tanh, lambda gy, y: 1e-3 + gy * (1 - y * y), ops.tanh, X))
 
-def test_report_names_the_worst_entry_and_kinks_are_counted():
+
+def test_a_gradient_is_never_the_memory_of_an_input():
+    kept = []
+
+    @differentiable
+    def leaks(x):
+        kept[:] = [x]
+        return x * x
+
+    leaks.backward(lambda gy: kept[0])
+    with pytest.raises(check.GradientMismatch):
+        check.gradients(leaks, X)
+
+    class Alias(Function):
+        def gradients(self, cotangents):
+            return [[self.values[0]] for _ in cotangents]
+    v = np.ones((3, 12))
+    assert any("memory of an input" in fault for fault in _guards(Alias(leaks, [X]), X, v))
+
+
+def test_a_wrong_shape_is_one_clear_report():
+    report = broken(ops.dense, lambda gy, x, w: (gy @ w.T, np.ones((7, 2))), lambda x, w: ops.dense(x, w), X, W)
+    assert "dense: its gradient rule gave shape (7, 2) for an input of shape (4, 5)" in str(report)
+    assert report.diagnosis.name == "wrong shape" and report.diagnosis.op == "dense"
+
+
+def test_the_report_names_the_worst_entry_and_shows_both_jacobians():
     wrong = np.ones((3, 4))
     wrong[1, 2] = 1.5
-    with ops.sin.using(lambda gy, x: gy * np.cos(x) * wrong), pytest.raises(check.GradientMismatch) as caught:
-        check.gradients(ops.sin, X)
-    assert "0 (3, 4)  WRONG     (1, 2)" in str(caught.value)
-    x = np.array([0.5, 1e-12, -0.7])
-    report = check.gradients(lambda x: ops.abs(x) + ops.maximum(x, 0.0), x)
-    assert "1 at kinks left out" in str(report)
+    report = broken(ops.sin, lambda gy, x: gy * np.cos(x) * wrong, ops.sin, X)
+    assert "x (3, 4)  WRONG     (1, 2)" in str(report)
+    report = broken(ops.sin, lambda gy, x: gy * np.sin(x), ops.sin, X[0])
+    assert "∂y/∂x by the rule" in str(report) and "∂y/∂x numeric" in str(report)
+    analytic, numeric = report.rows[0].jacobians()
+    np.testing.assert_allclose(analytic, np.diag(np.sin(X[0])))
+    np.testing.assert_allclose(numeric, np.diag(np.cos(X[0])), rtol=1e-12)
+
+
+def test_the_diagnosis_names_the_op_within_a_model():
+    def loss(x, w):
+        return losses.mse(ops.sigmoid(ops.dense(ops.tanh(ops.dense(x, w)), np.ones((5, 2)) / 3)), np.ones((3, 2)),
+            "mean")
+    check.gradients(loss, X, W)
+    diagnosis = broken(ops.sigmoid, lambda gy, y: gy * y, loss, X, W).diagnosis
+    assert diagnosis.op == "sigmoid" and diagnosis.name == "unknown"
+    diagnosis = broken(ops.tanh, lambda gy: gy, loss, X, W).diagnosis
+    assert (diagnosis.op, diagnosis.name, diagnosis.inputs) == ("tanh", "derivative left out", ["x"])
+
+
+def test_unknown_mistakes_stay_unknown():
+    diagnosis = broken(ops.tanh, lambda gy, y: gy * np.cos(3 * y), ops.tanh, X).diagnosis
+    assert diagnosis.name == "unknown" and diagnosis.confidence == "low"
+    diagnosis = broken(ops.dense, lambda gy, x, w: (gy @ w.T, np.cbrt(x.T) @ gy), ops.dense, X, W).diagnosis
+    assert (diagnosis.name, diagnosis.inputs) == ("unknown", ["w"])
+    one_number = broken(ops.square, lambda gy, x: gy * 3.0, ops.square, np.array(0.7)).diagnosis
+    assert one_number.confidence == "low"  # any factor explains a single number
+
+
+def test_at_a_kink_the_convention_is_told_and_the_point_drawn_again():
+    x = np.array([0.5, 0.0, -0.7])
+    report = check.gradients(ops.relu, x)
+    assert "x(1,) at a kink or tie" in str(report) and "left 0, to the right 1, the rule gives 0" in str(report)
+    with ops.relu.using(lambda gy, x: gy * (x >= 0)):  # the other convention: no error either
+        assert "the rule gives 1" in str(check.gradients(ops.relu, x))
+    assert not check.gradients(lambda a, b: ops.maximum(a, b), X, X.copy()).wrong  # ties everywhere
+    near = check.gradients(lambda x: ops.abs(x).sum(), np.array([0.5, 1e-8, -0.7]), entries=0)
+    assert not near.wrong  # a kink within the step, not at the point
+    with pytest.raises(check.GradientMismatch, match="draw the inputs elsewhere"), np.errstate(invalid="ignore"):
+        check.gradients(lambda x: ops.sqrt(x), -np.ones(3))
 
 
 def test_large_inputs_are_sampled():
-    x = np.random.default_rng(0).normal(size=5000)
-    report = check.gradients(lambda x: ops.tanh(x).sum(), x, entries=50)
-    assert not report.wrong
-    with ops.tanh.using(lambda gy, y: gy * (1 - y * y) * np.where(np.arange(5000) == 4321, 1.5, 1.0)), \
-            pytest.raises(check.GradientMismatch):  # one entry of 5000: seen in the dense directions
-        check.gradients(lambda x: ops.tanh(x).sum(), x, entries=50)
+    x = np.random.default_rng(0).normal(size=20_000)
+    report = check.gradients(lambda x: ops.tanh(x).sum(), x)
+    assert len(report.rows[0].entries) < 50
+    broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * np.where(np.arange(20_000) == 4321, 1.5, 1.0),
+           lambda x: ops.tanh(x).sum(), x)  # one entry of 20 000: seen in the dense directions
+    diagnosis = broken(ops.tanh, lambda gy, y: -gy * (1 - y * y), lambda x: ops.tanh(x).sum(), x).diagnosis
+    assert (diagnosis.name, diagnosis.op) == ("wrong sign", "tanh")
+
+
+def test_what_is_computed_in_float32_is_checked_within_its_noise():
+    def f(x):
+        return ops.tanh(ops.matmul(x, W.astype(np.float32)))
+
+    def in_float32(x):
+        x = Tensor(x) if not isinstance(x, Tensor) else x
+        return f(astype(x, np.float32))
+
+    def and_back(x):
+        return astype(in_float32(x), np.float64)
+    for g in (in_float32, and_back):
+        check.gradients(g, X)
+        for wrong in (lambda gy, y: gy * (1 - y * y) * np.float32(1.01), lambda gy, y: gy * (1 - y)):
+            broken(ops.tanh, wrong, g, X)
+
+
+def test_parameters_that_f_closes_over_are_checked_and_left_alone():
+    net = layers.Sequential(layers.Dense(4, 6, rng=np.random.default_rng(0)), layers.BatchNorm(6), ops.tanh,
+                            layers.Dense(6, 2, rng=np.random.default_rng(1)))
+    before, buffer = net.state_dict(), net.steps[1].mean
+    report = check.gradients(net, X, parameters=net, order=2)
+    assert [row.name for row in report.rows] == ["x", *net.named_parameters()]
+    assert net.steps[1].mean is buffer and all((net.state_dict()[k] == v).all() for k, v in before.items())
+    assert {p.data.dtype for p in net.parameters()} == {np.dtype(np.float32)}
+    with ops.dense.using(lambda gy, x, w: (gy @ w.T, x.T @ gy, gy.mean(0))), \
+            pytest.raises(check.GradientMismatch) as caught:
+        check.gradients(net, X, parameters=net)
+    diagnosis = caught.value.report.diagnosis
+    assert (diagnosis.op, diagnosis.inputs, diagnosis.name) == ("dense", ["b"], "broadcast axis averaged")
+
+
+def test_the_whole_loss_of_the_convolutional_vae():
+    model, images = ConvVAE(rng=np.random.default_rng(0)), np.random.default_rng(1).random((2, 28, 28, 1))
+    report = check.gradients(lambda: model.loss(images, np.random.default_rng(2))[0], parameters=model)
+    assert [row.name for row in report.rows] == list(model.named_parameters())
+
+
+def test_third_order():
+    check.gradients(ops.tanh, X[0], order=3)
+    second = check.gradients(ops.exp, X[0], order=2)
+    assert second.higher and not second.higher.higher and "next order" in str(second)
+
+
+def test_pictures():
+    from matplotlib.figure import Figure
+    report = broken(ops.softmax, lambda gy, y: gy * y, ops.softmax, X)
+    figure = report.draw(Figure())
+    assert len(figure.axes) == 6  # three pictures with a colour bar each
+    assert "<img" in report._repr_html_() and "WRONG" in report._repr_html_()
+    check.gradients(lambda x: ops.tanh(x).sum(), np.ones(20_000)).draw(Figure())
 
 
 def test_the_other_tools():
     np.testing.assert_allclose(check.numerical_gradient(lambda x: (np.asarray(x) ** 3).sum(), X), 3 * X ** 2, rtol=1e-8)
+    np.testing.assert_allclose(check.numerical_gradient(lambda x: np.abs(np.asarray(x)).sum(), X), np.sign(X),
+        rtol=1e-8)
     np.testing.assert_allclose(check.jacobian(lambda x: ops.matmul(x, W), X), np.kron(np.eye(3), W.T), atol=1e-12)
-    assert abs(check.taylor(lambda x: (ops.exp(x)).sum(), X) - 2) < 0.1
-    with ops.exp.using(lambda gy, y: gy * y * 1.01):
-        assert abs(check.taylor(lambda x: (ops.exp(x)).sum(), X) - 2) > 0.5
+    assert abs(check.taylor(lambda x: ops.exp(x).sum(), X) - 2) < 0.1
+    assert check.taylor(lambda x: (3.0 * x).sum(), X) == np.inf
+    with ops.exp.using(lambda gy, y: gy * y * 1.01), pytest.raises(check.GradientMismatch, match="falls as h"):
+        check.taylor(lambda x: ops.exp(x).sum(), X)
     check.adjoint(lambda x: ops.flip(x, 0), lambda y: ops.flip(y, 0), (3, 2), (3, 2))
     with pytest.raises(check.GradientMismatch, match="not each other's adjoint"):
-        check.adjoint(lambda x: np.cumsum(x), lambda y: np.cumsum(y), (4,), (4,))
+        check.adjoint(np.cumsum, np.cumsum, (4,), (4,))

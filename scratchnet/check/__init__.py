@@ -1,0 +1,121 @@
+"""Gradient checks: is the gradient that a rule gives the derivative of the function that it belongs to?
+
+    check.gradients(ops.tanh, x)              passes, or raises GradientMismatch with a table of what differs where
+    check.gradients(f, x, w, order=2)         the second derivatives too
+    check.gradients(loss, x, parameters=net)  and those of the parameters that `loss` closes over
+
+A function y = f(x) of many numbers is compared through L = ⟨v, y⟩ with random cotangents v: never with ones, for which
+every softmax would have gradient zero. Reverse mode gives ∂L/∂x in one pass; numeric.py says where the numbers come
+from to hold it against. When they differ, diagnosis.py looks for the op on the tape whose rule is wrong and for the
+mistake that explains it.
+"""
+
+from contextlib import nullcontext
+
+import numpy as np
+
+from scratchnet.check.compare import ENTRIES, compare, recorded_differs
+from scratchnet.check.diagnosis import Diagnosis, diagnose
+from scratchnet.check.function import Function
+from scratchnet.check.numeric import slopes
+from scratchnet.check.report import GradientMismatch, Report
+from scratchnet.tensor import data_of
+
+__all__ = ["Diagnosis", "GradientMismatch", "Report", "adjoint", "gradients", "jacobian", "numerical_gradient",
+           "taylor"]
+
+
+def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plot=False):
+    """Check ∂⟨v, f⟩/∂x for every floating-point input x of f, up to the given order. Returns the Report.
+
+    f           any function of arrays and Tensors that gives one Tensor (or several, of which the first counts)
+    inputs      arrays; floating-point ones are checked in float64 copies, others are passed on as they are
+    parameters  a Module, or Parameters by name, that f closes over: checked like inputs, and left as they were
+    order       2 checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩, u random, in the same way, and so on
+    entries     if all ∂y/∂x together have at most so many entries, each is checked; else three random cotangents with
+                24 random entries and 4 dense random directions of every input
+    plot        draw analytic, numeric and difference side by side (with pyplot)
+
+    Where f has a kink at the point (relu at 0, a tie of max) there is no derivative: the convention of the rule is
+    reported, and the point is drawn again beside it. Entries with a kink within the step are left out, and counted.
+
+    Raises GradientMismatch, also if f gives another result when it is called again, if f or the gradient change an
+    input or the cotangent, if a gradient is an input's own memory, or is not linear in the cotangent.
+    """
+    rng = np.random.default_rng(seed)
+    with getattr(parameters, "preserved", nullcontext)():
+        function = Function(f, inputs, parameters and getattr(parameters, "named_parameters", lambda: parameters)())
+        top = report = compare(function, rng, entries)
+        for _ in range(1, order):
+            if report.wrong:
+                break
+            v = rng.standard_normal(function.evaluate(function.values).shape)
+            previous = function
+            function = function.derivative(v, [rng.standard_normal(x.shape) for x in function.values])
+            report.higher = compare(function, rng, entries)
+            if (fault := recorded_differs(previous, v)):
+                report.higher.faults.append(fault)
+            report = report.higher
+        if report.wrong:
+            report.diagnosis = diagnose(function, report, rng)
+    if plot:
+        _show(report)
+    if report.wrong:
+        raise GradientMismatch(top)
+    return top
+
+
+def _show(report):
+    import matplotlib.pyplot as plt
+
+    report.draw(plt.figure(layout="constrained"))
+    plt.show()
+
+
+def numerical_gradient(f, x, seed=0):
+    """∂f/∂x of a function of one array that gives a number, from values of f alone (see numeric.py)."""
+    function = Function(f, [np.array(data_of(x), dtype=np.float64)])
+    found = slopes(lambda z: function.evaluate([z]).reshape(1), function.values[0], range(function.values[0].size),
+                   np.random.default_rng(seed))
+    return found.value.reshape(function.values[0].shape)
+
+
+def jacobian(f, x):
+    """∂yⱼ/∂xᵢ by reverse mode, one row an entry of y: (y.size, x.size)."""
+    function = Function(f, [np.array(data_of(x), dtype=np.float64)])
+    x = function.values[0]
+    y = function.evaluate([x])
+    rows = [g[0] for g in function.gradients(list(np.eye(y.size)))]
+    return np.array([np.zeros(x.size) if g is None else g.ravel() for g in rows]).reshape(y.size, x.size)
+
+
+def adjoint(forward, transpose, x_shape, y_shape, seed=0):
+    """Check ⟨S x, y⟩ = ⟨x, Sᵀ y⟩ for random x and y: that `transpose` is the adjoint of the linear map `forward`."""
+    rng = np.random.default_rng(seed)
+    x, y = rng.standard_normal(x_shape), rng.standard_normal(y_shape)
+    left, right = np.vdot(data_of(forward(x)), y), np.vdot(x, data_of(transpose(y)))
+    size = np.linalg.norm(data_of(forward(x))) * np.linalg.norm(y)
+    if not abs(left - right) <= 1e-12 * size:
+        raise GradientMismatch(Report(faults=[f"⟨S x, y⟩ = {left:.12g}, but ⟨x, Sᵀ y⟩ = {right:.12g}: "
+                                              f"not each other's adjoint"]))
+
+
+def taylor(f, x, seed=0):
+    """The order p in |f(x + h u) − f(x) − h ⟨∂f/∂x, u⟩| ~ hᵖ for a number f and a random direction u.
+
+    2 if the gradient is right (Taylor's theorem), more where the second derivative vanishes; infinity for a linear f,
+    whose remainder is rounding. Raises GradientMismatch if the remainder falls more slowly.
+    """
+    function = Function(f, [np.array(data_of(x), dtype=np.float64)])
+    x = function.values[0]
+    u, y = np.random.default_rng(seed).standard_normal(x.shape), function.evaluate([x]).item()
+    slope = float(np.vdot(function.gradients([np.ones(1)])[0][0], u))
+    steps = np.array([1e-2, 5e-3, 2.5e-3]) / max(1.0, np.linalg.norm(u))
+    rest = np.array([abs(function.evaluate([x + h * u]).item() - y - h * slope) for h in steps])
+    if (rest <= 1e-14 * max(abs(y), abs(slope))).all():
+        return float("inf")
+    order = float(np.polyfit(np.log(steps), np.log(np.maximum(rest, 1e-300)), 1)[0])
+    if not order > 1.8:
+        table = ", ".join(f"{r:.2e} at h = {h:.1e}" for h, r in zip(steps, rest, strict=True))
+        raise GradientMismatch(Report(faults=[f"the remainder falls as h^{order:.2f}, not as h²: {table}"]))
+    return order

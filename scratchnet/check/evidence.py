@@ -1,0 +1,146 @@
+"""What there is to go by when a gradient is wrong: the wrong gradient, the right Jacobian, the values, and the rule."""
+
+import numpy as np
+
+from scratchnet.autograd import Tensor, grad
+from scratchnet.check.compare import COTANGENTS, beside
+from scratchnet.check.function import Function, first
+from scratchnet.check.numeric import slopes
+from scratchnet.tensor import data_of
+
+LARGEST = 4_000_000  # entries of a Jacobian that is still looked at as a whole
+INPUTS = 4_000  # entries of an input of which all derivatives are still computed
+FITS = 1e-5  # of the size of the error, what an explanation may leave unexplained
+
+
+class Call(Function):
+    """One op call on the tape as a function of the inputs that need a gradient. Knows the op and its other arguments,
+    and can run the rule on something else than what was kept."""
+
+    def __init__(self, op, args):
+        self.op, self.fixed = op, [data_of(a) for a in args]
+        self.wanted = [i for i, a in enumerate(args) if isinstance(a, Tensor) and a.requires_grad]
+        super().__init__(self._with, [self.fixed[i] for i in self.wanted])
+        last = len(op.params) - 1 if op.variadic else len(args)
+        self.names = [op.params[i] if i < last else f"{op.params[-1]}[{i - last}]" for i in self.wanted]
+
+    def _with(self, *inputs, **changed):
+        args = list(self.fixed)
+        for i, x in zip(self.wanted, inputs, strict=True):
+            args[i] = x
+        for name, value in changed.items():
+            args[self.op.params.index(name)] = value
+        return first(self.op(args, {}))
+
+    def changed(self, **arguments):
+        """The same call with other arguments that are not differentiated (stride=1)."""
+        return Function(lambda *xs: self._with(*xs, **arguments), self.values)
+
+    def argument(self, name):
+        """The value of an argument that is not differentiated, None if there is no such one."""
+        return self.fixed[self.op.params.index(name)] if name in self.op.params else None
+
+    def kept(self):
+        """Name → value for what the rule keeps: its view of the forward pass."""
+        y, _ = self.record(self.values)
+        names = [*self.op.params, "y", *self.op.extras, *self.op.cache]
+        return {names[i]: value for value, (i, shape_only) in zip(y.node.kept, y.node.plan.keep, strict=True)
+                if not shape_only}
+
+    def repaired(self, cotangents, **instead):
+        """The gradients if the rule had kept `instead`, and been handed these cotangents."""
+        y, leaves = self.record(self.values)
+        names = [*self.op.params, "y", *self.op.extras, *self.op.cache]
+        y.node.kept = [instead.get(names[i], value) if not shape_only else value
+                       for value, (i, shape_only) in zip(y.node.kept, y.node.plan.keep, strict=True)]
+        return [[g if g is None else g.data for g in grad(y, leaves, v.reshape(y.shape), retain_graph=True)]
+                for v in cotangents]
+
+    def unfitted(self, v):
+        """What the rules give for each input, in the shape in which they give it."""
+        y, _ = self.record(self.values)
+        node, found = y.node, {}
+        for rule, where, targets in node.plan.rules:
+            gs = rule(v.reshape(y.shape), *[node.kept[k] for k in where])
+            gs = gs if isinstance(gs, (tuple, list)) else (gs,)
+            found.update(zip(range(node.plan.offset, node.plan.offset + len(gs)) if targets is None else targets, gs,
+                             strict=True))
+        return [found.get(i) for i in self.wanted]
+
+
+class Evidence:
+    """Of one wrong input i of a Function:
+
+    x, y              its value and the result
+    v                 (K, m) random cotangents
+    wrong, right      (K, n) ∂⟨v, y⟩/∂x by the rule and numerically
+    jacobian          (m, n) numeric ∂y/∂x, None if too large
+    moved             whether the point is another one than that of the function, which lies at a kink
+    """
+
+    def __init__(self, function, i, rng, recorded=False):
+        """recorded: look at the gradient that create_graph=True gives."""
+        self.function, self.i, self.rng = function, i, rng
+        self.names, self.recorded = function.names, recorded
+        y = function.evaluate(function.values)
+        self.v = rng.standard_normal((COTANGENTS, y.size))
+        self.jacobian, self.moved = _jacobian(function, i, self.v, y, rng)
+        if self.moved:  # look beside the kink
+            function = self.function = function.at([beside(x, rng) for x in function.values])
+            self.jacobian, _ = _jacobian(function, i, self.v, y, rng)
+        self.values, self.x = function.values, function.values[i]
+        self.y = function.evaluate(function.values)
+        if self.jacobian.shape[0] == y.size:
+            self.right = self.v @ self.jacobian
+        else:
+            self.right, self.jacobian = self.jacobian, None
+        self.all_wrong = self.gradients(self.v)
+        self.wrong = self.of(i, self.all_wrong)
+        self.error = np.linalg.norm(self.wrong - self.right)
+
+    def gradients(self, cotangents):
+        if self.recorded:
+            return [self.function.recorded_gradient(v) for v in cotangents]
+        return self.function.gradients(list(cotangents))
+
+    def of(self, i, gradients):
+        """(K, n) from the gradients of each cotangent."""
+        shape = self.values[i].shape
+        return np.array([np.zeros(shape).ravel() if g[i] is None else g[i].ravel() for g in gradients])
+
+    def right_of(self, j):
+        """(K, n) numeric gradient of another input; None if it is too large."""
+        if self.values[j].size > INPUTS:
+            return None
+        found, _ = _jacobian(self.function, j, self.v, self.y, self.rng)
+        return self.v @ found if found.shape[0] == self.y.size else found
+
+    def explains(self, predicted, entries=None):
+        """Whether what an explanation predicts, (K, n) like `wrong`, is what was found, on the given entries of x."""
+        if predicted is None or not np.isfinite(predicted).all():
+            return False
+        a, p, n = self.wrong, predicted, self.right
+        if entries is not None:
+            a, p, n = a[:, entries], p[:, entries], n[:, entries]
+        if not a.size:
+            return False
+        return bool(np.linalg.norm(a - p) <= FITS * np.linalg.norm(a - n))
+
+    @property
+    def freedom(self):
+        """How many numbers there are to explain: entries of the error that are not zero, each for as many cotangents as
+        are independent."""
+        wrong = np.abs(self.wrong - self.right).max(axis=0) > 1e-9 * np.abs(self.wrong - self.right).max(initial=1e-300)
+        return int(wrong.sum()) * min(COTANGENTS, self.y.size)
+
+
+def _jacobian(function, i, v, y, rng):
+    """(numeric ∂y/∂xᵢ, or only v ∂y/∂xᵢ if that would be too large; whether some entry is at a kink)."""
+    x = function.values[i]
+    whole = x.size * y.size <= LARGEST
+
+    def G(z):
+        out = function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()
+        return out if whole else v @ out
+    s = slopes(G, x, range(x.size), rng)
+    return s.value.T, bool((s.kink == 2).any())

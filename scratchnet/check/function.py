@@ -1,0 +1,139 @@
+"""What is checked, in one shape: a function of several float64 arrays, its value, and its gradient by reverse mode."""
+
+import inspect
+from contextlib import contextmanager
+
+import numpy as np
+
+from scratchnet.autograd import Tensor, grad, no_grad
+from scratchnet.differentiable import recorded_calls
+from scratchnet.tensor import data_of
+
+
+def is_float(x):
+    """Whether x is an array (or Tensor) of floating-point numbers, whose gradient can be asked for."""
+    return getattr(data_of(x), "dtype", np.dtype(int)).kind == "f"
+
+
+def first(result):
+    """The differentiable one of several results: the first."""
+    return result[0] if isinstance(result, (tuple, list)) else result
+
+
+class Function:
+    """y = f(…) as a function of its floating-point inputs, followed by the parameters that it closes over.
+
+    names    of these inputs
+    values   float64 copies of them: the point at which to differentiate
+    """
+
+    of = None  # the function whose derivative this is
+
+    def __init__(self, f, inputs, parameters=None):
+        """parameters: Parameters by name."""
+        self.f, self.args = f, list(inputs)
+        self.holes = [i for i, x in enumerate(inputs) if is_float(x)]
+        self.parameters = list((parameters or {}).values())
+        names = _argument_names(f, len(self.args))
+        self.names = [names[i] for i in self.holes] + list(parameters or {})
+        arrays = [self.args[i] for i in self.holes] + self.parameters
+        self.values = [np.array(data_of(x), dtype=np.float64) for x in arrays]
+
+    def at(self, values):
+        """The same function at another point."""
+        other = object.__new__(type(self))
+        other.__dict__ = self.__dict__ | {"values": list(values)}
+        return other
+
+    def _call(self, inputs):
+        args = list(self.args)
+        for i, x in zip(self.holes, inputs, strict=True):
+            args[i] = x
+        return first(self.f(*args))
+
+    def evaluate(self, values):
+        """The array y at the given values (real or complex)."""
+        n = len(self.holes)
+        with no_grad(), self._lent(values[n:]):
+            return np.asarray(data_of(self._call(values[:n])))
+
+    def record(self, values):
+        """y on a tape, and the leaves of the tape in the order of the inputs."""
+        n = len(self.holes)
+        leaves = [Tensor(v, requires_grad=True) for v in values[:n]]
+        with self._lent(values[n:]):
+            return self._call(leaves), [*leaves, *self.parameters]
+
+    @contextmanager
+    def _lent(self, values):
+        """Inside, the parameters have these values."""
+        before = [p.data for p in self.parameters]
+        for p, value in zip(self.parameters, values, strict=True):
+            p.data = value
+        try:
+            yield
+        finally:
+            for p, value in zip(self.parameters, before, strict=True):
+                p.data = value
+
+    def gradients(self, cotangents):
+        """Reverse mode: for each cotangent v, ∂⟨v, y⟩/∂x of every input, None where nothing flows."""
+        y, leaves = self.record(self.values)
+        if not (isinstance(y, Tensor) and y.requires_grad):
+            return [[None] * len(leaves) for _ in cotangents]
+        with self._lent(self.values[len(self.holes):]):
+            return [[g if g is None else g.data for g in grad(y, leaves, v.reshape(y.shape), retain_graph=True)]
+                    for v in cotangents]
+
+    def recorded_gradient(self, v):
+        """What `gradients` gives for one cotangent, computed with create_graph=True."""
+        y, leaves = self.record(self.values)
+        if not (isinstance(y, Tensor) and y.requires_grad):
+            return [None] * len(leaves)
+        with self._lent(self.values[len(self.holes):]):
+            return [g if g is None else g.data for g in grad(y, leaves, v.reshape(y.shape), create_graph=True)]
+
+    def derivative(self, v, directions):
+        """The function x ↦ Σᵢ ⟨∂⟨v, f⟩/∂xᵢ, uᵢ⟩, one number, whose gradient holds second derivatives of f."""
+        return _Derivative(self, v, directions)
+
+    def calls(self):
+        """[(op, arguments, result)] for every op that is recorded on the way."""
+        with recorded_calls() as calls:
+            self.record(self.values)
+        return calls
+
+
+class _Derivative(Function):
+    def __init__(self, of, v, directions):
+        self.__dict__ = of.__dict__ | {"of": of, "v": v, "directions": directions}
+
+    def at(self, values):
+        return _Derivative(self.of.at(values), self.v, self.directions)
+
+    def evaluate(self, values):
+        n = len(self.holes)
+        with self._lent(values[n:]):
+            return np.asarray(data_of(self.record(values)[0]))
+
+    def record(self, values):
+        y, leaves = self.of.record(values)
+        n, total = len(self.holes), None
+        if not (isinstance(y, Tensor) and y.requires_grad):
+            return Tensor(np.zeros(())), leaves
+        with self._lent(values[n:]):
+            for g, u in zip(grad(y, leaves, self.v.reshape(y.shape), create_graph=True), self.directions, strict=True):
+                if g is not None:
+                    term = (g * u).sum()
+                    total = term if total is None else total + term
+        return Tensor(np.zeros(())) if total is None else total, leaves
+
+
+def _argument_names(f, count):
+    """The names in the signature of f where it names so many, else numbers."""
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        parameters = ()
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][:count]
+    return names if len(names) == count else [str(i) for i in range(count)]

@@ -1,0 +1,121 @@
+"""Directional derivatives from values of a function alone: a complex step where f is analytic, else differences.
+
+    J d = Im G(x + i h d) / h,  h = 1e-20              (Squire & Trapp 1998): exact to rounding, nothing cancels
+    J d = (4 D(h/2) − D(h)) / 3 + O(h⁴),  D(h) = (G(x + h d) − G(x − h d)) / 2h        (Richardson 1911)
+
+How far D(h) and D(h/2) are apart, and the rounding of G over h, bound the error. G maps an array to a vector.
+"""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+TINY = 1e-20  # the complex step
+
+
+class Slopes(NamedTuple):
+    """J d for every direction d (rows) and every entry of G (columns)."""
+
+    value: np.ndarray
+    error: np.ndarray  # bound of the error of value
+    kink: np.ndarray  # 1 where there is one within 1e-6 of x, or G is not finite there; 2 where it is at x itself
+    left: np.ndarray  # one-sided slopes, where there is a kink
+    right: np.ndarray
+    method: str
+    eps: float  # the relative rounding of G
+
+
+def slopes(G, x, directions, rng):
+    """The Slopes of G at x along the directions: flat vectors, or numbers of entries for unit vectors."""
+    probe = rng.standard_normal(x.size)
+    found = _complex_step(G, x, directions, probe)
+    if found is not None:
+        zero = np.zeros(found.shape)
+        return Slopes(found, 1e-13 * np.abs(found), zero, found, found, "complex step", 2.2e-16)
+    here = G(x)
+    eps = _rounding(G, x, probe, here)
+    rows = [_difference(G, x, d, here, eps) for d in directions]
+    columns = [np.array(c).reshape(len(directions), here.size) for c in zip(*rows, strict=True)] if rows else \
+        [np.zeros((0, here.size))] * 5
+    return Slopes(*columns, "differences", eps)
+
+
+def _along(x, direction, h):
+    """x + h times the direction."""
+    if np.ndim(direction):
+        return x + (h * direction).reshape(x.shape)
+    moved = x.astype(np.result_type(x, h))
+    moved.flat[direction] += h
+    return moved
+
+
+def _complex_step(G, x, directions, probe):
+    """J d for all directions, or None where G is not analytic: it refuses complex numbers, drops the imaginary part,
+    or does not agree with a difference along the probe."""
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part was dropped
+            at = [G(_along(x, d, 1j * TINY)) for d in [probe, *directions]]
+    except Exception:  # whatever a function written for real numbers does with complex ones
+        return None
+    if not all(np.iscomplexobj(value) for value in at):
+        return None
+    found = np.array([value.imag for value in at]) / TINY
+    here = G(x)
+    value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16)
+    if kink.any() or not (np.abs(found[0] - value) <= 1e-4 * np.abs(value) + 100 * error).all():
+        return None
+    return found[1:]
+
+
+def _difference(G, x, direction, here, eps):
+    """(J d, error bound, kink, slope to the left, slope to the right). The step is eps^(1/4): there the h⁴ that is left
+    and the rounding eps/h are both small."""
+    dense = np.ndim(direction) > 0
+    size = np.abs(x).max(initial=1.0) if dense else max(1.0, abs(x.flat[direction]))
+    h = eps ** 0.25 * size / (np.linalg.norm(direction) if dense else 1.0)
+    value, error, kink = _central(G, x, direction, h, here, eps)
+    left = right = value
+    if kink.any():
+        near = h / 100 if eps < 1e-12 else h
+        value, error, kink = (np.where(kink, b, a) for a, b in zip(
+            (value, error, kink), _central(G, x, direction, near, here, eps), strict=True))
+        t = near / 1000
+        with np.errstate(all="ignore"):
+            left, right = ((G(_along(x, direction, s * t)) - here) / (s * t) for s in (-1.0, 1.0))
+            noise = 4 * eps * np.maximum(np.abs(here), 1e-300) / t
+            bent = np.abs(right - left) > 1e-3 * (np.abs(left) + np.abs(right)) + 100 * noise
+        kink = np.where(kink & bent, 2, kink)
+    return value, error, kink, left, right
+
+
+def _central(G, x, direction, h, here, eps):
+    """(J d, error bound, whether there is a kink within the step h or G is not finite).
+
+    The two one-sided slopes differ by h G″ + O(h³) where G is smooth, so by half as much at h/2; not with a kink."""
+    with np.errstate(all="ignore"):
+        up, down, half_up, half_down = (G(_along(x, direction, s * h)) for s in (1.0, -1.0, 0.5, -0.5))
+        coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
+        value = (4 * fine - coarse) / 3
+        noise = 2 * eps * np.maximum(np.abs(here), np.maximum(np.abs(up), np.abs(down))) * max(1.0, x.size ** 0.5) / h
+        bend, half_bend = (up + down - 2 * here) / h, (half_up + half_down - 2 * here) / (h / 2)
+        kink = np.abs(half_bend - bend / 2) > 1e-6 * np.abs(value) + 50 * noise
+    return value, np.abs(value - fine) + noise, kink | ~np.isfinite(value)
+
+
+def _rounding(G, x, probe, here):
+    """The relative precision that G is computed in: that of its dtype, or of float32 if it goes up stairs. Over a step
+    far below the rounding of float32 a stair is flat, or jumps."""
+    if here.dtype != np.float64:
+        return float(np.finfo(here.dtype).eps) if here.dtype.kind == "f" else 2.2e-16
+    scale = np.abs(x).max(initial=1.0) / max(np.linalg.norm(probe), 1e-300)
+    t = 1e-10 * scale
+    with np.errstate(all="ignore"):
+        near = (G(_along(x, probe, t)) - here) / t
+        far = (G(_along(x, probe, 1e-2 * scale)) - G(_along(x, probe, -1e-2 * scale))) / (2e-2 * scale)
+        noise = 2.2e-16 * np.abs(here) / t
+        flat = (near == 0) & (np.abs(far) > 100 * noise)
+        jumps = np.abs(near) > 30 * np.abs(far) + 1e4 * noise
+        stairs = np.isfinite(far) & np.isfinite(near) & (flat | jumps)
+    return 1.2e-7 if stairs.mean() > 0.5 else 2.2e-16
