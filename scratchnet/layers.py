@@ -10,6 +10,8 @@ Layers that draw their first weights take `rng`.
 
 from contextlib import contextmanager
 
+import numpy as np
+
 from scratchnet import initializers, ops
 from scratchnet.backend import array_module, to_cpu, to_gpu
 from scratchnet.tensor import Tensor
@@ -148,7 +150,8 @@ class Module:
 
 
 def _is_array(value):
-    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, Tensor)
+    """Whether an attribute is a buffer. A NumPy scalar, np.float64(0.1), is a setting: it cannot be written to."""
+    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, (Tensor, np.generic))
 
 
 class Sequential(Module):

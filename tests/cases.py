@@ -6,7 +6,7 @@ laws, of the stand-in for CuPy and of a real GPU all run over this table.
 
 import numpy as np
 
-from scratchnet import losses, ops
+from scratchnet import layers, losses, ops
 from scratchnet.autograd import astype, broadcast_to, sum_to
 from scratchnet.backend import to_device_of
 from scratchnet.tensor import data_of
@@ -49,19 +49,29 @@ def pooling(rng):
     return x, y, argmax, (size, stride, padding), x.shape[1:3]
 
 
+def broadcasting(rng):
+    """Two arrays that broadcast against each other in a drawn pattern: missing axes, axes of length 1, one number."""
+    shape = [int(n) for n in rng.permutation([2, 3, 4])[:rng.integers(0, 4)]]
+    a = [1 if rng.random() < 0.2 else n for n in shape]
+    b = [1 if rng.random() < 0.2 else n for n in shape][rng.integers(0, len(shape) + 1):]
+    a, b = (a, b) if rng.random() < 0.5 else (b, a)
+    return apart(rng, *a), apart(rng, *b) * 1.1
+
+
 def cases(rng):
     x, a, b = apart(rng, 3, 4), apart(rng, 2, 3, 4), apart(rng, 3, 1)
+    p, q = broadcasting(rng)
     axis = [None, 0, 1, -1, (0, 2), (0, 1, 2)][rng.integers(6)]
     keepdims = bool(rng.integers(2))
     rows = {
-        "add": (ops.add, a, b), "subtract": (ops.subtract, b, a), "multiply": (ops.multiply, a, b),
-        "divide": (ops.divide, b, positive(rng, 2, 3, 4)), "negative": (ops.negative, a), "square": (ops.square, a),
+        "add": (ops.add, p, q), "subtract": (ops.subtract, p, q), "multiply": (ops.multiply, p, q),
+        "divide": (ops.divide, p, q + 3.0), "negative": (ops.negative, a), "square": (ops.square, a),
         "power": (ops.power, positive(rng, 3, 4), rng.normal(size=4)),
         "matmul": (ops.matmul, a, rng.normal(size=(4, 5))),
         "exp": (ops.exp, a), "log": (ops.log, positive(rng, 3, 4)), "sqrt": (ops.sqrt, positive(rng, 3, 4)),
         "sin": (ops.sin, a), "cos": (ops.cos, a), "abs": (ops.abs, a), "sign": (ops.sign, a),
         "clip": (lambda x: ops.clip(x, -0.77, 0.51), apart(rng, 5, 7)),
-        "maximum": (ops.maximum, a, apart(rng, 3, 1) * 1.1), "minimum": (ops.minimum, a, apart(rng, 3, 1) * 1.1),
+        "maximum": (ops.maximum, p, q), "minimum": (ops.minimum, p, q),
         "where": (lambda p, q: ops.where(_like(p, np.arange(4) % 2 == 0), p, q), x, b),
         **{f.__name__: (f, apart(rng, 3, 5) * 2) for f in (
             ops.tanh, ops.sigmoid, ops.softplus, ops.relu, ops.leaky_relu, ops.elu, ops.selu, ops.silu, ops.gelu)},
@@ -129,6 +139,36 @@ def loss_cases(rng):
         "hinge": (lambda x: losses.hinge(x * 2.1, _like(x, np.sign(t - 0.5)), reduction), x),
         "gaussian_kl": (lambda m, s: losses.gaussian_kl(m, s, reduction), x, logvar),
         "gaussian_nll": (lambda x, m, s: losses.gaussian_nll(x, m, s, reduction), t, x, logvar),
+    }
+
+
+def layer_cases(rng):
+    """name → (layer, input): every layer, its sizes, strides and paddings drawn from rng."""
+    image, rows = images(rng, channels=4), apart(rng, 5, 4)
+    kernel, stride = int(rng.integers(1, 4)), int(rng.integers(1, 4))
+    padding = ["same", "valid", 1][rng.integers(3)]
+    pool = (int(rng.integers(2, 4)), int(rng.integers(1, 4)))
+    pooled = image[:, :image.shape[1] // 2 * 2, :image.shape[2] // 2 * 2]
+
+    def drawing(x):  # the same draw at every call, as a function must
+        return layers.Dropout(0.5, rng=np.random.default_rng(3))(x)
+
+    def pool_and_back(x):
+        y, argmax = layers.MaxPoolWithArgmax(*pool)(x)
+        return layers.Unpool(*pool)(y, argmax, x.shape[1:3])
+    return {
+        "Dense": (layers.Dense(4, int(rng.integers(1, 5)), rng=rng, bias=bool(rng.integers(2))), rows),
+        "Conv2D": (layers.Conv2D(4, 3, kernel, stride, padding, rng=rng), image),
+        "Conv2DTranspose": (layers.Conv2DTranspose(4, 3, kernel + 1, stride, rng=rng), image[:, :3, :2]),
+        "MaxPoolWithArgmax": (lambda x: layers.MaxPoolWithArgmax(*pool)(x)[0], image), "Unpool": (pool_and_back, image),
+        "Unpool, no overlap": (lambda x: layers.Unpool()(*layers.MaxPoolWithArgmax()(x)), pooled),
+        "MaxPool2D": (layers.MaxPool2D(*pool), image), "AvgPool2D": (layers.AvgPool2D(*pool), image),
+        "UpSampling2D": (layers.UpSampling2D(int(rng.integers(1, 4))), image), "Flatten": (layers.Flatten(), image),
+        "Reshape": (layers.Reshape(4, 1), rows), "BatchNorm": (layers.BatchNorm(4), image),
+        "BatchNorm, evaluation": (layers.BatchNorm(4).eval(), image), "LayerNorm": (layers.LayerNorm(4), image),
+        "Dropout": (drawing, rows), "Embedding": (layers.Embedding(5, 3, rng=rng), np.array([[1, 4], [1, 0]])),
+        "Sequential": (layers.Sequential(layers.Dense(4, 6, rng=rng), layers.BatchNorm(6), ops.tanh,
+                                         layers.Dense(6, 2, rng=rng)), rows),
     }
 
 

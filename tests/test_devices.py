@@ -9,7 +9,7 @@ from contextlib import nullcontext
 import numpy as np
 import pytest
 import strict as stand_in
-from cases import cases
+from cases import cases, layer_cases
 
 from scratchnet import Tensor, backend, layers, losses, ops, optimizers
 from scratchnet.models.classifier import DigitClassifier
@@ -66,32 +66,13 @@ def test_ops_and_losses_forward_and_backward(name, seed, device):
         close(device, a.grad, b.grad)
 
 
-def make_layers(rng):
-    image = rng.normal(size=(3, 8, 6, 4)).astype(np.float32)
-    rows = rng.normal(size=(5, 4)).astype(np.float32)
-    return {
-        "Dense": (layers.Dense(4, 3, rng=rng), rows), "Conv2D": (layers.Conv2D(4, 3, 3, 2, rng=rng), image),
-        "Conv2DTranspose": (layers.Conv2DTranspose(4, 3, 4, 2, rng=rng), image),
-        "MaxPoolWithArgmax": (lambda x: layers.MaxPoolWithArgmax()(x)[0], image),
-        "Unpool": (lambda x: layers.Unpool()(*layers.MaxPoolWithArgmax()(x)), image),
-        "MaxPool2D": (layers.MaxPool2D(3, 2), image), "AvgPool2D": (layers.AvgPool2D(), image),
-        "UpSampling2D": (layers.UpSampling2D(), image), "Flatten": (layers.Flatten(), image),
-        "Reshape": (layers.Reshape(4, 1), rows), "BatchNorm": (layers.BatchNorm(4), image),
-        "BatchNorm, evaluation": (layers.BatchNorm(4).eval(), image), "LayerNorm": (layers.LayerNorm(4), image),
-        "Dropout": (layers.Dropout(0.5, rng=np.random.default_rng(3)), rows),
-        "Sequential": (layers.Sequential(layers.Dense(4, 6, rng=rng), ops.relu, layers.Dense(6, 2, rng=rng)), rows),
-    }
-
-
-@pytest.mark.parametrize("name", [*make_layers(np.random.default_rng(0)), "Embedding"])
-def test_layers(name, device):
+@pytest.mark.parametrize("name", list(layer_cases(np.random.default_rng(0))))
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_layers(name, seed, device):
     outputs = []
     for asarray in (np.asarray, device.asarray):
-        rng = np.random.default_rng(0)
-        if name == "Embedding":
-            layer, x = layers.Embedding(5, 3, rng=rng), np.array([[1, 4], [1, 0]])
-        else:
-            layer, x = make_layers(rng)[name]
+        layer, x = layer_cases(np.random.default_rng(seed))[name]
+        x = x.astype(np.float32) if x.dtype.kind == "f" else x
         if isinstance(layer, layers.Module):
             layer.move(asarray)
         x = asarray(x)

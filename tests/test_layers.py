@@ -1,9 +1,15 @@
 """Layers and Module: names, saving, loading, moving, modes, and what they print."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
+from cases import layer_cases
+from hypothesis import given
+from hypothesis import strategies as st
 
-from scratchnet import Tensor, check, ops
+from scratchnet import Tensor, check, layers, ops
 from scratchnet.layers import (
     BatchNorm,
     Conv2D,
@@ -11,7 +17,6 @@ from scratchnet.layers import (
     Dense,
     Dropout,
     Embedding,
-    LayerNorm,
     Module,
     Parameter,
     Sequential,
@@ -98,21 +103,73 @@ def test_conv_transpose_inverts_the_shape_of_conv():
         assert back.shape == x.shape
 
 
-@pytest.mark.parametrize("make, x", [
-    (lambda rng: Dense(4, 3, rng=rng), np.ones((2, 4))), (lambda rng: Conv2D(2, 3, rng=rng), np.ones((2, 5, 4, 2))),
-    (lambda rng: Conv2DTranspose(2, 3, 4, 2, rng=rng), np.ones((1, 3, 4, 2))),
-    (lambda rng: BatchNorm(4), np.ones((3, 4))), (lambda rng: LayerNorm(4), np.ones((3, 4)))])
-def test_gradients_of_layers_in_inputs_and_parameters(make, x):
-    rng = np.random.default_rng(0)
-    layer, x = make(rng), x * rng.normal(size=x.shape)
-    names, values = zip(*layer.state_dict().items(), strict=True)
-    trained = list(layer.named_parameters())
+LAYERS = list(layer_cases(np.random.default_rng(0)))
+seeds = st.integers(0, 2**32 - 1)
 
-    def f(x, *weights):
-        for name, w in zip(trained, weights, strict=True):
-            setattr(layer, name, w)
-        return layer(x)
-    check.gradients(f, x, *[v for n, v in zip(names, values, strict=True) if n in trained], order=2)
+
+def test_every_layer_has_a_row():
+    public = {name for name, value in vars(layers).items() if isinstance(value, type) and issubclass(value, Module)}
+    assert public - {"Module"} == {name.split(",")[0] for name in LAYERS}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@given(seed=seeds)
+def test_gradients_in_inputs_and_parameters(name, seed):
+    layer, x = layer_cases(np.random.default_rng(seed))[name]
+    check.gradients(layer, x, parameters=layer if isinstance(layer, Module) else None, order=2, seed=seed, entries=500)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@given(seed=seeds)
+def test_float32_stays_and_nothing_given_is_changed(name, seed):
+    layer, x = layer_cases(np.random.default_rng(seed))[name]
+    x = x.astype(np.float32) if x.dtype.kind == "f" else x
+    before, weights = x.copy(), layer.state_dict() if isinstance(layer, Module) else {}
+    t = Tensor(x, requires_grad=True) if x.dtype.kind == "f" else x
+    y = layer(t)
+    assert y.dtype == np.float32
+    y.backward(np.random.default_rng(seed).standard_normal(y.shape).astype(np.float32))
+    np.testing.assert_array_equal(x, before)
+    leaves = ([t] if x.dtype.kind == "f" else []) + (layer.parameters() if isinstance(layer, Module) else [])
+    for leaf in leaves:
+        assert leaf.grad.dtype == np.float32 and leaf.grad.shape == leaf.shape
+    for parameter, value in weights.items():
+        if parameter not in ("mean", "var", "steps.1.mean", "steps.1.var"):  # running averages move
+            np.testing.assert_array_equal(layer.state_dict()[parameter], value)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_tape_of_a_layer_dies_without_the_collector(name):
+    layer, x = layer_cases(np.random.default_rng(1))[name]
+    gc.disable()
+    try:
+        y = layer(Tensor(x, requires_grad=True) if x.dtype.kind == "f" else x)
+        node, last = weakref.ref(y), y.sum()
+        del y
+        last.backward()
+        assert node() is None
+    finally:
+        gc.enable()
+
+
+def test_a_numpy_scalar_is_a_setting_and_no_buffer():
+    layer = layers.BatchNorm(2)
+    layer.rate, layer.kind = np.float64(0.1), np.str_("slow")
+    assert list(layer.named_buffers()) == ["mean", "var"]
+    layer.load_state_dict(layer.state_dict())
+
+
+def test_preserved_undoes_changes_of_data_and_buffers():
+    layer = BatchNorm(3)
+    state, gamma, mean = layer.state_dict(), layer.gamma.data, layer.mean
+    with layer.preserved():
+        layer.gamma.data = np.full(3, 7.0)
+        layer.beta.data += 1
+        layer(np.ones((4, 3), np.float32))
+        layer.var[...] = 9
+    assert layer.gamma.data is gamma and layer.mean is mean
+    for name, value in layer.state_dict().items():
+        np.testing.assert_array_equal(value, state[name])
 
 
 def test_embedding_refuses_what_it_has_not():

@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scratchnet import Tensor, check, grad, losses, no_grad, ops
+from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import SIGMA, ConvVAE, DenseVAE, evaluate, gaussian_of_codes
 from scratchnet.optimizers import Adam
@@ -73,15 +76,35 @@ def test_a_training_step_agrees_with_pytorch(make, objective):
                 p[name].copy_(torch.tensor(q.data))
 
 
-@pytest.mark.parametrize("objective, likelihood", [("elbo", "bernoulli"), ("elbo", "gaussian"), ("lecture",
-    "gaussian")])
-@pytest.mark.parametrize("make, options", [
-    (DenseVAE, {"pixels": 16, "hidden": 5, "latent": 3}), (ConvVAE, {"latent": 3})])
-def test_gradient_of_the_whole_loss(make, options, objective, likelihood):
-    model = make(rng=np.random.default_rng(0), objective=objective, likelihood=likelihood, **options)
-    images = np.random.default_rng(1).random((2, 4, 4, 1) if make is DenseVAE else (1, 28, 28, 1))
-    check.gradients(lambda: model.loss(images, np.random.default_rng(2))[0], parameters=model, entries=500,
-                    order=2 if make is DenseVAE else 1)
+def loss_of(name, rng):
+    """(model, its loss as a function without arguments) at small sizes drawn from rng."""
+    n, latent, seed = int(rng.integers(1, 4)), int(rng.integers(1, 4)), int(rng.integers(1 << 30))
+    objective = ("elbo", "lecture")[rng.integers(2)]
+    likelihood = ("bernoulli", "gaussian")[rng.integers(2)]
+    images = rng.random((n, 28, 28, 1))
+    if name == "DenseVAE":
+        side = int(rng.integers(2, 5))
+        model = DenseVAE(side * side, int(rng.integers(2, 6)), latent, rng=rng, objective=objective,
+            likelihood=likelihood)
+        return model, lambda: model.loss(images[:, :side, :side], np.random.default_rng(seed))[0]
+    if name == "ConvVAE":
+        model = ConvVAE(latent=latent, rng=rng, objective=objective, likelihood=likelihood)
+        return model, lambda: model.loss(images[:1], np.random.default_rng(seed))[0]
+    if name == "SwitchHead":
+        model, z = SwitchHead(latent, rng=rng), rng.normal(size=(1, latent))
+        argmax1, argmax2 = (rng.integers(0, 4, (1, *shape)) for shape in ((14, 14, 64), (7, 7, 10)))
+        return model, lambda: model.loss(z, argmax1, argmax2)
+    model = DigitClassifier(rng=rng)
+    labels = rng.integers(0, 10, n)
+    return model, lambda: model.loss(images, labels)
+
+
+@pytest.mark.parametrize("name", ["DenseVAE", "ConvVAE", "SwitchHead", "DigitClassifier"])
+@settings(max_examples=max(1, settings.default.max_examples // 4))
+@given(seed=st.integers(0, 2**32 - 1))
+def test_gradient_of_the_whole_loss(name, seed):
+    model, loss = loss_of(name, np.random.default_rng(seed))
+    check.gradients(loss, parameters=model, entries=300, order=2 if name == "DenseVAE" else 1, seed=seed)
 
 
 def test_the_objectives_are_their_formulas():

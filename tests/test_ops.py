@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from scratchnet import Tensor, check, grad, losses, ops
 from scratchnet.autograd import REGISTRY
-from scratchnet.tensor import data_of
 
 NAMES = list(cases(np.random.default_rng(0)))
 seeds = st.integers(0, 2**32 - 1)
@@ -231,84 +230,3 @@ def test_errors_name_op_shapes_and_expectation(message):
     with pytest.raises((ValueError, TypeError)) as caught:
         ERRORS[message]()
     assert message in str(caught.value)
-
-
-def torch_of(t, image=False):
-    import torch
-    a = data_of(t)
-    return torch.tensor(a.transpose(0, 3, 1, 2).copy() if image else a, requires_grad=a.dtype.kind == "f")
-
-
-@pytest.mark.parametrize("stride", [1, 2, (1, 2), 3])
-@pytest.mark.parametrize("padding", [0, 1, 2])
-@pytest.mark.parametrize("kernel, o", [((3, 3), 2), ((2, 3), 7), ((1, 1), 3), ((3, 3), 30)])
-def test_convolutions_agree_with_pytorch(stride, padding, kernel, o):
-    F = pytest.importorskip("torch.nn.functional")
-    rng = np.random.default_rng(0)
-    x, w, b = (Tensor(rng.normal(size=s), requires_grad=True) for s in ((2, 9, 7, 3), (*kernel, 3, o), (o,)))
-    pairs = padding if isinstance(padding, int) else tuple(padding)
-    y = ops.conv2d(x, w, b, stride, pairs)
-    tx, tb = torch_of(x, image=True), torch_of(b)
-    tw = torch_of(Tensor(np.ascontiguousarray(w.data.transpose(3, 2, 0, 1))))
-    ty = F.conv2d(tx, tw, tb, stride=stride, padding=padding)
-    gy = rng.normal(size=y.shape)
-    y.backward(gy)
-    ty.backward(torch_of(Tensor(gy), image=True).detach())
-    np.testing.assert_allclose(y.data, ty.detach().numpy().transpose(0, 2, 3, 1), atol=1e-12)
-    np.testing.assert_allclose(x.grad, tx.grad.numpy().transpose(0, 2, 3, 1), atol=1e-12)
-    np.testing.assert_allclose(w.grad, tw.grad.numpy().transpose(2, 3, 1, 0), atol=1e-12)
-    np.testing.assert_allclose(b.grad, tb.grad.numpy(), atol=1e-12)
-
-
-UNARY = {"tanh": "tanh", "sigmoid": "sigmoid", "softplus": "softplus", "relu": "relu", "leaky_relu": "leaky_relu",
-         "elu": "elu", "selu": "selu", "silu": "silu", "gelu": "gelu"}
-
-
-@pytest.mark.parametrize("name", UNARY)
-def test_activations_agree_with_pytorch(name):
-    F = pytest.importorskip("torch.nn.functional")
-    x = Tensor(np.random.default_rng(0).normal(size=(4, 5)) * 3, requires_grad=True)
-    tx = torch_of(x)
-    y = getattr(ops, name)(x)
-    ty = getattr(F, name)(tx, approximate="tanh") if name == "gelu" else getattr(F, name)(tx)
-    y.sum().backward()
-    ty.sum().backward()
-    np.testing.assert_allclose(y.data, ty.detach().numpy(), atol=1e-7)
-    np.testing.assert_allclose(x.grad, tx.grad.numpy(), atol=1e-7)
-
-
-def test_norms_pools_and_losses_agree_with_pytorch():
-    F = pytest.importorskip("torch.nn.functional")
-    import torch
-    rng = np.random.default_rng(0)
-    x, gamma, beta = (Tensor(rng.normal(size=s), requires_grad=True) for s in ((3, 8, 6, 5), (5,), (5,)))
-
-    def compare(ours, theirs, *pairs):
-        y, ty = ours(), theirs()
-        gy = rng.normal(size=y.shape)
-        gs = grad(y, [p for p, _ in pairs], gy)
-        tgs = torch.autograd.grad(ty, [t for _, t in pairs], torch.tensor(gy))
-        np.testing.assert_allclose(y.data, ty.detach().numpy(), atol=1e-10)
-        for g, tg in zip(gs, tgs, strict=True):
-            np.testing.assert_allclose(g.data, tg.numpy(), atol=1e-10)
-
-    tx, tgamma, tbeta = torch_of(x), torch_of(gamma), torch_of(beta)
-    nchw = tx.permute(0, 3, 1, 2)
-    pairs = ((x, tx), (gamma, tgamma), (beta, tbeta))
-    compare(lambda: ops.batch_norm(x, gamma, beta)[0],
-            lambda: F.batch_norm(nchw, None, None, tgamma, tbeta, True).permute(0, 2, 3, 1), *pairs)
-    compare(lambda: ops.layer_norm(x, gamma, beta), lambda: F.layer_norm(tx, (5,), tgamma, tbeta), *pairs)
-    for size, stride in ((2, 2), (3, 2), (3, 1)):
-        compare(lambda size=size, stride=stride: ops.max_pool(x, size, stride),
-                lambda size=size, stride=stride: F.max_pool2d(nchw, size, stride).permute(0, 2, 3, 1), (x, tx))
-        compare(lambda size=size, stride=stride: ops.avg_pool(x, size, stride),
-                lambda size=size, stride=stride: F.avg_pool2d(nchw, size, stride).permute(0, 2, 3, 1), (x, tx))
-    a, t = Tensor(rng.normal(size=(6, 4)), requires_grad=True), rng.random((6, 4))
-    ta, tt, labels = torch_of(a), torch.tensor(t), rng.integers(0, 4, 6)
-    for reduction in ("mean", "sum", "none"):
-        for ours, theirs in ((losses.bce_with_logits, F.binary_cross_entropy_with_logits), (losses.mse, F.mse_loss),
-                             (losses.l1, F.l1_loss), (losses.huber, F.huber_loss)):
-            compare(lambda f=ours, r=reduction: f(a, t, r),
-                    lambda f=theirs, r=reduction: f(ta, tt, reduction=r), (a, ta))
-        compare(lambda r=reduction: losses.softmax_cross_entropy(a, labels, r),
-                lambda r=reduction: F.cross_entropy(ta, torch.tensor(labels), reduction=r), (a, ta))
