@@ -4,12 +4,13 @@
 A mutant is (label, context, function, inputs, order, name): inside context() the function has a wrong gradient; name is
 what the diagnosis should say, None where no name is promised.
 
-    python tests/mutants.py [--seeds N]      prints how many are caught and named, and false alarms over N seeds
+    python tests/mutants.py [--seeds N] [--jobs N]      prints how many are caught and named, and false alarms over N seeds
 """
 
 import argparse
 import functools
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
@@ -20,8 +21,8 @@ from scratchnet import Tensor, check, differentiable, losses, ops
 from scratchnet.autograd import REGISTRY
 from scratchnet.tensor import data_of
 
-ROW = {BEHIND.get(c.op.name,
-    c.op.name): c for c in REGISTRY.values() if c.op.forward.__module__.startswith("scratchnet")}
+OURS = [call for call in REGISTRY.values() if call.op.forward.__module__.startswith("scratchnet")]
+ROW = {BEHIND.get(call.op.name, call.op.name): call for call in OURS}  # row of cases() → op
 ORDINARY = ["add", "multiply", "divide", "power", "matmul", "exp", "log", "sqrt", "square", "sin", "tanh", "sigmoid",
             "softplus", "relu", "gelu", "silu", "sum", "mean", "var", "max", "logsumexp", "norm", "cumsum", "reshape",
             "transpose", "pad", "concat", "getitem", "scatter", "dense", "softmax", "log_softmax", "batch_norm",
@@ -521,9 +522,22 @@ def examine(mutant):
     return False, None
 
 
+def false_alarms(seed):
+    """(how many right rules were checked, how many of them were called wrong) with the inputs drawn from seed."""
+    rows, alarms = cases(np.random.default_rng(seed)), 0
+    for name, (f, *xs) in rows.items():
+        try:
+            check.gradients(f, *xs, seed=seed, order=2 if sum(x.size for x in xs) < 400 else 1)
+        except check.GradientMismatch as mismatch:
+            alarms += 1
+            print(f"  false alarm: {name}, seed {seed}\n{mismatch}", flush=True)
+    return len(rows), alarms
+
+
 def main():
     parser = argparse.ArgumentParser(description="How many wrong rules are caught and named, and right ones flagged.")
-    parser.add_argument("--seeds", type=int, default=3, help="draws of all right rules, in both orders (1000: hours)")
+    parser.add_argument("--seeds", type=int, default=3, help="draws of all right rules, in both orders (1000: two hours of a core)")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds")
     arguments = parser.parse_args()
     start = time.perf_counter()
     found = [(m, *examine(m)) for m in [*systematic(np.random.default_rng(0)), *by_hand()]]
@@ -539,16 +553,10 @@ def main():
     print(f"names used: {len({d.name for _, _, d in found if d} - {'unknown'})}; {time.perf_counter() - start:.0f} s")
     for m, d in [(m, d) for m, d in named if m not in right] + sure_and_wrong:
         print(f"  {m.label}: {d and d.name} ({d and d.confidence}), expected {m.name}")
-    alarms, checks = 0, 0
-    for seed in range(arguments.seeds):
-        for name, (f, *xs) in cases(np.random.default_rng(seed)).items():
-            checks += 1
-            try:
-                check.gradients(f, *xs, seed=seed, order=2 if sum(x.size for x in xs) < 400 else 1)
-            except check.GradientMismatch as mismatch:
-                alarms += 1
-                print(f"  false alarm: {name}, seed {seed}\n{mismatch}", flush=True)
-    print(f"false alarms: {alarms} in {checks} checks of right rules ({arguments.seeds} seeds)")
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        results = list(pool.map(false_alarms, range(arguments.seeds)))
+    print(f"false alarms: {sum(alarms for _, alarms in results)} in {sum(checks for checks, _ in results)} checks of "
+          f"right rules ({arguments.seeds} seeds); {time.perf_counter() - start:.0f} s")
 
 
 if __name__ == "__main__":
