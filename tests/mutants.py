@@ -4,7 +4,9 @@
 A mutant is (label, context, function, inputs, order, name): inside context() the function has a wrong gradient; name is
 what the diagnosis should say, None where no name is promised.
 
-    python tests/mutants.py [--seeds N] [--jobs N]      prints how many are caught and named, and false alarms over N seeds
+    python tests/mutants.py [--seeds N] [--jobs N]
+
+prints how many are caught and named right, and how many right rules are called wrong over N draws of their inputs.
 """
 
 import argparse
@@ -536,7 +538,7 @@ def false_alarms(seed):
 
 def main():
     parser = argparse.ArgumentParser(description="How many wrong rules are caught and named, and right ones flagged.")
-    parser.add_argument("--seeds", type=int, default=3, help="draws of all right rules, in both orders (1000: two hours of a core)")
+    parser.add_argument("--seeds", type=int, default=3, help="draws of all right rules (1000: two hours of a core)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the seeds")
     arguments = parser.parse_args()
     start = time.perf_counter()

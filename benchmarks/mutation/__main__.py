@@ -1,0 +1,248 @@
+"""Break one line of the library at a time: does a test notice?
+
+    python -m benchmarks.mutation [--seed 0] [--files scratchnet/ops/linear.py …] [--jobs 2] [--log mutants.jsonl]
+
+Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, losses.py, layers.py and optimizers.py that can
+be changed gets one change, drawn from changes.py. A copy of the project with this one change runs the tests that call
+the changed function, quick ones first, until one fails: the mutant is killed. Printed are the share killed and every
+survivor; a survivor that explained.txt knows means the same as the original, for the reason given there.
+
+Results go to --log line by line, and a run that was stopped goes on from there.
+"""
+
+import argparse
+import ast
+import compileall
+import contextlib
+import importlib
+import json
+import os
+import pickle
+import py_compile
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from benchmarks.mutation.changes import one_per_line
+
+ROOT = Path(__file__).parents[2]
+FILES = [*sorted((ROOT / "scratchnet/ops").glob("*.py")),
+         *[ROOT / "scratchnet" / name for name in ("losses.py", "layers.py", "optimizers.py")]]
+for heavy in ("numpy", "torch", "matplotlib.pyplot", "safetensors.numpy"):  # once, not in every fork
+    with contextlib.suppress(ImportError):
+        importlib.import_module(heavy)
+EXPLAINED = Path(__file__).with_name("explained.txt")
+LIMIT = 120  # seconds for one test: a change can make a loop endless
+
+
+class Watch:
+    """A pytest plugin: which functions of the library each test calls, and how long it takes."""
+
+    def __init__(self, copy):
+        self.library, self.calls, self.seconds = str(copy / "scratchnet"), {}, {}
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        called, start = set(), time.perf_counter()
+
+        def note(frame, event, _):
+            if event == "call" and frame.f_code.co_filename.startswith(self.library):
+                called.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))
+        sys.setprofile(note)
+        try:
+            return (yield)
+        finally:
+            sys.setprofile(None)
+            self.calls[item.nodeid] = {(os.path.relpath(f, self.library), n) for f, n in called}
+            self.seconds[item.nodeid] = time.perf_counter() - start
+
+
+class Select:
+    """A pytest plugin: run these tests only, in this order, each under a time limit; remember the one that failed."""
+
+    def __init__(self, ordered):
+        self.rank, self.killer = {test: i for i, test in enumerate(ordered)}, None
+
+    def pytest_collection_modifyitems(self, items):
+        items[:] = sorted((i for i in items if i.nodeid in self.rank), key=lambda i: self.rank[i.nodeid])
+
+    def pytest_runtest_setup(self, item):
+        self.killer = item.nodeid
+        signal.alarm(LIMIT)
+
+
+def run_tests(copy, arguments, plugin):
+    """Exit code of pytest in a copy of the project, in this process."""
+    os.chdir(copy)
+    sys.path[:0] = [str(copy), str(copy / "tests")]
+    os.environ["HYPOTHESIS_PROFILE"] = "mutation"
+    hypothesis.settings.register_profile(
+        "mutation", max_examples=8, deadline=None, derandomize=True, database=None,
+        phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck))
+    return pytest.main(["-q", "-n0", "-p", "no:cacheprovider", "-p", "no:warnings", *arguments], plugins=[plugin])
+
+
+def in_a_child(work):
+    """Process number of a fork that runs work() in silence and ends with the number it returns."""
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1), os.dup2(silence, 2)
+            code = work()
+        finally:
+            os._exit(int(code))
+    return child
+
+
+def copy_of_the_project(directory):
+    """The files that git knows, as they are now, compiled; a file is compiled again when its content changes."""
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    for name in filter(None, names.split("\0")):
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, directory / name)
+    compileall.compile_dir(directory, quiet=1, invalidation_mode=py_compile.PycInvalidationMode.CHECKED_HASH)
+    return directory
+
+
+def watch(copy):
+    """test → functions it calls, test → seconds, from one run of all tests of the unchanged library."""
+    notes = copy / "notes.pickle"
+
+    def work():
+        plugin = Watch(copy)
+        code = run_tests(copy, ["tests"], plugin)
+        notes.write_bytes(pickle.dumps((plugin.calls, plugin.seconds)))
+        return code
+    _, status = os.waitpid(in_a_child(work), 0)
+    if status:
+        raise SystemExit("the tests do not pass before anything is broken")
+    return pickle.loads(notes.read_bytes())
+
+
+def tests_of(function, module, calls, seconds):
+    """Tests that call the function, file by file; first files named after the module, then the quickest."""
+    chosen = [test for test, called in calls.items() if (module, function[1]) in called] if function else list(calls)
+    files = {}
+    for test in sorted(chosen, key=lambda t: (function is None or function[0].strip("_") not in t, seconds[t])):
+        files.setdefault(test.split("::")[0], []).append(test)
+    stem = Path(module).stem
+    return sorted(files.items(), key=lambda f: (f"test_{stem}.py" not in f[0], sum(seconds[t] for t in f[1])))
+
+
+def function_around(source, line):
+    """(name, first line with its decorators) of the outermost function that holds the line, None outside of all."""
+    best = None
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *[d.lineno for d in node.decorator_list]])
+            if first <= line <= node.end_lineno and (best is None or first < best[1]):
+                best = node.name, first
+    return best
+
+
+def mutants(files, seed):
+    """{path, line, before, after, source} for every mutant."""
+    for path in files:
+        source = path.read_text()
+        for line, change in one_per_line(source, seed).items():
+            broken = change.of(source)
+            yield {"path": str(path.relative_to(ROOT)), "line": line, "kind": change.kind,
+                   "before": source.splitlines()[line - 1].strip(), "after": broken.splitlines()[line - 1].strip(),
+                   "source": broken}
+
+
+def examine(mutant, copy, calls, seconds):
+    """Start a child that tests the mutant in its own copy of the project; 1: killed, 0: survived."""
+    path = copy / mutant["path"]
+    (copy / "killer").unlink(missing_ok=True)
+    path.write_text(mutant["source"])
+    function = function_around((ROOT / mutant["path"]).read_text(), mutant["line"])
+
+    def work():
+        for file, tests in tests_of(function, os.path.relpath(mutant["path"], "scratchnet"), calls, seconds):
+            plugin = Select(tests)
+            if run_tests(copy, ["-x", "--tb=no", file], plugin) != 0:
+                (copy / "killer").write_text(plugin.killer or f"importing {file}")
+                return 1
+        return 0
+    return in_a_child(work)
+
+
+def explained():
+    """{(path, before, after): why} as explained.txt has them: blocks of four lines."""
+    blocks = [[line.strip() for line in block.splitlines()] for block in EXPLAINED.read_text().split("\n\n") if block]
+    return {(path, before, after): " ".join(why) for path, before, after, *why in blocks}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed", type=int, default=0, help="which of the possible changes of a line is made")
+    parser.add_argument("--files", type=Path, nargs="+", default=FILES)
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
+    arguments = parser.parse_args()
+    done = {}
+    if arguments.log.exists():
+        done = {(r["path"], r["before"], r["after"], r["line"]): r for r in map(json.loads, arguments.log.open())}
+    waiting, results = [], []
+    for m in mutants([f.resolve() for f in arguments.files], arguments.seed):
+        key = m["path"], m["before"], m["after"], m["line"]
+        results.append(done[key]) if key in done else waiting.append(m)
+    with tempfile.TemporaryDirectory() as home:
+        if waiting:
+            results += test_all(waiting, Path(home), arguments)
+    report(results)
+
+
+def test_all(waiting, home, arguments):
+    free = [copy_of_the_project(home / str(i)) for i in range(arguments.jobs)]
+    calls, seconds = watch(free[0])
+    print(f"{len(calls)} tests pass on the unchanged library; {len(waiting)} mutants", flush=True)
+    running, results = {}, []
+    while waiting or running:
+        while waiting and free:
+            mutant, copy = waiting.pop(0), free.pop()
+            running[examine(mutant, copy, calls, seconds)] = mutant, copy, time.perf_counter()
+        child, status = os.wait()
+        mutant, copy, start = running.pop(child)
+        killer = copy / "killer"
+        result = {k: v for k, v in mutant.items() if k != "source"} | {
+            "killed": status != 0, "killer": killer.read_text() if killer.exists() else "time limit or crash",
+            "seconds": round(time.perf_counter() - start, 1)}
+        with arguments.log.open("a") as log:
+            log.write(json.dumps(result) + "\n")
+        print("killed  " if result["killed"] else "SURVIVED", f"{mutant['path']}:{mutant['line']}",
+              mutant["after"], flush=True)
+        results.append(result)
+        shutil.copy(ROOT / mutant["path"], copy / mutant["path"])
+        free.append(copy)
+    return results
+
+
+def report(results):
+    reasons = explained()
+    alive = [r for r in results if not r["killed"]]
+    same = [r for r in alive if (r["path"], r["before"], r["after"]) in reasons]
+    for path in sorted({r["path"] for r in results}):
+        some = [r for r in results if r["path"] == path]
+        print(f"{path:38} {sum(r['killed'] for r in some):4} of {len(some):4}")
+    killed = len(results) - len(alive)
+    print(f"killed {killed} of {len(results)} ({100 * killed / len(results):.1f} %); "
+          f"survived {len(alive)}, of which explained {len(same)}")
+    for r in alive:
+        if r not in same:
+            print(f"\n{r['path']}:{r['line']}\n    {r['before']}\n    {r['after']}")
+
+
+if __name__ == "__main__":
+    main()
