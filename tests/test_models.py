@@ -85,7 +85,7 @@ def loss_of(name, rng):
     if name == "DenseVAE":
         side = int(rng.integers(2, 5))
         model = DenseVAE(side * side, int(rng.integers(2, 6)), latent, rng=rng, objective=objective,
-            likelihood=likelihood)
+                         likelihood=likelihood)
         return model, lambda: model.loss(images[:, :side, :side], np.random.default_rng(seed))[0]
     if name == "ConvVAE":
         model = ConvVAE(latent=latent, rng=rng, objective=objective, likelihood=likelihood)

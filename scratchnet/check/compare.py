@@ -119,8 +119,8 @@ def _conventions(row, kink, left, right, full):
         for k in at[:1] if entry is not None else []:
             a, lo, hi = row.analytic[k, d], *sorted((left[k, d], right[k, d]))
             margin = 1e-3 * max(abs(lo), abs(hi))
-            found.append((entry, a, left[k, d] + 0.0, right[k, d] + 0.0,
-                not full or bool(lo - margin <= a <= hi + margin)))
+            between = not full or bool(lo - margin <= a <= hi + margin)
+            found.append((entry, a, left[k, d] + 0.0, right[k, d] + 0.0, between))
     return found
 
 

@@ -41,7 +41,7 @@ class Diagnosis:
     def __str__(self):
         where = f" in the rule of `{self.op}`" if self.op else ""
         for_inputs = f", for {' and '.join(f'`{n}`' for n in self.inputs)}" if self.inputs else ""
-        rivals = f" It could also be: {', '.join(self.others)}." if self.others else ""
+        rivals = f". It could also be: {', '.join(self.others)}" if self.others else ""
         return (f"diagnosis{where}{for_inputs}: {self.name} ({self.confidence} confidence)\n"
                 f"  evidence: {self.evidence}{rivals}\n  hint: {self.hint}")
 

@@ -126,7 +126,7 @@ class Report:
             titles = [f"{what} by the rule", f"{what} numeric", f"difference: {'wrong' if row.wrong else 'right'}"]
             for ax, values, title, limit in zip(line, (analytic, numeric, difference), titles, limits, strict=True):
                 image = ax.imshow(values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto",
-                    interpolation="nearest")
+                                  interpolation="nearest")
                 figure.colorbar(image, ax=ax, format="%.2g")
                 ax.set_title(title, fontsize=10)
                 ax.set_xlabel(f"entry of {row.name}" if pair else "direction d")
