@@ -23,7 +23,7 @@ from scratchnet.differentiable import REGISTRY, Node, count_versions, differenti
 from scratchnet.tensor import Tensor, data_of, mode, no_grad
 
 __all__ = ["REGISTRY", "AnomalyError", "GradientShapeError", "Tensor", "detect_anomaly", "differentiable", "grad",
-    "no_grad"]
+           "no_grad"]
 
 
 class GradientShapeError(ValueError):
@@ -40,7 +40,6 @@ def backward(y, gy=None, retain_graph=False):
 
 
 Tensor.backward = backward
-
 
 
 def grad(y, xs, gy=None, create_graph=False, retain_graph=None):

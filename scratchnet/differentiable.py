@@ -17,7 +17,6 @@ _clock = itertools.count(1)  # Nodes are numbered in the order they were made
 REGISTRY = {}  # name → op, for every op ever defined with @differentiable
 
 
-
 class Node:
     """One op call on the tape. It points at the Nodes (or leaf Tensors) of its inputs, never at its outputs,
     so there are no reference cycles, and it holds only what the gradient rule named."""

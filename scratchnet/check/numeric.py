@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 TINY = 1e-20  # the complex step
+PROBES = 3  # directions in which it must agree with differences: in one alone it can agree by chance
 
 
 class Slopes(NamedTuple):
@@ -28,13 +29,13 @@ class Slopes(NamedTuple):
 
 def slopes(G, x, directions, rng):
     """The Slopes of G at x along the directions: flat vectors, or numbers of entries for unit vectors."""
-    probe = rng.standard_normal(x.size)
-    found = _complex_step(G, x, directions, probe)
+    probes = rng.standard_normal((PROBES, x.size))
+    found = _complex_step(G, x, directions, probes)
     if found is not None:
         zero = np.zeros(found.shape)
         return Slopes(found, 1e-13 * np.abs(found), zero, found, found, "complex step", 2.2e-16)
     here = G(x)
-    eps = _rounding(G, x, probe, here)
+    eps = _rounding(G, x, probes[0], here)
     rows = [_difference(G, x, d, here, eps) for d in directions]
     columns = [np.array(c).reshape(len(directions), here.size) for c in zip(*rows, strict=True)] if rows else \
         [np.zeros((0, here.size))] * 5
@@ -50,23 +51,24 @@ def _along(x, direction, h):
     return moved
 
 
-def _complex_step(G, x, directions, probe):
+def _complex_step(G, x, directions, probes):
     """J d for all directions, or None where G is not analytic: it refuses complex numbers, drops the imaginary part,
-    or does not agree with a difference along the probe."""
+    or does not agree with differences along the probes."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part was dropped
-            at = [G(_along(x, d, 1j * TINY)) for d in [probe, *directions]]
+            at = [G(_along(x, d, 1j * TINY)) for d in [*probes, *directions]]
     except Exception:  # whatever a function written for real numbers does with complex ones
         return None
     if not all(np.iscomplexobj(value) for value in at):
         return None
     found = np.array([value.imag for value in at]) / TINY
     here = G(x)
-    value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16)
-    if kink.any() or not (np.abs(found[0] - value) <= 1e-4 * np.abs(value) + 100 * error).all():
-        return None
-    return found[1:]
+    for probe, step in zip(probes, found, strict=False):
+        value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16)
+        if kink.any() or not (np.abs(step - value) <= 1e-4 * np.abs(value) + 100 * error).all():
+            return None
+    return found[PROBES:]
 
 
 def _difference(G, x, direction, here, eps):
