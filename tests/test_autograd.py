@@ -231,6 +231,25 @@ def test_operators_on_both_sides_and_dtypes():
     assert x.grad.dtype == np.float32
 
 
+def test_methods_of_a_tensor_are_those_of_its_array():
+    a = np.random.default_rng(0).normal(size=(2, 3, 4))
+    t = Tensor(a, requires_grad=True)
+    for name, arguments in [("reshape", (4, -1)), ("reshape", ((4, 6),)), ("reshape", (24,)), ("transpose", ()),
+                            ("transpose", (1, 2, 0)), ("transpose", ((1, 2, 0),)), ("sum", (1,)), ("mean", ((0, 2),)),
+                            ("max", (2,)), ("swapaxes", (0, 1)), ("flatten", (0,)), ("__neg__", ()),
+                            ("__abs__", ()), ("__getitem__", (1,))]:
+        expected = a.reshape(24) if name == "flatten" else getattr(a, name)(*arguments)
+        result = getattr(t, name)(*arguments)
+        assert isinstance(result, Tensor) and result.requires_grad
+        np.testing.assert_allclose(result.data, expected, err_msg=name)
+    np.testing.assert_array_equal(t.T.data, a.T)
+
+
+def test_ops_are_imported_with_a_star_and_nothing_else():
+    assert {"conv2d", "sum", "reshape", "embedding"} <= set(ops.__all__)
+    assert not {"np", "Tensor", "_number"} & set(ops.__all__)
+
+
 def test_indexing_reads_and_writes_back():
     x = leaf(4, 3)
     for index in (1, slice(1, 3), (slice(None), 0), np.array([2, 2, 0]), x.data > 0,

@@ -68,10 +68,6 @@ def _number(x):
     return x.item() if isinstance(x, np.generic) else x
 
 
-def _method(op):
-    return lambda self, *args, **kwargs: op(self, *args, **kwargs)
-
-
 def _shape_method(op):
     """x.reshape(2, 3) as well as x.reshape((2, 3))."""
     def method(self, *numbers):
@@ -84,11 +80,11 @@ for _symbol, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": di
     setattr(Tensor, f"__{_symbol}__", lambda self, other, op=_op: op(self, _number(other)))
     setattr(Tensor, f"__r{_symbol}__", lambda self, other, op=_op: op(_number(other), self))
 
-Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = _method(negative), _method(abs), _method(getitem)
+Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = negative, abs, getitem
 
 for _op in (sum, mean, var, max, min, norm, cumsum, logsumexp, exp, log, sqrt, tanh, sigmoid, relu, clip, square,
             flatten, swapaxes, astype):
-    setattr(Tensor, _op.__name__, _method(_op))
+    setattr(Tensor, _op.__name__, _op)
 
 Tensor.reshape = _shape_method(reshape)
 Tensor.transpose = lambda self, *axes: transpose(self, axes[0] if len(axes) == 1 else axes or None)
