@@ -1,10 +1,11 @@
 """Break one line of the library at a time: does a test notice?
 
-    python -m benchmarks.mutation [--seed 0] [--files scratchnet/ops/linear.py …] [--jobs 2] [--log mutants.jsonl]
+    python -m benchmarks.mutation [--seed 0] [--files scratchnet/ops/linear.py …] [--budget 60] [--jobs 2]
 
 Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, losses.py, layers.py and optimizers.py that can
 be changed gets one change, drawn from changes.py. A copy of the project with this one change runs the tests that call
-the changed function, quick ones first, until one fails: the mutant is killed. Printed are the share killed and every
+the changed function, those that bear its name first, then the quick ones, until one fails: the mutant is killed. After
+--budget seconds of tests it has survived; more tests could only kill more. Printed are the share killed and every
 survivor; a survivor that explained.txt knows means the same as the original, for the reason given there.
 
 Results go to --log line by line, and a run that was stopped goes on from there.
@@ -15,6 +16,7 @@ import ast
 import compileall
 import contextlib
 import importlib
+import itertools
 import json
 import os
 import pickle
@@ -129,14 +131,15 @@ def watch(copy):
     return pickle.loads(notes.read_bytes())
 
 
-def tests_of(function, module, calls, seconds):
-    """Tests that call the function, file by file; first files named after the module, then the quickest."""
+def tests_of(function, module, calls, seconds, budget):
+    """{file: tests} that call the function: those with its name first, then quick ones, as many as the budget allows."""
     chosen = [test for test, called in calls.items() if (module, function[1]) in called] if function else list(calls)
+    chosen.sort(key=lambda test: (not function or function[0].strip("_") not in test, seconds[test]))
+    spent = itertools.accumulate(seconds[test] for test in chosen)
     files = {}
-    for test in sorted(chosen, key=lambda t: (function is None or function[0].strip("_") not in t, seconds[t])):
+    for test in [test for test, total in zip(chosen, spent, strict=True) if total < budget]:
         files.setdefault(test.split("::")[0], []).append(test)
-    stem = Path(module).stem
-    return sorted(files.items(), key=lambda f: (f"test_{stem}.py" not in f[0], sum(seconds[t] for t in f[1])))
+    return files
 
 
 def function_around(source, line):
@@ -161,7 +164,7 @@ def mutants(files, seed):
                    "source": broken}
 
 
-def examine(mutant, copy, calls, seconds):
+def examine(mutant, copy, calls, seconds, budget):
     """Start a child that tests the mutant in its own copy of the project; 1: killed, 0: survived."""
     path = copy / mutant["path"]
     (copy / "killer").unlink(missing_ok=True)
@@ -169,7 +172,8 @@ def examine(mutant, copy, calls, seconds):
     function = function_around((ROOT / mutant["path"]).read_text(), mutant["line"])
 
     def work():
-        for file, tests in tests_of(function, os.path.relpath(mutant["path"], "scratchnet"), calls, seconds):
+        module = os.path.relpath(mutant["path"], "scratchnet")
+        for file, tests in tests_of(function, module, calls, seconds, budget).items():
             plugin = Select(tests)
             if run_tests(copy, ["-x", "--tb=no", file], plugin) != 0:
                 (copy / "killer").write_text(plugin.killer or f"importing {file}")
@@ -188,6 +192,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="which of the possible changes of a line is made")
     parser.add_argument("--files", type=Path, nargs="+", default=FILES)
+    parser.add_argument("--budget", type=float, default=60, help="seconds of tests for one mutant; inf: all tests")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
     arguments = parser.parse_args()
@@ -212,7 +217,7 @@ def test_all(waiting, home, arguments):
     while waiting or running:
         while waiting and free:
             mutant, copy = waiting.pop(0), free.pop()
-            running[examine(mutant, copy, calls, seconds)] = mutant, copy, time.perf_counter()
+            running[examine(mutant, copy, calls, seconds, arguments.budget)] = mutant, copy, time.perf_counter()
         child, status = os.wait()
         mutant, copy, start = running.pop(child)
         killer = copy / "killer"
