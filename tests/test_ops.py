@@ -230,3 +230,18 @@ def test_errors_name_op_shapes_and_expectation(message):
     with pytest.raises((ValueError, TypeError)) as caught:
         ERRORS[message]()
     assert message in str(caught.value)
+
+
+def test_power_at_zero_and_of_numbers():
+    x = Tensor(np.array([0.0, 0.0, 0.0, 0.0, 2.0]), requires_grad=True)
+    p = Tensor(np.array([0.0, 1.0, 2.5, 3.0, 0.0]), requires_grad=True)
+    y = ops.power(x, p)
+    gx, gp = grad(y.sum(), [x, p])
+    np.testing.assert_allclose(gx.data, [0, 1, 0, 0, 0])
+    np.testing.assert_allclose(gp.data, [0, 0, 0, 0, np.log(2)])
+    t = Tensor(np.array([-1.0, 0.5]), requires_grad=True)
+    np.testing.assert_allclose(grad((2.0 ** t).sum(), t).data, 2.0 ** t.data * np.log(2))
+    np.testing.assert_allclose(grad((0.0 ** (t * t)).sum(), t).data, 0)
+    for n in (2, 3, 4):
+        np.testing.assert_allclose((t ** n).data, t.data ** n)
+        np.testing.assert_allclose(grad((t ** n).sum(), t).data, n * t.data ** (n - 1))

@@ -132,7 +132,7 @@ def watch(copy):
 
 
 def tests_of(function, module, calls, seconds, budget):
-    """{file: tests} that call the function: those with its name first, then quick ones, as many as the budget allows."""
+    """{file: tests} that call the function: with its name first, then quick ones, as many as the budget allows."""
     chosen = [test for test, called in calls.items() if (module, function[1]) in called] if function else list(calls)
     chosen.sort(key=lambda test: (not function or function[0].strip("_") not in test, seconds[test]))
     spent = itertools.accumulate(seconds[test] for test in chosen)
