@@ -1,4 +1,4 @@
-"""Every op against differences (first and second order), against its laws, its formula, and PyTorch where installed."""
+"""Every op against differences (first and second order), against its laws and its formula."""
 
 import gc
 import weakref

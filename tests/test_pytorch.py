@@ -109,18 +109,16 @@ def of_images(rng):
     flat = torch.tensor(ops.argmax_to_flat(argmax, x.shape[1:], size).astype(np.int64) // 3).permute(0, 3, 1, 2)
     small = ops.conv2d(x, w, None, stride, padding)
     back = tuple((n - 1) * stride - 2 * padding + k for n, k in zip(small.shape[1:3], w.shape[:2], strict=True))
-    gamma, beta, mean, var = (rng.normal(size=3) for _ in range(3)), None, None, None
-    gamma, beta, mean = gamma
-    var = positive(rng, 3)
+    (gamma, beta, mean), var = rng.normal(size=(3, 3)), positive(rng, 3)
     return {
         "conv2d": (lambda x, w, b: ops.conv2d(x, w, b, stride, padding), lambda x, w, b: nhwc(
             F.conv2d(nchw(x), oihw(w), b, stride, padding)), x, w, rng.normal(size=w.shape[3])),
         "conv2d_transpose": (lambda y, w, b: ops.conv2d_transpose(y, w, b, stride, padding, back), lambda y, w, b: nhwc(
             F.conv_transpose2d(nchw(y), oihw(w), b, stride, padding)), small, w, rng.normal(size=3)),
-        "conv2d_weight": (lambda x, y: ops.conv2d_weight(x, y, w.shape[:2], stride, padding), lambda x,
-            y: torch.nn.grad.
-                          conv2d_weight(nchw(x), (w.shape[3], 3, *w.shape[:2]), nchw(y), stride, padding)
-                          .permute(2, 3, 1, 0), x, small),
+        "conv2d_weight": (lambda x, y: ops.conv2d_weight(x, y, w.shape[:2], stride, padding),
+                          lambda x, y: torch.nn.grad.conv2d_weight(
+                              nchw(x), (w.shape[3], 3, *w.shape[:2]), nchw(y), stride, padding).permute(2, 3, 1, 0),
+                          x, small),
         "max_pool_with_argmax": (lambda x: ops.max_pool_with_argmax(x, size, step)[0],
                                  lambda x: nhwc(F.max_pool2d(nchw(x), size, step)), x),
         "max_pool": (lambda x: ops.max_pool(x, size, step), lambda x: nhwc(F.max_pool2d(nchw(x), size, step)), x),
@@ -151,15 +149,15 @@ def of_losses(rng):
                 lambda x, t, r=r: losses.softmax_cross_entropy(x, t, r),
                 lambda x, t, r=r: F.cross_entropy(x, t, reduction=r), x, t),
             f"mse, {r}": (lambda x, t, r=r: losses.mse(x, t, r), lambda x, t, r=r: F.mse_loss(x, t, reduction=r), x, t),
-            f"l1, {r}": (lambda x, t, r=r: losses.l1(x, t, r), lambda x, t, r=r: F.l1_loss(x, t, reduction=r), x + 3,
-                t),
+            f"l1, {r}": (lambda x, t, r=r: losses.l1(x, t, r), lambda x, t, r=r: F.l1_loss(x, t, reduction=r),
+                         x + 3, t),
             f"huber, {r}": (lambda x, t, r=r: losses.huber(x, t, r, 0.7), lambda x, t, r=r:
                             F.huber_loss(x, t, reduction=r, delta=0.7), 3 * x, t),
             f"hinge, {r}": (lambda x, r=r: losses.hinge(x, np.sign(s), r),
                             lambda x, mean=mean: mean(torch.relu(1 - x * torch.tensor(np.sign(s)))), 2.1 * x),
-            f"gaussian_nll, {r}": (lambda t, x, s, r=r: losses.gaussian_nll(t, x, s, r), lambda t, x, s,
-                mean=mean: mean(
-                -torch.distributions.Normal(x, torch.exp(s / 2)).log_prob(t)), t, x, s),
+            f"gaussian_nll, {r}": (lambda t, x, s, r=r: losses.gaussian_nll(t, x, s, r),
+                                   lambda t, x, s, mean=mean: mean(
+                                       -torch.distributions.Normal(x, torch.exp(s / 2)).log_prob(t)), t, x, s),
             f"gaussian_kl, {r}": (lambda x, s, r=r: losses.gaussian_kl(x, s, r), lambda x, s, mean=mean: mean(
                 torch.distributions.kl_divergence(torch.distributions.Normal(x, torch.exp(s / 2)),
                                                   torch.distributions.Normal(0.0, 1.0))), x, s),
