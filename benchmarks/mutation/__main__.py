@@ -48,7 +48,11 @@ class Watch:
     """A pytest plugin: which functions of the library each test calls, and how long it takes."""
 
     def __init__(self, copy):
-        self.library, self.calls, self.seconds = str(copy / "scratchnet"), {}, {}
+        self.library, self.calls, self.seconds, self.failed = str(copy / "scratchnet"), {}, {}, []
+
+    def pytest_runtest_logreport(self, report):
+        if report.failed:
+            self.failed.append(report.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
@@ -123,12 +127,13 @@ def watch(copy):
     def work():
         plugin = Watch(copy)
         code = run_tests(copy, ["tests"], plugin)
-        notes.write_bytes(pickle.dumps((plugin.calls, plugin.seconds)))
+        notes.write_bytes(pickle.dumps((plugin.calls, plugin.seconds, plugin.failed)))
         return code
     _, status = os.waitpid(in_a_child(work), 0)
+    calls, seconds, failed = pickle.loads(notes.read_bytes())
     if status:
-        raise SystemExit("the tests do not pass before anything is broken")
-    return pickle.loads(notes.read_bytes())
+        raise SystemExit(f"the tests do not pass before anything is broken: {', '.join(failed) or 'nothing ran'}")
+    return calls, seconds
 
 
 def tests_of(function, module, calls, seconds, budget):
