@@ -194,6 +194,7 @@ def test_dropout_keeps_the_mean_and_its_share():
 
 
 X, W = np.ones((8, 28, 28, 3), np.float32), np.ones((3, 3, 1, 64), np.float32)
+K = np.ones((3, 3, 3, 2), np.float32)
 ERRORS = {
     "conv2d: x has 3 channels (N,H,W,C)=(8, 28, 28, 3) but w expects 1": lambda: ops.conv2d(X, W),
     "conv2d: x must be images (N, H, W, C) with no axis empty, got shape (0, 28, 28, 3)": lambda: ops.conv2d(X[:0], W),
@@ -222,6 +223,76 @@ ERRORS = {
     "axis 2 is out of bounds": lambda: ops.mean(np.ones((2, 3)), 2),
     "split: axis 1 of (2, 3) cannot be cut into 2": lambda: ops.split(np.ones((2, 3)), 2, 1),
     "dropout: rate must lie in [0, 1)": lambda: ops.dropout(np.ones(3), 1.0, np.random.default_rng(0)),
+    "conv2d: x must be images (N, H, W, C) with no axis empty, got shape (28, 28, 3)": lambda: ops.conv2d(X[0], W),
+    "but w expects ? (kh,kw,C,O)=(3, 3, 1)": lambda: ops.conv2d(X, W[..., 0]),
+    "conv2d: padding must be 'same', 'valid', an int ≥ 0 or ((top, bottom), (left, right)), got -1":
+        lambda: ops.conv2d(X, K, padding=-1),
+    "got ((0, 0), (0, -1))": lambda: ops.conv2d(X, K, padding=((0, 0), (0, -1))),
+    "conv2d: kernel (3, 3) and stride (1, 1, 1)": lambda: ops.conv2d(X, K, stride=(1, 1, 1)),
+    "conv2d: kernel (0, 3)": lambda: ops.conv2d(X, K[:0]),
+    "conv2d_transpose: y must be floating-point": lambda: ops.conv2d_transpose(X.astype(int), W),
+    "w expects ? (kh,kw,C,O)=(3, 3, 3)": lambda: ops.conv2d_transpose(X, K[..., 0]),
+    "conv2d_transpose: b must have one entry for each of the 3":
+        lambda: ops.conv2d_transpose(X[..., :2], K, np.ones(2)),
+    "conv2d_weight: x must be images": lambda: ops.conv2d_weight(X[0], X, (3, 3)),
+    "conv2d_weight: y must be images": lambda: ops.conv2d_weight(X, X[0], (3, 3)),
+    "conv2d_weight: x (N,H,W,C)=(8, 28, 28, 3) with kernel (3, 3), stride (1, 1)":
+        lambda: ops.conv2d_weight(X, X[:, 1:], (3, 3)),
+    "conv2d_weight: x (N,H,W,C)=(7, 28, 28, 3)": lambda: ops.conv2d_weight(X[1:], X, (3, 3)),
+    "max_pool_with_argmax: x must be images (N, H, W, C) with no axis empty, got shape (28, 28, 3)":
+        lambda: ops.max_pool_with_argmax(X[0]),
+    "unpool: needs integer switches argmax of shape (N,Ho,Wo,C)=(8, 28, 28, 3), got float32": lambda: ops.unpool(X, X),
+    "unpool: output_size (60, 56) is pooled to (30, 28), not to the size of y (N,Ho,Wo,C)=(8, 28, 28, 3)":
+        lambda: ops.unpool(X, X.astype(int), output_size=(60, 56)),
+    "pool_at: needs integer switches": lambda: ops.pool_at(X, X[:, ::2, ::2]),
+    "pool_at: needs integer switches argmax of shape (N,Ho,Wo,C)=(8, 14, 14, 3), got int64 (8, 28, 28, 3)":
+        lambda: ops.pool_at(X, X.astype(np.int64)),
+    "pool_at: x must be images": lambda: ops.pool_at(X[0], X[0].astype(int)),
+    "window_sum: x must be images": lambda: ops.window_sum(X[0]),
+    "window_spread: y must be images": lambda: ops.window_spread(X[0]),
+    "argmax_from_flat: some indices lie outside": lambda: ops.argmax_from_flat(np.full((1, 2, 2, 1), 2), (4, 4, 1)),
+    "leaky_relu: slope must lie in [0, 1), got 1.0": lambda: ops.leaky_relu(X, 1.0),
+    "leaky_relu: slope must lie in [0, 1), got -0.1": lambda: ops.leaky_relu(X, -0.1),
+    "got -0.25": lambda: ops.dropout(X, -0.25, np.random.default_rng(0)),
+    "matmul: the last axis of a () must": lambda: ops.matmul(np.float32(1), W),
+    "axis of b ()": lambda: ops.matmul(W, np.float32(1)),
+    "dense: x (…, I)=(2, 4), w (I, O)=(4, 5), b (O,)=(4,)":
+        lambda: ops.dense(np.ones((2, 4)), np.ones((4, 5)), np.ones(4)),
+    "w (I, O)=(4,)": lambda: ops.dense(np.ones((2, 4)), np.ones(4)),
+    "dense: x (…, I)=()": lambda: ops.dense(np.array(1.0), np.ones((1, 5))),
+    "embedding: indices must be an array of integers": lambda: ops.embedding(np.ones(2), np.ones((4, 2))),
+    "embedding: indices must lie in 0 … 3, got 0 … 4": lambda: ops.embedding(np.array([0, 4]), np.ones((4, 2))),
+    "batch_norm: x (…, C)=(4, 3) needs gamma and beta of shape (C,), got (2,) and (3,)":
+        lambda: ops.batch_norm(np.ones((4, 3)), np.ones(2), np.ones(3)),
+    "got (3,) and (2,)": lambda: ops.batch_norm(np.ones((4, 3)), np.ones(3), np.ones(2)),
+    "batch_norm: x (…, C)=(3,)": lambda: ops.batch_norm(np.ones(3), np.ones(3), np.ones(3)),
+    "layer_norm: x (…, C)=(4, 3) needs C ≥ 1 and gamma and beta of shape (C,), got (2,) and (3,)":
+        lambda: ops.layer_norm(np.ones((4, 3)), np.ones(2), np.ones(3)),
+    "(C,), got (3,) and (1,)": lambda: ops.layer_norm(np.ones((4, 3)), np.ones(3), np.ones(1)),
+    "layer_norm: x (…, C)=(4, 0)": lambda: ops.layer_norm(np.ones((4, 0)), np.ones(0), np.ones(0)),
+    "layer_norm: x (…, C)=()": lambda: ops.layer_norm(np.array(1.0), np.ones(1), np.ones(1)),
+    "pad: widths must be 2 pairs (before, after) of numbers ≥ 0, one for each axis of (2, 3), got ((1, 1),)":
+        lambda: ops.pad(np.ones((2, 3)), ((1, 1),)),
+    "of (2, 3), got ((0, 0), (0, -1))": lambda: ops.pad(np.ones((2, 3)), ((0, 0), (0, -1))),
+    "split: axis 1 of (2, 3) cannot be cut into 0": lambda: ops.split(np.ones((2, 3)), 0, 1),
+    "split: sizes [1, 1] sum to 2, but axis 1 of (2, 3) has length 3": lambda: ops.split(np.ones((2, 3)), [1, 1], -1),
+    "tile: needs one count for each axis of (2, 3), got (2,)": lambda: ops.tile(np.ones((2, 3)), (2,)),
+    "axis -3 is out of": lambda: ops.logsumexp(np.ones((2, 3)), -3),
+    "axis 2 is out of range for shape (2, 3)": lambda: ops.max(np.ones((2, 3)), 2),
+    "axis (0, -3) is out of range for shape (2, 3)": lambda: ops.max(np.ones((2, 3)), (0, -3)),
+    "nothing to reduce: shape (0, 3) is empty along axis None": lambda: ops.max(np.ones((0, 3))),
+    "softmax_cross_entropy: logits (…, K)=(2, 3) go with integer targets of shape (2,), got (3,)":
+        lambda: losses.softmax_cross_entropy(np.ones((2, 3)), np.array([0, 1, 2]), "mean"),
+    "softmax_cross_entropy: targets must lie in 0 … 2, got -1 … 0":
+        lambda: losses.softmax_cross_entropy(np.ones((2, 3)), np.array([0, -1]), "mean"),
+    "huber: delta must be > 0, got 0": lambda: losses.huber(np.ones(3), np.ones(3), "mean", 0),
+    "l1: both arguments must be floating-point, got int64 and float64":
+        lambda: losses.l1(np.ones(3, np.int64), np.ones(3), "mean"),
+    "hinge: both arguments must be floating-point, got float64 and int64":
+        lambda: losses.hinge(np.ones(3), np.ones(3, np.int64), "mean"),
+    "gaussian_kl: both arguments need the same shape": lambda: losses.gaussian_kl(np.ones(3), np.ones(2), "sum"),
+    "bce_with_logits: both arguments need the same shape":
+        lambda: losses.bce_with_logits(np.ones((3, 1)), np.ones(3), "mean"),
 }
 
 

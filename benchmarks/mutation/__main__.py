@@ -138,7 +138,7 @@ def watch(copy):
 
 def tests_of(function, module, calls, seconds, budget):
     """{file: tests} that call the function: with its name first, then quick ones, as many as the budget allows."""
-    chosen = [test for test, called in calls.items() if (module, function[1]) in called] if function else list(calls)
+    chosen = [test for test, called in calls.items() if function and (module, function[1]) in called] or list(calls)
     chosen.sort(key=lambda test: (not function or function[0].strip("_") not in test, seconds[test]))
     spent = itertools.accumulate(seconds[test] for test in chosen)
     files = {}
@@ -148,12 +148,12 @@ def tests_of(function, module, calls, seconds, budget):
 
 
 def function_around(source, line):
-    """(name, first line with its decorators) of the outermost function that holds the line, None outside of all."""
+    """(name, first line with its decorators) of the innermost function that holds the line, None outside of all."""
     best = None
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
             first = min([node.lineno, *[d.lineno for d in node.decorator_list]])
-            if first <= line <= node.end_lineno and (best is None or first < best[1]):
+            if first <= line <= node.end_lineno and (best is None or first > best[1]):
                 best = node.name, first
     return best
 
