@@ -127,6 +127,9 @@ def test_conventions_at_kinks_and_ties():
     zero = Tensor([0.0, -0.0], requires_grad=True)
     for f in (ops.relu, ops.abs):
         np.testing.assert_array_equal(grad(f(zero).sum(), zero).data, [0, 0])
+    np.testing.assert_array_equal(grad(ops.leaky_relu(zero, 0.25).sum(), zero).data, [0.25, 0.25])
+    edges = Tensor([-1.0, 2.0], requires_grad=True)
+    np.testing.assert_array_equal(grad(ops.clip(edges, -1.0, 2.0).sum(), edges).data, [1, 1])
     a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
     for f in (ops.maximum, ops.minimum):
         assert [g.item() for g in grad(f(a, b), [a, b])] == [1, 0]
@@ -191,6 +194,13 @@ def test_gaussian_kl_is_the_expected_log_ratio():
 def test_dropout_keeps_the_mean_and_its_share():
     y = ops.dropout(np.ones((400, 500), np.float32), 0.3, np.random.default_rng(0))
     assert abs((y == 0).mean() - 0.3) < 0.005 and abs(y.mean() - 1) < 0.01 and y.dtype == np.float32
+
+    class Drawn:
+        def random(self, shape, dtype):
+            return np.array([0.0, 0.5, 0.75], dtype)
+    x = np.ones(3, np.float32)  # draws lie in [0, 1): half of them are below 0.5, none below 0
+    np.testing.assert_array_equal(ops.dropout(x, 0.5, Drawn()), [0, 2, 2])
+    np.testing.assert_array_equal(ops.dropout(x, 0.0, Drawn()), x)
 
 
 X, W = np.ones((8, 28, 28, 3), np.float32), np.ones((3, 3, 1, 64), np.float32)
@@ -316,3 +326,11 @@ def test_power_at_zero_and_of_numbers():
     for n in (2, 3, 4):
         np.testing.assert_allclose((t ** n).data, t.data ** n)
         np.testing.assert_allclose(grad((t ** n).sum(), t).data, n * t.data ** (n - 1))
+
+
+@pytest.mark.parametrize("make", [list, np.array])
+def test_strides_may_come_as_any_pair(make):
+    x, w = np.random.default_rng(0).normal(size=(2, 5, 6, 3)), np.ones((2, 2, 3, 2))
+    np.testing.assert_array_equal(ops.conv2d(x, w, None, make([1, 2])), ops.conv2d(x, w, None, (1, 2)))
+    np.testing.assert_array_equal(ops.conv2d_transpose(x[..., :2], w, None, make([2, 1])),
+                                  ops.conv2d_transpose(x[..., :2], w, None, (2, 1)))
