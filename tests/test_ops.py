@@ -218,6 +218,9 @@ ERRORS = {
     "conv2d_transpose: output_size (9, 9) is convolved to (9, 9)":
         lambda: ops.conv2d_transpose(X, np.ones((3, 3, 2, 3)), output_size=(9, 9)),
     "max_pool_with_argmax: x must be images": lambda: ops.max_pool_with_argmax(X[:, :0]),
+    "max_pool_with_argmax: an image of (28, 28)": lambda: ops.max_pool_with_argmax(X, 29),
+    "window_sum: an image of (28, 28)": lambda: ops.avg_pool(X, 29),
+    "argmax_to_flat: an image of (2, 2)": lambda: ops.argmax_to_flat(X.astype(int), (2, 2, 3), 3),
     "unpool: needs integer switches": lambda: ops.unpool(X, np.zeros((8, 28, 28, 2), int)),
     "dense: x (…, I)=(2, 3), w (I, O)=(4, 5)": lambda: ops.dense(np.ones((2, 3)), np.ones((4, 5))),
     "matmul: the last axis of a (2, 3)": lambda: ops.matmul(np.ones((2, 3)), np.ones((4, 5))),
@@ -261,6 +264,8 @@ ERRORS = {
     "window_sum: x must be images": lambda: ops.window_sum(X[0]),
     "window_spread: y must be images": lambda: ops.window_spread(X[0]),
     "argmax_from_flat: some indices lie outside": lambda: ops.argmax_from_flat(np.full((1, 2, 2, 1), 2), (4, 4, 1)),
+    "argmax_from_flat: some indices lie outside their window":
+        lambda: ops.argmax_from_flat(np.full((1, 2, 2, 1), [[[0], [5]], [[8], [9]]]), (4, 4, 1)),
     "leaky_relu: slope must lie in [0, 1), got 1.0": lambda: ops.leaky_relu(X, 1.0),
     "leaky_relu: slope must lie in [0, 1), got -0.1": lambda: ops.leaky_relu(X, -0.1),
     "got -0.25": lambda: ops.dropout(X, -0.25, np.random.default_rng(0)),
@@ -334,3 +339,29 @@ def test_strides_may_come_as_any_pair(make):
     np.testing.assert_array_equal(ops.conv2d(x, w, None, make([1, 2])), ops.conv2d(x, w, None, (1, 2)))
     np.testing.assert_array_equal(ops.conv2d_transpose(x[..., :2], w, None, make([2, 1])),
                                   ops.conv2d_transpose(x[..., :2], w, None, (2, 1)))
+
+
+def test_windows_are_2_by_2_if_nothing_is_said():
+    x = np.random.default_rng(0).normal(size=(2, 6, 4, 3))
+    y, argmax = ops.max_pool_with_argmax(x)
+    blocks = x.reshape(2, 3, 2, 2, 2, 3)
+    np.testing.assert_array_equal(y, blocks.max((2, 4)))
+    np.testing.assert_array_equal(ops.max_pool(x), y)
+    np.testing.assert_array_equal(ops.pool_at(x, argmax), y)
+    np.testing.assert_array_equal(ops.unpool(y, argmax), x * (x == y.repeat(2, 1).repeat(2, 2)))
+    np.testing.assert_allclose(ops.window_sum(x), blocks.sum((2, 4)))
+    np.testing.assert_allclose(ops.avg_pool(x), blocks.mean((2, 4)))
+    np.testing.assert_array_equal(ops.window_spread(y), y.repeat(2, 1).repeat(2, 2))
+    np.testing.assert_array_equal(ops.upsample_nearest(y), y.repeat(2, 1).repeat(2, 2))
+    flat = ops.argmax_to_flat(argmax, (6, 4, 3))
+    np.testing.assert_array_equal(x.reshape(2, -1)[np.arange(2)[:, None], flat.reshape(2, -1)], y.reshape(2, -1))
+    np.testing.assert_array_equal(ops.argmax_from_flat(flat, (6, 4, 3)), argmax)
+
+
+@pytest.mark.parametrize("size, dtype", [((16, 16), "uint8"), ((17, 16), "uint16"), ((1, 300), "uint16"),
+                                         ((300, 1), "uint16"), ((257, 256), "uint32")])
+def test_switches_are_as_small_as_the_window_allows(size, dtype):
+    x = np.zeros((1, *size, 1), np.float32)
+    x[0, -1, -1] = 1
+    _, argmax = ops.max_pool_with_argmax(x, size)
+    assert argmax.dtype == dtype and argmax.item() == size[0] * size[1] - 1
