@@ -358,10 +358,36 @@ def test_windows_are_2_by_2_if_nothing_is_said():
     np.testing.assert_array_equal(ops.argmax_from_flat(flat, (6, 4, 3)), argmax)
 
 
-@pytest.mark.parametrize("size, dtype", [((16, 16), "uint8"), ((17, 16), "uint16"), ((1, 300), "uint16"),
-                                         ((300, 1), "uint16"), ((257, 256), "uint32")])
+@pytest.mark.parametrize("size, dtype", [((16, 16), "uint8"), ((1, 257), "uint16"), ((300, 1), "uint16"),
+                                         ((1, 65536), "uint16"), ((1, 65537), "uint32")])
 def test_switches_are_as_small_as_the_window_allows(size, dtype):
     x = np.zeros((1, *size, 1), np.float32)
     x[0, -1, -1] = 1
     _, argmax = ops.max_pool_with_argmax(x, size)
     assert argmax.dtype == dtype and argmax.item() == size[0] * size[1] - 1
+
+
+def test_shapes_and_reductions_are_numpys_if_nothing_is_said():
+    x, y = np.random.default_rng(0).normal(size=(2, 4, 3, 3))
+    for name in ("sum", "mean", "var", "max", "min"):
+        for axis in (None, 0, -1, (0, 2)):
+            ours, numpys = getattr(ops, name)(x, axis), getattr(np, name)(x, axis)
+            assert ours.shape == numpys.shape
+            np.testing.assert_allclose(ours, numpys)
+    np.testing.assert_allclose(ops.logsumexp(x, 1), np.log(np.exp(x).sum(1)))
+    np.testing.assert_allclose(ops.norm(x, 1), np.linalg.norm(x, axis=1))
+    np.testing.assert_array_equal(ops.concat([x, y]), np.concatenate([x, y]))
+    np.testing.assert_array_equal(ops.concat([x]), x)
+    np.testing.assert_array_equal(ops.stack([x, y]), np.stack([x, y]))
+    np.testing.assert_array_equal(ops.pad(x, ((1, 0), (0, 1), (0, 0))), np.pad(x, ((1, 0), (0, 1), (0, 0))))
+    for axis in (0, 1, 2, -3, -1):
+        for ours, numpys in zip(ops.split(x, x.shape[axis], axis), np.split(x, x.shape[axis], axis), strict=True):
+            np.testing.assert_array_equal(ours, numpys)
+    np.testing.assert_array_equal(ops.split(x, 2)[1], np.split(x, 2)[1])
+
+
+@pytest.mark.parametrize("axes", [(-1, 0, 1), (1, -1, 0), (0, -2, 2), None])
+def test_transpose_with_axes_counted_from_the_end(axes):
+    x = np.random.default_rng(0).normal(size=(2, 3, 4))
+    np.testing.assert_array_equal(ops.transpose(x, axes), np.transpose(x, axes))
+    check.gradients(lambda x: ops.transpose(x, axes), x)
