@@ -154,6 +154,16 @@ def test_a_training_step_of_each_model(name, device):
         np.testing.assert_allclose(states[1][key], expected, rtol=1e-3, atol=1e-4 * scale + 1e-7, err_msg=key)
 
 
+def test_weights_go_from_host_to_device_and_back(device):
+    model = DigitClassifier(rng=np.random.default_rng(0))
+    there = DigitClassifier(rng=np.random.default_rng(1)).move(device.asarray)
+    there.load_state_dict(model.state_dict())
+    assert type(next(iter(there.named_parameters().values())).data) is type(device.asarray(np.ones(1)))
+    there.to_cpu()
+    for name, p in model.named_parameters().items():
+        np.testing.assert_array_equal(there.named_parameters()[name].data, p.data)
+
+
 @pytest.mark.parametrize("call", [
     lambda a, b: ops.add(Tensor(a), b), lambda a, b: Tensor(a) * b, lambda a, b: b + Tensor(a),
     lambda a, b: ops.dense(Tensor(a), b), lambda a, b: ops.concat([Tensor(a), b]), lambda a, b: ops.maximum(a, b)])

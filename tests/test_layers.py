@@ -9,7 +9,7 @@ from cases import layer_cases
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchnet import Tensor, check, layers, ops
+from scratchnet import Tensor, backend, check, layers, ops
 from scratchnet.layers import (
     BatchNorm,
     Conv2D,
@@ -186,3 +186,32 @@ def test_repr_shows_shapes_and_counts():
     assert "28 parameters" in text and "Dense 4 → 3" in text and "Parameter (3,)" in text
     text = repr(Conv2D(1, 64, rng=np.random.default_rng(0)))
     assert text.endswith("Conv2D 1 → 64, 3×3, stride 1, same  640 parameters")
+
+
+def test_repr_of_layers_in_layers():
+    class Net(Module):
+        def __init__(self, rng):
+            self.body = Sequential(Conv2D(1, 8, rng=rng), ops.relu, layers.BatchNorm(8), Sequential(
+                Dense(8, 4, rng=rng, bias=False), layers.Flatten(), layers.Reshape(2, 3)))
+            self.bias = Parameter(np.zeros((2, 3)))
+            self.words = layers.Embedding(1000, 2, rng=rng)
+    assert repr(Net(np.random.default_rng(0))) == """\
+               Net                                                2,134 parameters
+  bias         Parameter (2, 3)                                                  6
+  body         Sequential Conv2D → relu → BatchNorm → Sequential               128
+    steps.0    Conv2D 1 → 8, 3×3, stride 1, same                                80
+    steps.2    BatchNorm 8 channels, momentum 0.9                               16
+    steps.3    Sequential Dense → Flatten → Reshape                             32
+      steps.0  Dense 8 → 4                                                      32
+      steps.1  Flatten
+      steps.2  Reshape (N, 2, 3)
+  words        Embedding 1000 × 2                                            2,000"""
+
+
+def test_parameters_are_a_list_and_gpus_are_asked_for():
+    model = Dense(2, 3, rng=np.random.default_rng(0))
+    assert model.parameters() == [model.w, model.b]
+    assert model.to_cpu() is model and isinstance(model.w.data, np.ndarray)
+    if not backend.gpu_available():
+        with pytest.raises(RuntimeError, match="no CUDA device"):
+            model.to_gpu()

@@ -182,6 +182,10 @@ def test_formulas_of_losses():
     np.testing.assert_allclose(losses.gaussian_nll(t, x, s, "none"), -np.log(density))
 
 
+def test_huber_turns_at_one_if_nothing_is_said():
+    np.testing.assert_allclose(losses.huber(np.array([0.5, 3.0]), np.zeros(2), "none"), [0.125, 2.5])
+
+
 def test_gaussian_kl_is_the_expected_log_ratio():
     """Monte Carlo: KL = E_q[ln q(z) − ln p(z)], z ~ N(μ, e^s)."""
     mean, logvar = np.array([0.7, -1.2]), np.array([-0.5, 0.8])
@@ -305,6 +309,16 @@ ERRORS = {
         lambda: losses.l1(np.ones(3, np.int64), np.ones(3), "mean"),
     "hinge: both arguments must be floating-point, got float64 and int64":
         lambda: losses.hinge(np.ones(3), np.ones(3, np.int64), "mean"),
+    "softmax_cross_entropy: both arguments need the same shape, got (2, 3) and (1, 3)":
+        lambda: losses.softmax_cross_entropy(np.ones((2, 3)), np.ones((1, 3)), "mean"),
+    "huber: both arguments need the same shape, got (3, 1) and (3,)":
+        lambda: losses.huber(np.ones((3, 1)), np.ones(3), "mean"),
+    "hinge: both arguments need the same shape, got (3, 1) and (3,)":
+        lambda: losses.hinge(np.ones((3, 1)), np.ones(3), "mean"),
+    "gaussian_nll: both arguments need the same shape, got (3,) and (2,)":
+        lambda: losses.gaussian_nll(np.ones(3), np.ones(2), np.ones(2), "mean"),
+    "gaussian_nll: both arguments need the same shape, got (3,) and (1,)":
+        lambda: losses.gaussian_nll(np.ones(3), np.ones(3), np.ones(1), "mean"),
     "gaussian_kl: both arguments need the same shape": lambda: losses.gaussian_kl(np.ones(3), np.ones(2), "sum"),
     "bce_with_logits: both arguments need the same shape":
         lambda: losses.bce_with_logits(np.ones((3, 1)), np.ones(3), "mean"),
