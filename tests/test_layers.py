@@ -215,3 +215,32 @@ def test_parameters_are_a_list_and_gpus_are_asked_for():
     if not backend.gpu_available():
         with pytest.raises(RuntimeError, match="no CUDA device"):
             model.to_gpu()
+
+
+@pytest.mark.parametrize("make, shape, settings, parameters", [
+    (Dense, (2, 3), {}, {"w": (3, 5), "b": (5,)}),
+    (Conv2D, (2, 7, 6, 5), {"stride": 1, "padding": "same"}, {"w": (3, 3, 3, 5), "b": (5,)}),
+    (layers.Conv2DTranspose, (2, 7, 6, 5), {"stride": 1, "padding": "same", "output_size": None},
+     {"w": (3, 3, 5, 3), "b": (5,)})])
+def test_what_a_layer_is_if_nothing_is_said(make, shape, settings, parameters):
+    layer = make(3, 5, rng=np.random.default_rng(0))
+    assert {name: p.shape for name, p in layer.named_parameters().items()} == parameters
+    assert {name: getattr(layer, name) for name in settings} == settings
+    assert not layer.b.data.any() and layer.training
+    x = np.ones((*shape[:-1], 3), np.float32)
+    assert layer(x).shape == (*shape[:-1], 5)
+    assert make(3, 5, rng=np.random.default_rng(0), bias=False).b is None
+
+
+def test_numbers_of_normalization_and_pooling_if_nothing_is_said():
+    norm, pool = layers.BatchNorm(3), layers.MaxPoolWithArgmax()
+    assert (norm.momentum, norm.eps, layers.LayerNorm(3).eps) == (0.9, 1e-5, 1e-5)
+    assert (norm.gamma.data == 1).all() and (norm.var == 1).all() and not norm.beta.data.any() and not norm.mean.any()
+    assert (pool.size, pool.stride, pool.padding) == (2, None, "valid")
+    x = np.random.default_rng(0).normal(size=(1, 4, 6, 2))
+    np.testing.assert_array_equal(layers.MaxPool2D()(x), ops.max_pool(x))
+    np.testing.assert_array_equal(layers.AvgPool2D()(x), ops.avg_pool(x))
+    np.testing.assert_array_equal(layers.UpSampling2D()(x), x.repeat(2, 1).repeat(2, 2))
+    net = Sequential(ops.relu)
+    net.steps.append(ops.square)
+    np.testing.assert_array_equal(net(x), np.maximum(x, 0) ** 2)
