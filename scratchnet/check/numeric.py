@@ -66,7 +66,7 @@ def _complex_step(G, x, directions, probes):
     here = G(x)
     for probe, step in zip(probes, found, strict=False):
         value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16)
-        if kink.any() or not (np.abs(step - value) <= 1e-4 * np.abs(value) + 100 * error).all():
+        if kink.any() or not (np.abs(step - value) <= 1e-8 * np.abs(value) + 10 * error).all():
             return None
     return found[PROBES:]
 
