@@ -111,6 +111,10 @@ def test_optimizers(name, device):
                 loss.backward()
                 optimizer.step()
                 average.update()
+        for saved in (optimizer, average):
+            state = saved.state_dict()
+            assert all(isinstance(v, (int, float, np.ndarray)) for v in state.values())
+            saved.load_state_dict(state)
         with average.swapped():
             averaged = model.state_dict()
         states.append(model.state_dict() | {f"average of {k}": v for k, v in averaged.items()})

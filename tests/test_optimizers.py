@@ -499,6 +499,13 @@ def test_what_cannot_be_optimized_is_refused(make):
 @pytest.mark.parametrize(("kind", "settings", "words"), [
     (SGD, {"lr": -0.1}, "SGD: lr is a number ≥ 0 or a schedule, got -0.1"),
     (SGD, {"lr": float("nan")}, "lr is a number"),
+    (SGD, {"lr": float("inf")}, "lr is a number"),
+    (SGD, {"lr": 0.1, "momentum": -0.1}, "momentum is a number in"),
+    (SGD, {"lr": 0.1, "weight_decay": float("inf")}, "weight_decay is a number"),
+    (RMSprop, {"alpha": 1.0}, "alpha is a number in"),
+    (Adam, {"betas": (-0.1, 0.9)}, "Adam: betas are two numbers"),
+    (Adam, {"betas": (0.9, 0.9, 0.9)}, "Adam: betas are two numbers"),
+    (Adam, {"clip_value": 0.0}, "clip_value is a number > 0"),
     (SGD, {"lr": 0.1, "momentum": 1.0}, "momentum is a number in"),
     (SGD, {"lr": 0.1, "nesterov": True}, "nesterov needs momentum"),
     (SGD, {"lr": 0.1, "weight_decay": -1.0}, "weight_decay is a number"),
