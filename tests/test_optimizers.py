@@ -415,14 +415,27 @@ def test_the_state_is_arrays_on_the_host_and_plain_numbers():
     assert type(state["m"]) is np.ndarray and state["m"].shape == (44,) and state["m"].dtype == np.float32
 
 
-@pytest.mark.parametrize(("change", "words"), [
+FOREIGN = [
     (lambda s: s | {"m": np.zeros(43)}, r"Adam: m: shape \(43,\) instead of \(44,\)"),
     (lambda s: s | {"m": np.zeros((1, 44))}, r"m: shape \(1, 44\)"),
     (lambda s: {k: x for k, x in s.items() if k != "v"}, "missing: v"),
     (lambda s: s | {"u": np.zeros(44)}, "unexpected: u"),
     (lambda s: s | {"step_count": np.zeros(2)}, r"step_count: shape \(2,\)"),
     (lambda s: {}, "missing: step_count; missing: m; missing: v"),
-])
+]
+
+
+def test_numbers_are_kept_as_such():
+    betas = [0.8, 0.9]
+    optimizer = Adam(leaves(), betas=betas)
+    betas[0] = 0.1
+    assert optimizer.betas == (0.8, 0.9)
+    average = ExponentialMovingAverage(optimizer)
+    average.load_state_dict(average.state_dict() | {"update_count": np.array(9)})
+    assert type(average.update_count) is int and average.update_count == 9
+
+
+@pytest.mark.parametrize(("change", "words"), FOREIGN)
 def test_a_foreign_state_is_refused_and_changes_nothing(change, words):
     parameters = leaves()
     optimizer = Adam(parameters, lr=0.1)
