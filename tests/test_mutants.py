@@ -2,18 +2,21 @@
 
 import numpy as np
 import pytest
-from mutants import by_hand, examine, systematic
+from mutants import by_hand, examine, systematic, whole_loss
 
 MUTANTS = {m.label: m for m in [*systematic(np.random.default_rng(0)), *by_hand()]}
 
 
 @pytest.mark.parametrize("label", MUTANTS)
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # rules that divide by zero on purpose
 def test_wrong_rules_are_caught_and_named(label):
     mutant = MUTANTS[label]
     caught, diagnosis = examine(mutant)
     assert caught
     assert diagnosis.name == mutant.name or (mutant.name is None and diagnosis.confidence == "low"), str(diagnosis)
+
+
+def test_a_whole_model_passes():
+    assert whole_loss() > 25_000
 
 
 def test_there_are_enough_of_them():
