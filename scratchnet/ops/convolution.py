@@ -254,7 +254,7 @@ def geometry(op, size, kernel, stride, padding):
 
 def transposed_size(size, kernel, stride, padding):
     """The size (H, W) that conv2d_transpose chooses when none is given."""
-    stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    stride = (stride, stride) if isinstance(stride, int) else stride
     if padding == "same":
         return tuple(n * s for n, s in zip(size, stride, strict=True))
     pads = _explicit_pads("conv2d_transpose", padding)
