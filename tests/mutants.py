@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from cases import BEHIND, cases
+from tqdm import tqdm
 
 from scratchnet import Tensor, check, differentiable, losses, ops
 from scratchnet.autograd import REGISTRY
@@ -567,7 +568,7 @@ def main():
     print(f"the loss of the convolutional VAE, all {size:,} parameters: right; {time.perf_counter() - start:.1f} s")
     start = time.perf_counter()
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        results = list(pool.map(false_alarms, range(arguments.seeds)))
+        results = list(tqdm(pool.map(false_alarms, range(arguments.seeds)), total=arguments.seeds, unit="seed"))
     print(f"false alarms: {sum(alarms for _, alarms in results)} in {sum(checks for checks, _ in results)} checks of "
           f"right rules ({arguments.seeds} seeds); {time.perf_counter() - start:.0f} s")
 
