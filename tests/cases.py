@@ -4,6 +4,9 @@ cases(rng) gives name → (function, inputs). Shapes, strides and paddings are d
 laws, of the stand-in for CuPy and of a real GPU all run over this table.
 """
 
+import gc
+import weakref
+
 import numpy as np
 
 from scratchnet import layers, losses, ops
@@ -182,3 +185,16 @@ def _like(x, constant):
     """A constant array where x lives: NumPy, the stand-in, or CuPy."""
     constant = constant if constant.dtype.kind != "f" else constant.astype(data_of(x).dtype)
     return to_device_of(constant, data_of(x))
+
+
+def tape_dies(make):
+    """Whether the tape that make() records is gone after its backward pass, without the cyclic collector."""
+    gc.disable()
+    try:
+        y = make()
+        node, last = weakref.ref(y), y.sum()
+        del y
+        last.backward()
+        return node() is None
+    finally:
+        gc.enable()

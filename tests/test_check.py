@@ -97,8 +97,8 @@ def test_the_report_names_the_worst_entry_and_shows_both_jacobians():
 
 def test_the_diagnosis_names_the_op_within_a_model():
     def loss(x, w):
-        return losses.mse(ops.sigmoid(ops.dense(ops.tanh(ops.dense(x, w)), np.ones((5, 2)) / 3)), np.ones((3, 2)),
-            "mean")
+        h = ops.tanh(ops.dense(x, w))
+        return losses.mse(ops.sigmoid(ops.dense(h, np.ones((5, 2)) / 3)), np.ones((3, 2)), "mean")
     check.gradients(loss, X, W)
     diagnosis = broken(ops.sigmoid, lambda gy, y: gy * y, loss, X, W).diagnosis
     assert diagnosis.op == "sigmoid" and diagnosis.name == "unknown"
@@ -191,9 +191,9 @@ def test_pictures():
 
 
 def test_the_other_tools():
-    np.testing.assert_allclose(check.numerical_gradient(lambda x: (np.asarray(x) ** 3).sum(), X), 3 * X ** 2, rtol=1e-8)
-    np.testing.assert_allclose(check.numerical_gradient(lambda x: np.abs(np.asarray(x)).sum(), X), np.sign(X),
-        rtol=1e-8)
+    slope = check.numerical_gradient
+    np.testing.assert_allclose(slope(lambda x: (np.asarray(x) ** 3).sum(), X), 3 * X ** 2, rtol=1e-8)
+    np.testing.assert_allclose(slope(lambda x: np.abs(np.asarray(x)).sum(), X), np.sign(X), rtol=1e-8)
     np.testing.assert_allclose(check.jacobian(lambda x: ops.matmul(x, W), X), np.kron(np.eye(3), W.T), atol=1e-12)
     assert abs(check.taylor(lambda x: ops.exp(x).sum(), X) - 2) < 0.1
     assert check.taylor(lambda x: (3.0 * x).sum(), X) == np.inf

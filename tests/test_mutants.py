@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from mutants import by_hand, examine, systematic, whole_loss
+from mutants import by_hand, examine, systematic
 
 MUTANTS = {m.label: m for m in [*systematic(np.random.default_rng(0)), *by_hand()]}
 
@@ -13,10 +13,6 @@ def test_wrong_rules_are_caught_and_named(label):
     caught, diagnosis = examine(mutant)
     assert caught
     assert diagnosis.name == mutant.name or (mutant.name is None and diagnosis.confidence == "low"), str(diagnosis)
-
-
-def test_a_whole_model_passes():
-    assert whole_loss() > 25_000
 
 
 def test_there_are_enough_of_them():

@@ -128,9 +128,8 @@ def _explain(function, rng, only=None):
             continue
         found[function.names[i]] = list(explanations(evidence, only))
     if not found and moved:
-        return _named("ties or zeros", "high", f"beside the kink or tie in {' and '.join(moved)} the rule is right",
-            function,
-                      moved)
+        evidence = f"beside the kink or tie in {' and '.join(moved)} the rule is right"
+        return _named("ties or zeros", "high", evidence, function, moved)
     fitting = {name: all_ for name, all_ in found.items() if all_}
     if not fitting:
         names = list(found) or list(function.names)

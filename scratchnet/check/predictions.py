@@ -63,9 +63,9 @@ def name_of_factor(c, i, names, values, y):
     sizes |= {f"axis {k} of {name}": n for name, a in arrays for k, n in enumerate(a.shape)}
     sizes |= {f"the entries of {names[i]} for each of y": x.size / y.size}
     for what, n in sizes.items():
-        for value, name in ((n, "factor N"), (1 / n, "factor 1/N"), (n ** -0.5, "factor 1/√N"), (n ** 0.5,
-            "factor √N")):
-            if n > 1 and close(value):
+        powers = {"factor N": 1.0, "factor 1/N": -1.0, "factor √N": 0.5, "factor 1/√N": -0.5}
+        for name, power in powers.items():
+            if n > 1 and close(n ** power):
                 return name, f", with N = {n:g}, {what}"
     return "constant factor", ""
 
@@ -116,8 +116,8 @@ def shifted(e):
             if n > 3:
                 inside = np.ones(e.x.shape, dtype=bool)
                 inside[tuple(index[1:])] = False
-                yield "shifted by one", moved.reshape(COTANGENTS,
-                    -1), detail + ", apart from the border", inside.ravel()
+                detail += ", apart from the border"
+                yield "shifted by one", moved.reshape(COTANGENTS, -1), detail, inside.ravel()
 
 
 def moved_by(a, axis, step):
@@ -286,10 +286,10 @@ def recurrent_weights(e):
                 return np.einsum("ai,kao->kio", y.reshape(-1, y.shape[-1]),
                                  delta.reshape(COTANGENTS, -1, delta.shape[-1])).reshape(COTANGENTS, -1)  # noqa: B023
             before = moved_by(e.y, axis, 1)
+            two_before = moved_by(before, axis, 1)
             if np.allclose(paired(before), e.right, rtol=1e-6, atol=1e-8 * np.abs(e.right).max()):
                 yield "off by one in time", paired(e.y), "y[t] is paired with the gradient of step t"
-                yield "off by one in time", paired(moved_by(before, axis,
-                    1)), "y[t−2] is paired with the gradient of step t"
+                yield "off by one in time", paired(two_before), "y[t−2] is paired with the gradient of step t"
 
 
 def regularizer(e):
