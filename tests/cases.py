@@ -104,6 +104,8 @@ def cases(rng):
         "batch_norm_inference": (ops.batch_norm_inference, a, rng.normal(size=4), rng.normal(size=4),
                                  rng.normal(size=4), positive(rng, 4)),
         "layer_norm": (ops.layer_norm, a, rng.normal(size=4), rng.normal(size=4)),
+        "lstm": (lambda *args: ops.concat([(y := ops.lstm(*args))[0], y[1][:, None]], 1),
+                 *map(rng.standard_normal, [(2, rng.integers(1, 5), 3), (3, 8), (2, 8), 8, (2, 2), (2, 2)])),
     }
     return rows | image_cases(rng) | loss_cases(rng)
 
@@ -170,6 +172,8 @@ def layer_cases(rng):
         "Reshape": (layers.Reshape(4, 1), rows), "BatchNorm": (layers.BatchNorm(4), image),
         "BatchNorm, evaluation": (layers.BatchNorm(4).eval(), image), "LayerNorm": (layers.LayerNorm(4), image),
         "Dropout": (drawing, rows), "Embedding": (layers.Embedding(5, 3, rng=rng), np.array([[1, 4], [1, 0]])),
+        "TimeEmbedding": (layers.TimeEmbedding(6), rows[:, 0]),
+        "LSTM": (layers.Sequential(layers.LSTM(4, 3, rng=rng), lambda result: result[0]), image[0]),
         "Sequential": (layers.Sequential(layers.Dense(4, 6, rng=rng), layers.BatchNorm(6), ops.tanh,
                                          layers.Dense(6, 2, rng=rng)), rows),
     }
@@ -178,7 +182,7 @@ def layer_cases(rng):
 # The registered ops behind composite functions, by the row that exercises them.
 BEHIND = {"_concat": "concat", "_getitem": "getitem", "_matmul": "matmul", "_max_of_rows": "max",
           "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy",
-          "_squared_error": "mse", "_gaussian_kl": "gaussian_kl"}
+          "_squared_error": "mse", "_gaussian_kl": "gaussian_kl", "_lstm": "lstm"}
 
 
 def _like(x, constant):

@@ -8,7 +8,7 @@ import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
 FLOORS = [["backend"], ["anomaly"], ["tensor"], ["differentiable"], ["autograd"], ["ops"], ["losses", "check"],
-          ["initializers", "layers", "optimizers", "schedules"],
+          ["initializers", "module", "layers", "optimizers", "schedules"],
           ["training", "checkpoint", "metrics", "plotting", "demo"], ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 0.5}
 FILES = sorted(HOUSE.rglob("*.py"))

@@ -17,6 +17,7 @@ from scratchnet.layers import (
     Module,
     Parameter,
     Sequential,
+    TimeEmbedding,
 )
 from scratchnet.optimizers import SGD
 
@@ -236,3 +237,26 @@ def test_numbers_of_normalization_and_pooling_if_nothing_is_said():
     net = Sequential(ops.relu)
     net.steps.append(ops.square)
     np.testing.assert_array_equal(net(x), np.maximum(x, 0) ** 2)
+
+
+def test_frozen_parameters_let_the_gradient_pass():
+    layer = Sequential(Dense(3, 2, rng=np.random.default_rng(0)), Dense(2, 1, rng=np.random.default_rng(1)))
+    layer.steps[1].w.requires_grad = False
+    x = Tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    with pytest.raises(KeyError), layer.frozen():
+        layer(x).sum().backward()
+        raise KeyError
+    assert x.grad is not None and all(p.grad is None for p in layer.parameters())
+    assert [p.requires_grad for p in layer.parameters()] == [True, True, False, True]
+
+
+def test_time_embedding():
+    layer, t = TimeEmbedding(8), np.array([0, 1, 500])
+    omega = 10000.0 ** (-np.arange(4) / 4)
+    np.testing.assert_allclose(layer(t), np.concatenate([np.sin(t[:, None] * omega), np.cos(t[:, None] * omega)], 1),
+                               atol=1e-4)
+    assert layer(t).dtype == layer(t.astype(np.float32)).dtype == np.float32
+    assert repr(layer).strip() == "TimeEmbedding 8  0 parameters"
+    for size in (0, 5):
+        with pytest.raises(ValueError, match="even number ≥ 2"):
+            TimeEmbedding(size)

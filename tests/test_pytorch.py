@@ -22,7 +22,7 @@ F = torch.nn.functional
 ALONE = {"window_sum": "avg_pool", "window_spread": "avg_pool", "pool_at": "max_pool_with_argmax", "sign": "abs",
          "_concat": "concat", "_getitem": "getitem", "_matmul": "matmul", "_max_of_rows": "max",
          "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy", "_squared_error": "mse",
-         "_gaussian_kl": "gaussian_kl"}
+         "_gaussian_kl": "gaussian_kl", "_lstm": "lstm"}
 
 
 def nchw(x):
@@ -95,9 +95,17 @@ def counterparts(rng):
         "softmax": (lambda x: ops.softmax(x, one), lambda x: torch.softmax(x, one), x),
         "log_softmax": (lambda x: ops.log_softmax(x, one), lambda x: torch.log_softmax(x, one), x),
         "layer_norm": (ops.layer_norm, lambda x, g, b: F.layer_norm(x, (4,), g, b), x, n(size=4), n(size=4)),
+        "lstm": (lambda *args: ops.concat([(y := ops.lstm(*args))[0], y[1][:, None]], 1), their_lstm,
+                 *map(n, [0] * 6, [1] * 6, [(2, rng.integers(1, 5), 3), (3, 8), (2, 8), 8, (2, 2), (2, 2)])),
         "dropout at rate 0": (lambda x: ops.dropout(x, 0.0, rng), lambda x: F.dropout(x, 0.0), x),
     }
     return rows | of_images(rng) | of_losses(rng)
+
+
+def their_lstm(x, w, u, b, h, c):
+    w, u, b = (torch.cat([a[..., :4], a[..., 6:], a[..., 4:6]], -1).T for a in (w, u, b[None]))  # i f o g → i f g o
+    y, _, c = torch._VF.lstm(x, (h[None], c[None]), [w, u, b[:, 0], 0 * b[:, 0]], True, 1, 0.0, False, False, True)
+    return torch.cat([y, c[0][:, None]], 1)
 
 
 def of_images(rng):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.mutation [--seed 0] [--files scratchnet/ops/linear.py …] [--budget 60] [--jobs 2]
 
-Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, losses.py, layers.py and optimizers.py that can
+Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, losses, module, layers and optimizers that can
 be changed gets one change, drawn from changes.py. A copy of the project with this one change runs the tests that call
 the changed function, those that bear its name first, then the quick ones, until one fails: the mutant is killed. After
 --budget seconds of tests it has survived; more tests could only kill more. Printed are the share killed and every
@@ -36,7 +36,7 @@ from benchmarks.mutation.changes import one_per_line
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted((ROOT / "scratchnet/ops").glob("*.py")),
-         *[ROOT / "scratchnet" / name for name in ("losses.py", "layers.py", "optimizers.py")]]
+         *[ROOT / "scratchnet" / name for name in ("losses.py", "module.py", "layers.py", "optimizers.py")]]
 for heavy in ("numpy", "torch", "matplotlib.pyplot", "safetensors.numpy"):  # once, not in every fork
     with contextlib.suppress(ImportError):
         importlib.import_module(heavy)

@@ -42,6 +42,7 @@ from scratchnet.ops.pooling import (
     window_spread,
     window_sum,
 )
+from scratchnet.ops.recurrent import lstm
 from scratchnet.ops.reduction import cumsum, logsumexp, max, mean, min, norm, sum, var
 from scratchnet.ops.shape import (
     concat,
