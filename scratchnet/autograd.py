@@ -223,6 +223,8 @@ def _fit(g, parent, node):
                                      f"{parent.shape}")
         g = sum_to(g, parent.shape)
     if g.dtype != parent.dtype:
+        if mode.casts is not None:
+            mode.casts.append((node.op.name, g.dtype, parent.dtype, node.dtype))
         g = astype(g, parent.dtype)
     if node.trace:
         anomaly.check_gradient(node.op.name, node.trace[0], parent.shape, data_of(g))

@@ -207,6 +207,17 @@ def recorded_calls():
         mode.calls = before
 
 
+@contextmanager
+def recorded_casts():
+    """Inside, every gradient that has another dtype than its input is noted in the list that is given: (op name, dtype
+    of the gradient, of the input, of the op's result)."""
+    before, mode.casts = mode.casts, []
+    try:
+        yield mode.casts
+    finally:
+        mode.casts = before
+
+
 def _shape_of(x):
     """The shape of an argument; for several (*xs), a list of shapes; for a number, ()."""
     return [a.shape for a in x] if isinstance(x, list) else getattr(x, "shape", ())

@@ -11,6 +11,7 @@ from scratchnet.backend import array_module, to_cpu
 class _Mode(threading.local):
     recording = True  # False inside no_grad()
     calls = None  # a list inside recorded_calls()
+    casts = None  # a list inside recorded_casts()
 
 
 mode = _Mode()

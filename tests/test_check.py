@@ -3,15 +3,16 @@
 That it catches wrong rules is in test_mutants.py.
 """
 
+import itertools
+
 import numpy as np
 import pytest
 from cases import cases
 
-from scratchnet import Tensor, check, differentiable, layers, losses, ops
-from scratchnet.autograd import astype
-from scratchnet.check.compare import _guards
-from scratchnet.check.function import Function
+from scratchnet import Tensor, check, differentiable, grad, layers, losses, ops
+from scratchnet.autograd import REGISTRY, astype
 from scratchnet.models.vae import ConvVAE
+from scratchnet.tensor import data_of
 
 RNG = np.random.default_rng(0)
 X, W = RNG.normal(size=(3, 4)), RNG.normal(size=(4, 5))
@@ -58,23 +59,116 @@ def test_guards():
     assert "not linear" in str(broken(ops.tanh, lambda gy, y: 1e-3 + gy * (1 - y * y), ops.tanh, X))
 
 
-def test_a_gradient_is_never_the_memory_of_an_input():
-    kept = []
+def test_a_gradient_is_nobody_elses_memory():
+    """The rules may share arrays as they like (add hands on ∂L/∂y twice): who asks for gradients gets copies."""
+    for retain in (False, True):
+        x, w = Tensor(X, requires_grad=True), Tensor(X + 1.0, requires_grad=True)
+        gy = np.ones((3, 4))
+        found = [g.data for g in grad(x + w, [x, w], gy, retain_graph=retain)]
+        (x + w).backward(gy)
+        everything = [x.data, w.data, gy, *found, x.grad, w.grad]
+        assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(everything, 2))
 
-    @differentiable
-    def leaks(x):
-        kept[:] = [x]
-        return x * x
 
-    leaks.backward(lambda gy: kept[0])
-    with pytest.raises(check.GradientMismatch):
-        check.gradients(leaks, X)
+def test_more_guards():
+    assert "computes in float32" in str(broken(ops.tanh, lambda gy, y: (gy * (1 - y * y)).astype(np.float32), ops.tanh,
+                                               X))
+    with pytest.raises(check.GradientMismatch, match="another result for Tensors"):
+        check.gradients(lambda x: ops.tanh(x) + 5.0 * isinstance(x, Tensor), X)
 
-    class Alias(Function):
-        def gradients(self, cotangents):
-            return [[self.values[0]] for _ in cotangents]
-    v = np.ones((3, 12))
-    assert any("memory of an input" in fault for fault in _guards(Alias(leaks, [X]), X, v))
+    def sorts(x, index):
+        index.sort()
+        return ops.getitem(x, index)
+    with pytest.raises(check.GradientMismatch, match="f changed its input index in place"):
+        check.gradients(sorts, X, np.array([2, 0, 1]))
+    report = check.gradients(lambda x: ops.tanh(x), np.zeros((0, 3)))
+    assert "right" in str(report)
+
+
+@pytest.mark.parametrize("inputs, message", [
+    ((0.3,), "got float 0.3"), (([0.3, 1.0],), "got list"), ((np.array([1, 2]),), "got int64 array"),
+    ((X + 1j,), "got complex128 array"), ((), "got no inputs")])
+def test_nothing_to_check_is_an_error(inputs, message):
+    with pytest.raises(ValueError, match=f"nothing to check.*{message}"):
+        check.gradients(lambda *xs: ops.tanh(X), *inputs)
+
+
+def test_other_misuse_is_one_clear_error():
+    with pytest.raises(ValueError, match="order is 1 for first derivatives.*got 0"):
+        check.gradients(ops.tanh, X, order=0)
+    with pytest.raises(TypeError, match="f must give a Tensor, an array or a number, got NoneType"):
+        check.gradients(lambda x: None, X)
+    for tool in (check.taylor, check.numerical_gradient):
+        with pytest.raises(ValueError, match=r"one number, got shape \(3, 4\)"):
+            tool(ops.tanh, X)
+    with pytest.raises(check.GradientMismatch, match=r"forward gives shape \(4, 3\), where y has \(3, 4\)"):
+        check.adjoint(ops.transpose, ops.transpose, (3, 4), (3, 4))
+    with pytest.raises(check.GradientMismatch, match="falls as h"):
+        check.taylor(lambda x: np.sum(np.exp(data_of(x))), X)
+
+
+ROUGH = {  # right, but for some entries little of what is computed is left
+    "log softmax": lambda x: ops.log_softmax(50 * x, 1), "log of softmax": lambda x: ops.log(ops.softmax(20 * x)),
+    "log of sigmoid": lambda x: ops.log(ops.sigmoid(30 * x)), "sum of softmax": lambda x: ops.softmax(x).sum(),
+    "root of what cancels": lambda x: ops.sqrt(1.0 - ops.square(ops.tanh(3 * x))),
+    "far from zero": lambda x: 1e8 + ops.sin(x), "tanh": lambda x: ops.tanh(30 * x)}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ROUGH)
+def test_what_rounding_does_is_not_called_wrong(name, seed):
+    check.gradients(ROUGH[name], np.random.default_rng(seed).standard_normal((3, 4)), seed=seed)
+
+
+def test_what_is_wrong_is_not_called_rounding():
+    broken(ops.exp, lambda gy, y: -gy * y, ops.exp, 1e-13 * X)
+    broken(ops.tanh, lambda gy: gy, lambda x: 1e8 + 1e-4 * ops.tanh(x), X)
+    broken(ops.add, lambda gy: (0.0 * gy, 0.0 * gy), lambda x: 1e9 + 1e-3 * x, X)
+    broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * (1 + 1e-6), lambda x: ops.tanh(5 * x), X)
+
+
+SINGLE = {"relu": ops.relu, "tanh": ops.tanh, "max": lambda x: ops.max(x, 1), "abs": ops.abs,
+          "sum of squares": lambda x: ops.square(x).sum() + 1e4, "softmax": ops.softmax}
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (10, 10), (30, 40)])
+@pytest.mark.parametrize("name", SINGLE)
+def test_what_is_computed_in_float32_is_not_called_wrong(name, shape):
+    for seed in range(3):
+        x = np.random.default_rng(seed).standard_normal(shape)
+        for back in (lambda y: y, lambda y: astype(y, np.float64)):
+            check.gradients(lambda x, back=back: back(SINGLE[name](astype(Tensor(data_of(x)) if not isinstance(
+                x, Tensor) else x, np.float32))), x, seed=seed)
+
+
+def test_a_wrong_rule_among_many_calls_of_the_same_op_is_found():
+    def overwrites(gy, index, x_shape):
+        g = np.zeros(x_shape)
+        g[index] = gy
+        return g
+    op = REGISTRY["scratchnet.ops.shape._getitem"]
+    diagnosis = broken(op, overwrites, lambda w: ops.tanh(ops.embedding(np.array([0, 1, 2]), w)) + ops.tanh(
+        ops.embedding(np.array([2, 2, 3]), w)), W).diagnosis
+    assert (diagnosis.op, diagnosis.name) == ("_getitem", "overwritten, not accumulated")
+    diagnosis = broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * np.where(abs(y) > 0.9, 2, 1),
+                       lambda x: ops.tanh(0.1 * x) + ops.tanh(3 * x), X).diagnosis
+    assert diagnosis.op == "tanh" and diagnosis.name == "unknown"
+    many = broken(ops.tanh, lambda gy, y: gy, lambda x: sum(ops.sin(x) for _ in range(400)) + ops.tanh(x), X)
+    assert many.diagnosis.name == "unknown" and "the first 400 of " in str(many)
+
+
+@pytest.mark.parametrize("x", [np.ones((3, 4)), np.full((5, 2), 0.3), np.zeros((2, 3))])
+@pytest.mark.parametrize("op, rule", [
+    (ops.tanh, lambda gy, y: gy * (1 - y)), (ops.sin, lambda gy, x: gy * np.exp(x)),
+    (ops.softmax, lambda gy, y: y * (gy - (gy * y).mean(-1, keepdims=True)))], ids=["tanh", "sin", "softmax"])
+def test_equal_numbers_give_no_wrong_name(op, rule, x):
+    with op.using(rule):
+        try:
+            check.gradients(op, x)
+        except check.GradientMismatch as mismatch:
+            assert mismatch.report.diagnosis.name in ("unknown", "ties or zeros")
+        else:
+            assert not x.any()  # at zero some of them are right
 
 
 def test_a_wrong_shape_is_one_clear_report():

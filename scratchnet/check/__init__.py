@@ -30,21 +30,28 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
 
     f           any function of arrays and Tensors that gives one Tensor (or several, of which the first counts)
     inputs      arrays; floating-point ones are checked in float64 copies, others are passed on as they are
-    parameters  a Module, or Parameters by name, that f closes over: checked like inputs, and left as they were
+    parameters  a Module, or Parameters by name, that f closes over: checked like inputs. A Module is left as it was,
+                running averages too
     order       2 checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩, u random, in the same way, and so on
     entries     if all ∂y/∂x together have at most so many entries, each is checked; else three random cotangents with
                 24 random entries and 4 dense random directions of every input
-    plot        draw analytic, numeric and difference side by side (with pyplot)
+    plot        draw analytic, numeric and difference side by side (with pyplot), of the last order that was checked
 
     Where f has a kink at the point (relu at 0, a tie of max) there is no derivative: the convention of the rule is
     reported, and the point is drawn again beside it. Entries with a kink within the step are left out, and counted.
 
-    Raises GradientMismatch, also if f gives another result when it is called again, if f or the gradient change an
-    input or the cotangent, if a gradient is an input's own memory, or is not linear in the cotangent.
+    Raises GradientMismatch, also if f gives another result when it is called again or when it is given Tensors, if f
+    or the gradient change an input or the cotangent, or if a gradient is not linear in the cotangent, not the same when
+    computed again, or computed with fewer digits than its input has.
     """
     rng = np.random.default_rng(seed)
+    if order < 1:
+        raise ValueError(f"check.gradients: order is 1 for first derivatives, 2 for second ones, …; got {order}")
     with getattr(parameters, "preserved", nullcontext)():
         function = Function(f, inputs, parameters and getattr(parameters, "named_parameters", lambda: parameters)())
+        if not function.values:
+            raise ValueError(f"check.gradients: nothing to check, no input is a real floating-point array and there "
+                             f"are no parameters; got {', '.join(map(_kind, inputs)) or 'no inputs'}")
         top = report = compare(function, rng, entries)
         for _ in range(1, order):
             if report.wrong:
@@ -65,6 +72,20 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
     return top
 
 
+def _kind(x):
+    """What an input is, for an error."""
+    return f"{data_of(x).dtype} array" if hasattr(data_of(x), "dtype") else f"{type(x).__name__} {x!r:.20}"
+
+
+def _number(f, x):
+    """f as a Function of one array that gives a number, and its value."""
+    function = Function(f, [np.array(data_of(x), dtype=np.float64)])
+    y = function.evaluate(function.values)
+    if y.size != 1:
+        raise ValueError(f"f must give one number, got shape {y.shape}: add up its entries, or take check.jacobian")
+    return function, y.item()
+
+
 def _show(report):
     import matplotlib.pyplot as plt
 
@@ -74,7 +95,7 @@ def _show(report):
 
 def numerical_gradient(f, x, seed=0):
     """∂f/∂x of a function of one array that gives a number, from values of f alone (see numeric.py)."""
-    function = Function(f, [np.array(data_of(x), dtype=np.float64)])
+    function, _ = _number(f, x)
     found = slopes(lambda z: function.evaluate([z]).reshape(1), function.values[0], range(function.values[0].size),
                    np.random.default_rng(seed))
     return found.value.reshape(function.values[0].shape)
@@ -93,8 +114,12 @@ def adjoint(forward, transpose, x_shape, y_shape, seed=0):
     """Check ⟨S x, y⟩ = ⟨x, Sᵀ y⟩ for random x and y: that `transpose` is the adjoint of the linear map `forward`."""
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal(x_shape), rng.standard_normal(y_shape)
-    left, right = np.vdot(data_of(forward(x)), y), np.vdot(x, data_of(transpose(y)))
-    size = np.linalg.norm(data_of(forward(x))) * np.linalg.norm(y)
+    Sx, Sty = data_of(forward(x)), data_of(transpose(y))
+    if Sx.shape != y.shape or Sty.shape != x.shape:
+        raise GradientMismatch(Report(faults=[f"forward gives shape {Sx.shape}, where y has {y.shape}; transpose gives "
+                                              f"{Sty.shape}, where x has {x.shape}"]))
+    left, right = np.vdot(Sx, y), np.vdot(x, Sty)
+    size = np.linalg.norm(Sx) * np.linalg.norm(y)
     if not abs(left - right) <= 1e-12 * size:
         raise GradientMismatch(Report(faults=[f"⟨S x, y⟩ = {left:.12g}, but ⟨x, Sᵀ y⟩ = {right:.12g}: "
                                               f"not each other's adjoint"]))
@@ -106,10 +131,10 @@ def taylor(f, x, seed=0):
     2 if the gradient is right (Taylor's theorem), more where the second derivative vanishes; infinity for a linear f,
     whose remainder is rounding. Raises GradientMismatch if the remainder falls more slowly.
     """
-    function = Function(f, [np.array(data_of(x), dtype=np.float64)])
+    function, y = _number(f, x)
     x = function.values[0]
-    u, y = np.random.default_rng(seed).standard_normal(x.shape), function.evaluate([x]).item()
-    slope = float(np.vdot(function.gradients([np.ones(1)])[0][0], u))
+    u, gradient = np.random.default_rng(seed).standard_normal(x.shape), function.gradients([np.ones(1)])[0][0]
+    slope = 0.0 if gradient is None else float(np.vdot(gradient, u))
     steps = np.array([1e-2, 5e-3, 2.5e-3]) / max(1.0, np.linalg.norm(u))
     rest = np.array([abs(function.evaluate([x + h * u]).item() - y - h * slope) for h in steps])
     if (rest <= 1e-14 * max(abs(y), abs(slope))).all():

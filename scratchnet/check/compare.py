@@ -5,6 +5,8 @@ import numpy as np
 from scratchnet.autograd import GradientShapeError
 from scratchnet.check.numeric import slopes
 from scratchnet.check.report import Report, Row
+from scratchnet.differentiable import recorded_casts
+from scratchnet.tensor import data_of
 
 ENTRIES, OUTPUTS = 10_000, 500  # of ∂y/∂x, and rows of it: up to so many, all are checked
 COTANGENTS, SAMPLED, DENSE = 3, 24, 4  # random cotangents; entries and dense directions of an input that is too large
@@ -13,19 +15,24 @@ REDRAWS = 3
 
 def compare(function, rng, entries):
     """The Report of one order: guards, then every input against numbers, at another point if this one is at a kink."""
-    notes, before = [], [x.copy() for x in function.values]
+    notes, given = [], dict(zip(function.names, function.values, strict=True)) | function.constants()
+    before = {name: x.copy() for name, x in given.items()}
     y = function.evaluate(function.values)
     if not np.array_equal(y, function.evaluate(function.values), equal_nan=True):
         return Report(faults=["f gives another result when it is called again with the same inputs: a draw of random "
                               "numbers must be repeated, with a generator seeded inside f"])
     cotangents = rng.standard_normal((COTANGENTS, y.size))
+    on_tape = data_of(function.record(function.values)[0])
+    if on_tape.shape != y.shape or not np.allclose(on_tape, y, rtol=1e-9, atol=1e-12 * _largest(y), equal_nan=True):
+        return Report(faults=["f gives another result for Tensors than for arrays: what is differentiated is not what "
+                              "is computed"])
     try:
-        faults = _guards(function, y, cotangents)
+        faults = _guards(function, cotangents)
     except GradientShapeError as error:
         return Report(faults=[str(error)])
-    faults += [f"f changed its input {name} in place" for name, x, old in
-               zip(function.names, function.values, before, strict=True) if not np.array_equal(x, old)]
-    for _ in range(1 + REDRAWS):
+    faults += [f"f changed its input {name} in place" for name, x in given.items()
+               if not np.array_equal(x, before[name], equal_nan=x.dtype.kind in "fc")]
+    for redraw in range(1 + REDRAWS):
         rows, at_kinks = _rows(function, y, cotangents, rng, entries)
         lost = [row.left_out.size > 0 and row.left_out.mean() > 0.5 for row in rows]
         if not any(at_kinks) and not any(lost):
@@ -36,7 +43,7 @@ def compare(function, rng, entries):
                    for row, kinks in zip(rows, at_kinks, strict=True) for e, a, lo, hi, between in kinks if not between]
         if faults or any(row.wrong for row in rows):
             break
-        function = function.at([beside(x, rng) if kinks or gone else x
+        function = function.at([beside(x, rng, redraw) if kinks or gone else x
                                 for x, kinks, gone in zip(function.values, at_kinks, lost, strict=True)])
         y = function.evaluate(function.values)
     faults += [f"f has no derivative at {int(row.left_out.any(axis=0).sum())} of {len(row.entries)} entries of "
@@ -45,23 +52,21 @@ def compare(function, rng, entries):
     return Report(rows, faults, notes)
 
 
-def _guards(function, y, cotangents):
+def _guards(function, cotangents):
     """Faults of the gradient that need no numbers to compare with."""
     v, faults = cotangents[0], []
     kept = v.copy()
-    once = function.gradients([v])[0]
+    with recorded_casts() as casts:
+        once = function.gradients([v])[0]
+    faults += [f"{op}: its gradient rule computes in {got}, though its input is {wanted}" for op, got, wanted, result
+               in casts if np.finfo(got).eps > max(np.finfo(wanted).eps, np.finfo(result).eps)]
     again = function.gradients([v])[0]
     none, twice = function.gradients([0.0 * v, -2.0 * v])
     if not np.array_equal(v, kept):
         faults.append("the gradient changes the cotangent ∂L/∂y in place")
-    for name, x, g, g_again, g0, g2 in zip(function.names, function.values, once, again, none, twice, strict=True):
+    for name, g, g_again, g0, g2 in zip(function.names, once, again, none, twice, strict=True):
         if g is None:
             continue
-        if g.shape != x.shape or g.dtype != x.dtype:
-            faults.append(f"the gradient of {name} is {g.dtype} {g.shape}, the input {x.dtype} {x.shape}")
-            continue
-        if np.shares_memory(g, x):
-            faults.append(f"the gradient of {name} is the memory of an input: whoever adds to one changes the other")
         if not np.array_equal(g, g_again, equal_nan=True):
             faults.append(f"the gradient of {name} is another one when it is computed again")
         for factor, scaled in ((0, g0), (-2, g2)):
@@ -89,18 +94,50 @@ def _rows(function, y, random, rng, entries):
             directions = [*map(int, sample), *rng.standard_normal((DENSE, x.size))]
         a = np.array([_along(g[i], directions) for g in analytic]).reshape(len(cotangents), len(directions))
 
-        def G(z, i=i):
-            return cotangents @ function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()
-        s = slopes(G, x, directions, rng)
-        numeric, kink = s.value.T, s.kink.T
-        with np.errstate(invalid="ignore"):
-            scale = np.sqrt(np.mean(np.where(kink > 0, 0, a) ** 2, axis=1, keepdims=True)) if a.size else 0.0
-            natural = np.abs(cotangents) @ np.abs(y).ravel() / (np.abs(x).max(initial=0) or 1.0)
-            tolerance = np.maximum(1e-7, 300 * s.eps) * np.maximum(np.abs(numeric), 0.1 * scale) + 10 * s.error.T \
-                + (1e4 * s.eps if s.eps < 1e-12 else s.eps) * np.nan_to_num(natural)[:, None]
-        rows.append(Row(function.names[i], x.shape, y.shape, a, numeric, tolerance, which, names, kink > 0, s.method))
-        all_kinks.append(_conventions(rows[-1], kink, s.left.T, s.right.T, full))
+        def whole(z, i=i):
+            return function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()
+
+        def numbers(z, whole=whole, directions=directions):
+            return slopes(lambda z: cotangents @ whole(z), z, directions, rng, whole)
+        s = numbers(x)
+        numeric, kink = s.value.T, s.kink.T.copy()
+        if full:  # a kink of one entry of y is one of their random sums, where it may go unnoticed
+            kink[:len(random)] = np.maximum(kink[:len(random)], kink.max(axis=0, initial=0))
+        row = Row(function.names[i], x.shape, y.shape, a, numeric, _tolerance(a, s, x, y, cotangents), which, names,
+                  kink > 0, s.method)
+        if row.wrong and (np.abs(a - numeric) <= 1e-3 * _largest(numeric))[kink == 0].all():
+            row.allow(_roughness(function, i, a, s, cotangents, directions, numbers, rng))
+        rows.append(row)
+        all_kinks.append(_conventions(row, kink, s.left.T, s.right.T, full))
     return rows, all_kinks
+
+
+def _tolerance(a, s, x, y, cotangents):
+    """How far by the rule (a) and by numbers (s) may be apart: 1e-7 of the number, the error bound of the number, and
+    the rounding of what may have cancelled in it, which is as large as other entries of ∂L/∂x and of y."""
+    numeric, kink = s.value.T, s.kink.T
+    with np.errstate(invalid="ignore", over="ignore"):
+        scale = np.sqrt(np.mean(np.where(kink > 0, 0, a) ** 2, axis=1, keepdims=True)) if a.size else 0.0
+        natural = np.abs(cotangents) @ np.abs(y).ravel() / np.abs(x).max(initial=1.0)
+        return np.maximum(1e-7, 300 * s.eps) * np.maximum(np.abs(numeric), 0.1 * scale) + 10 * s.error.T \
+            + 300 * s.eps * (_largest(numeric[kink == 0]) + np.nan_to_num(natural)[:, None])
+
+
+def _roughness(function, i, a, s, cotangents, directions, numbers, rng):
+    """Ten times what rounding does to both sides: |D(x + δ) + D(x − δ) − 2 D(x)|, which for a smooth D is δ² D″."""
+    x = function.values[i]
+    step = max(1e-6, 100 * s.eps) * np.abs(x).max(initial=1e-300) * rng.standard_normal(x.shape)
+    by_rule, by_numbers = -2.0 * a, -2.0 * s.value.T
+    for z in (x + step, x - step):
+        gradients = function.at([*function.values[:i], z, *function.values[i + 1:]]).gradients(list(cotangents))
+        by_rule = by_rule + np.array([_along(g[i], directions) for g in gradients]).reshape(a.shape)
+        by_numbers = by_numbers + numbers(z).value.T
+    return 10 * np.nan_to_num(np.abs(by_rule) + np.abs(by_numbers))
+
+
+def _largest(values):
+    """The largest size among the finite ones."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
 def _along(g, directions):
@@ -132,9 +169,10 @@ def _kink_note(row, kinks):
             f"to the right {right:.4g}, the rule gives {a:.4g}): the point was drawn again beside it")
 
 
-def beside(x, rng):
-    """A point near x."""
-    return x + 0.05 * (np.sqrt(np.mean(x * x)) or 1.0) * rng.standard_normal(x.shape)
+def beside(x, rng, redraw=0):
+    """A point near x; from the third time on, near or far is not measured by x itself, which may be tiny."""
+    size = np.sqrt(np.mean(x * x)) or 1.0
+    return x + 0.05 * (size if redraw < 2 else max(1.0, size)) * rng.standard_normal(x.shape)
 
 
 def recorded_differs(function, v):

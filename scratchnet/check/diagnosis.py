@@ -60,30 +60,38 @@ def diagnose(function, report, rng):
         return _explain(culprit, rng)
     recorded = any("create_graph=True" in fault for fault in report.faults)
     calls = len(function.calls())
-    if not recorded and any(row.wrong for row in report.rows) and calls <= CALLS:
+    if calls > CALLS:
+        return Diagnosis("unknown", "low", f"the first {CALLS} of {calls} op calls on the tape have the right rule",
+                         "Check its parts alone.")
+    if not recorded and any(row.wrong for row in report.rows):
         wrong = [row.name for row in report.rows if row.wrong]
         evidence = (f"each of the {calls} op calls on the tape has the right rule, so some path from "
                     f"{' and '.join(wrong)} to the result is not on the tape")
         if function.of:
             return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
         specific = _explain(function, rng, only="regularizer")
-        return specific if specific.name != "unknown" else _named("stop-gradient", "high", evidence, None, wrong)
+        if specific.name != "unknown":
+            return specific
+        confidence = "high" if any(row.gross for row in report.rows) else "low"
+        return _named("stop-gradient", confidence, evidence, None, wrong)
     return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it", "Check its parts alone.")
 
 
 def _culprit(function, rng):
-    """(the first op call with a wrong rule, or None; (call, error) of one whose rule gives a wrong shape, or None)."""
-    seen = set()
+    """(the first op call with a wrong rule, or None; (call, error) of one whose rule gives a wrong shape, or None).
+
+    Of calls with the same op and shapes one is looked at, and the others only if no rule has been found wrong."""
     try:
         calls = function.calls()
     except GradientShapeError:  # a second-order function whose first order has the wrong shape
         calls = function.of.calls()
+    kinds, repeated = {}, []
     for op, args, _ in calls[:CALLS]:
         call = Call(op, args)
         key = (op.name, tuple(x.shape for x in call.values), repr([a for a in call.fixed if not hasattr(a, "dtype")]))
-        if key in seen:
-            continue
-        seen.add(key)
+        if kinds.setdefault(key, call) is not call:
+            repeated.append(call)
+    for call in [*kinds.values(), *repeated]:
         try:
             report = compare(call, np.random.default_rng(0), 1_000)
             v = rng.standard_normal(call.evaluate(call.values).shape)

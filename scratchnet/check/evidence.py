@@ -75,7 +75,8 @@ class Evidence:
     v                 (K, m) random cotangents
     wrong, right      (K, n) ∂⟨v, y⟩/∂x by the rule and numerically
     jacobian          (m, n) numeric ∂y/∂x, None if too large
-    moved             whether the point is another one than that of the function, which lies at a kink
+    moved             whether the point is another one than that of the function, which lies at a kink or has entries
+                      that are alike: what is true of equal numbers may not be true of others
     """
 
     def __init__(self, function, i, rng, recorded=False):
@@ -85,7 +86,8 @@ class Evidence:
         y = function.evaluate(function.values)
         self.v = rng.standard_normal((COTANGENTS, y.size))
         self.jacobian, self.moved = _jacobian(function, i, self.v, y, rng)
-        if self.moved:  # look beside the kink
+        self.moved |= any(len(np.unique(x)) < x.size for x in function.values)
+        if self.moved:
             function = self.function = function.at([beside(x, rng) for x in function.values])
             self.jacobian, _ = _jacobian(function, i, self.v, y, rng)
         self.values, self.x = function.values, function.values[i]
@@ -139,8 +141,7 @@ def _jacobian(function, i, v, y, rng):
     x = function.values[i]
     whole = x.size * y.size <= LARGEST
 
-    def G(z):
-        out = function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()
-        return out if whole else v @ out
-    s = slopes(G, x, range(x.size), rng)
+    def f(z):
+        return function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()
+    s = slopes(f if whole else lambda z: v @ f(z), x, range(x.size), rng, f)
     return s.value.T, bool((s.kink == 2).any())

@@ -55,7 +55,15 @@ class Function:
         """The array y at the given values (real or complex)."""
         n = len(self.holes)
         with no_grad(), self._lent(values[n:]):
-            return np.asarray(data_of(self._call(values[:n])))
+            y = data_of(self._call(values[:n]))
+        if not hasattr(y, "dtype") and not isinstance(y, (int, float, complex)):
+            raise TypeError(f"check: f must give a Tensor, an array or a number, got {type(y).__name__}")
+        return np.asarray(y)
+
+    def constants(self):
+        """Name → the arrays among the arguments that are not checked."""
+        names = _argument_names(self.f, len(self.args))
+        return {names[i]: a for i, a in enumerate(self.args) if i not in self.holes and isinstance(a, np.ndarray)}
 
     def record(self, values):
         """y on a tape, and the leaves of the tape in the order of the inputs."""

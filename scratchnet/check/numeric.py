@@ -27,16 +27,21 @@ class Slopes(NamedTuple):
     eps: float  # the relative rounding of G
 
 
-def slopes(G, x, directions, rng):
-    """The Slopes of G at x along the directions: flat vectors, or numbers of entries for unit vectors."""
+def slopes(G, x, directions, rng, whole=None):
+    """The Slopes of G at x along the directions: flat vectors, or numbers of entries for unit vectors.
+
+    whole: the function of x whose results G adds up, if it does; in them it is easier to see how precise they are.
+    """
     probes = rng.standard_normal((PROBES, x.size))
-    found = _complex_step(G, x, directions, probes)
+    y = np.abs((whole or G)(x))
+    largest = float(y.max(initial=0.0, where=np.isfinite(y)))
+    found = _complex_step(G, x, directions, probes, largest)
     if found is not None:
         zero = np.zeros(found.shape)
         return Slopes(found, 1e-13 * np.abs(found), zero, found, found, "complex step", 2.2e-16)
     here = G(x)
-    eps = _rounding(G, x, probes[0], here)
-    rows = [_difference(G, x, d, here, eps) for d in directions]
+    eps = _rounding(whole or G, x, probes)
+    rows = [_difference(G, x, d, here, eps, largest) for d in directions]
     columns = [np.array(c).reshape(len(directions), here.size) for c in zip(*rows, strict=True)] if rows else \
         [np.zeros((0, here.size))] * 5
     return Slopes(*columns, "differences", eps)
@@ -51,7 +56,7 @@ def _along(x, direction, h):
     return moved
 
 
-def _complex_step(G, x, directions, probes):
+def _complex_step(G, x, directions, probes, largest):
     """J d for all directions, or None where G is not analytic: it refuses complex numbers, drops the imaginary part,
     or does not agree with differences along the probes."""
     try:
@@ -65,24 +70,24 @@ def _complex_step(G, x, directions, probes):
     found = np.array([value.imag for value in at]) / TINY
     here = G(x)
     for probe, step in zip(probes, found, strict=False):
-        value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16)
+        value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16, largest)
         if kink.any() or not (np.abs(step - value) <= 1e-8 * np.abs(value) + 10 * error).all():
             return None
     return found[PROBES:]
 
 
-def _difference(G, x, direction, here, eps):
+def _difference(G, x, direction, here, eps, largest):
     """(J d, error bound, kink, slope to the left, slope to the right). The step is eps^(1/4): there the h⁴ that is left
     and the rounding eps/h are both small."""
     dense = np.ndim(direction) > 0
     size = np.abs(x).max(initial=1.0) if dense else max(1.0, abs(x.flat[direction]))
-    h = eps ** 0.25 * size / (np.linalg.norm(direction) if dense else 1.0)
-    value, error, kink = _central(G, x, direction, h, here, eps)
+    h = eps ** 0.25 * size / (np.linalg.norm(direction) or 1.0 if dense else 1.0)
+    value, error, kink = _central(G, x, direction, h, here, eps, largest)
     left = right = value
     if kink.any():
         near = h / 100 if eps < 1e-12 else h
         value, error, kink = (np.where(kink, b, a) for a, b in zip(
-            (value, error, kink), _central(G, x, direction, near, here, eps), strict=True))
+            (value, error, kink), _central(G, x, direction, near, here, eps, largest), strict=True))
         t = near / 1000
         with np.errstate(all="ignore"):
             left, right = ((G(_along(x, direction, s * t)) - here) / (s * t) for s in (-1.0, 1.0))
@@ -92,32 +97,40 @@ def _difference(G, x, direction, here, eps):
     return value, error, kink, left, right
 
 
-def _central(G, x, direction, h, here, eps):
+def _central(G, x, direction, h, here, eps, largest):
     """(J d, error bound, whether there is a kink within the step h or G is not finite).
 
+    `largest` is the largest number that may have cancelled in G, which rounds it even where little is left of it.
     The two one-sided slopes differ by h G″ + O(h³) where G is smooth, so by half as much at h/2; not with a kink."""
     with np.errstate(all="ignore"):
         up, down, half_up, half_down = (G(_along(x, direction, s * h)) for s in (1.0, -1.0, 0.5, -0.5))
         coarse, fine = (up - down) / (2 * h), (half_up - half_down) / h
         value = (4 * fine - coarse) / 3
-        noise = 2 * eps * np.maximum(np.abs(here), np.maximum(np.abs(up), np.abs(down))) * max(1.0, x.size ** 0.5) / h
+        added_up = np.maximum(np.abs(here), np.maximum(np.abs(up), np.abs(down))) * max(1.0, x.size ** 0.5)
+        noise = 2 * eps * np.maximum(added_up, largest) / h
         bend, half_bend = (up + down - 2 * here) / h, (half_up + half_down - 2 * here) / (h / 2)
-        kink = np.abs(half_bend - bend / 2) > 1e-6 * np.abs(value) + 50 * noise
-    return value, np.abs(value - fine) + noise, kink | ~np.isfinite(value)
+        bent = np.abs(half_bend - bend / 2)
+        kink = bent > 1e-6 * np.abs(value) + 50 * noise
+    return value, np.abs(value - fine) + bent + noise, kink | ~np.isfinite(value)
 
 
-def _rounding(G, x, probe, here):
+def _rounding(G, x, probes):
     """The relative precision that G is computed in: that of its dtype, or of float32 if it goes up stairs. Over a step
     far below the rounding of float32 a stair is flat, or jumps."""
+    here = G(x)
     if here.dtype != np.float64:
         return float(np.finfo(here.dtype).eps) if here.dtype.kind == "f" else 2.2e-16
-    scale = np.abs(x).max(initial=1.0) / max(np.linalg.norm(probe), 1e-300)
-    t = 1e-10 * scale
-    with np.errstate(all="ignore"):
-        near = (G(_along(x, probe, t)) - here) / t
-        far = (G(_along(x, probe, 1e-2 * scale)) - G(_along(x, probe, -1e-2 * scale))) / (2e-2 * scale)
-        noise = 2.2e-16 * np.abs(here) / t
-        flat = (near == 0) & (np.abs(far) > 100 * noise)
-        jumps = np.abs(near) > 30 * np.abs(far) + 1e4 * noise
-        stairs = np.isfinite(far) & np.isfinite(near) & (flat | jumps)
-    return 1.2e-7 if stairs.mean() > 0.5 else 2.2e-16
+    stairs = moving = 0
+    for probe in probes:
+        scale = np.abs(x).max(initial=1.0) / max(np.linalg.norm(probe), 1e-300)
+        t = 1e-10 * scale
+        with np.errstate(all="ignore"):
+            near = (G(_along(x, probe, t)) - here) / t
+            far = (G(_along(x, probe, 1e-2 * scale)) - G(_along(x, probe, -1e-2 * scale))) / (2e-2 * scale)
+            noise = 2.2e-16 * np.abs(here) / t
+            finite = np.isfinite(far) & np.isfinite(near)
+            jumps = finite & (np.abs(near) > 30 * np.abs(far) + 1e4 * noise)
+            moves = finite & (np.abs(far) > 10 * noise)
+        stairs += (jumps | (moves & (near == 0))).sum()
+        moving += (jumps | moves).sum()
+    return 1.2e-7 if stairs > 0.5 * moving else 2.2e-16
