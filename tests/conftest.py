@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings  # noqa: E402 (after the threads are set, before NumPy is imported)
 
-for name, examples in {"dev": 8, "ci": 25, "thorough": 300}.items():
+for name, examples in {"dev": 8, "ci": 25, "thorough": 1000}.items():
     settings.register_profile(name, max_examples=examples, deadline=None, print_blob=True,
                               suppress_health_check=[HealthCheck.too_slow, HealthCheck.differing_executors])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "dev"))

@@ -31,7 +31,7 @@ ROW = {BEHIND.get(call.op.name, call.op.name): call for call in OURS}  # row of 
 ORDINARY = ["add", "multiply", "divide", "power", "matmul", "exp", "log", "sqrt", "square", "sin", "tanh", "sigmoid",
             "softplus", "relu", "gelu", "silu", "sum", "mean", "var", "max", "logsumexp", "norm", "cumsum", "reshape",
             "transpose", "pad", "concat", "getitem", "scatter", "dense", "softmax", "log_softmax", "batch_norm",
-            "layer_norm", "conv2d", "conv2d_transpose", "conv2d_weight", "max_pool_with_argmax", "unpool", "window_sum",
+            "layer_norm", "lstm", "conv2d", "conv2d_transpose", "conv2d_weight", "max_pool_with_argmax", "unpool", "window_sum",
             "bce_with_logits", "mse", "softmax_cross_entropy", "gaussian_kl"]
 
 
@@ -286,26 +286,26 @@ def by_hand():
         ("multiply: factor left out", ops.multiply, lambda gy: (gy, gy), ops.multiply, [X, P], "derivative left out"),
         ("dropout: mask left out", ops.multiply, lambda gy: gy,
          lambda x: ops.dropout(x, 0.4, np.random.default_rng(5)), [X], "derivative left out"),
-        ("exp at the output", ops.exp, lambda gy, y: gy * np.exp(y), ops.exp, [X], "evaluated at the output"),
-        ("log at the output", ops.log, lambda gy, y: gy / y, ops.log, [P], "evaluated at the output"),
-        ("sin at the output", ops.sin, lambda gy, y: gy * np.cos(y), ops.sin, [X], "evaluated at the output"),
-        ("square at the output", ops.square, lambda gy, y: 2 * gy * y, ops.square, [X], "evaluated at the output"),
-        ("softplus at the output", ops.softplus, lambda gy, y: gy * ops.sigmoid(y), ops.softplus, [X],
+        ("exp: at the output", ops.exp, lambda gy, y: gy * np.exp(y), ops.exp, [X], "evaluated at the output"),
+        ("log: at the output", ops.log, lambda gy, y: gy / y, ops.log, [P], "evaluated at the output"),
+        ("sin: at the output", ops.sin, lambda gy, y: gy * np.cos(y), ops.sin, [X], "evaluated at the output"),
+        ("square: at the output", ops.square, lambda gy, y: 2 * gy * y, ops.square, [X], "evaluated at the output"),
+        ("softplus: at the output", ops.softplus, lambda gy, y: gy * ops.sigmoid(y), ops.softplus, [X],
          "evaluated at the output"),
-        ("tanh at the input", ops.tanh, lambda gy, x: gy * (1 - x * x), ops.tanh, [X], "evaluated at the input"),
-        ("sigmoid at the input", ops.sigmoid, lambda gy, x: gy * x * (1 - x), ops.sigmoid, [X],
+        ("tanh: at the input", ops.tanh, lambda gy, x: gy * (1 - x * x), ops.tanh, [X], "evaluated at the input"),
+        ("sigmoid: at the input", ops.sigmoid, lambda gy, x: gy * x * (1 - x), ops.sigmoid, [X],
          "evaluated at the input"),
-        ("sqrt at the input", ops.sqrt, lambda gy, x: gy * 0.5 / x, ops.sqrt, [P], "evaluated at the input"),
-        ("softplus at −x", ops.softplus, lambda gy, x: gy * ops.sigmoid(-x), ops.softplus, [X],
+        ("sqrt: at the input", ops.sqrt, lambda gy, x: gy * 0.5 / x, ops.sqrt, [P], "evaluated at the input"),
+        ("softplus: at −x", ops.softplus, lambda gy, x: gy * ops.sigmoid(-x), ops.softplus, [X],
          "evaluated at minus the input"),
         ("tanh: derivative twice", ops.tanh, lambda gy, y: gy * (1 - y * y) ** 2, ops.tanh, [X],
          "derivative applied twice"),
         ("sigmoid: derivative twice", ops.sigmoid, lambda gy, y: gy * (y * (1 - y)) ** 2, ops.sigmoid, [X],
          "derivative applied twice"),
         ("log: derivative twice", ops.log, lambda gy, x: gy / x ** 2, ops.log, [P], "derivative applied twice"),
-        ("softmax as if elementwise", ops.softmax, lambda gy, y: gy * y * (1 - y), ops.softmax, [X],
+        ("softmax: as if elementwise", ops.softmax, lambda gy, y: gy * y * (1 - y), ops.softmax, [X],
          "treated as elementwise"),
-        ("log_softmax as if elementwise", ops.log_softmax, lambda gy, y: gy * (1 - np.exp(y)), ops.log_softmax, [X],
+        ("log_softmax: as if elementwise", ops.log_softmax, lambda gy, y: gy * (1 - np.exp(y)), ops.log_softmax, [X],
          "treated as elementwise"),
         ("log_softmax: left out", ops.log_softmax, lambda gy, y: gy, ops.log_softmax, [X], "derivative left out"),
         ("softmax: sum over the wrong axis", ops.softmax, lambda gy, y: y * (gy - (gy * y).sum(0)), ops.softmax, [X],
@@ -476,7 +476,7 @@ def _hidden_paths(X, P, W):
             ("detached weight", lambda x, w: ops.dense(ops.tanh(x), data_of(w)) + ops.sum(w), [X, W]),
             ("statistics as constants", lambda x: (x - data_of(x).mean(0)) / data_of(x).std(0), [X]),
             ("a float in between", lambda x: ops.square(x) * float(data_of(x)[0, 0].real), [X])):
-        yield Mutant(f"hidden path: {label}", nullcontext, f, inputs, 1, "stop-gradient")
+        yield Mutant(f"{label}: hidden path", nullcontext, f, inputs, 1, "stop-gradient")
 
 
 def _second_order(X, P, W, B):
@@ -499,10 +499,10 @@ def _second_order(X, P, W, B):
         (ops.logsumexp, lambda gy, x: gy * ops.softmax(x.ravel()).reshape(x.shape), ops.logsumexp, [X]),
     ]
     for op, rule, f, inputs in rules:
-        yield Mutant(f"second order: {op.op.name} with constants", functools.partial(op.using, _constant(rule)), f,
+        yield Mutant(f"{op.op.name}: with constants, second order", functools.partial(op.using, _constant(rule)), f,
                      inputs, 2, name)
     for factor, name in ((2.0, "factor 2"), (-1.0, "wrong sign"), (0.5, "factor 1/2")):
-        yield Mutant(f"second order: tanh times {factor} when recorded", functools.partial(
+        yield Mutant(f"tanh: times {factor} when recorded, second order", functools.partial(
             ops.tanh.using, _other_when_recorded(factor)), ops.tanh, [X], 2, name)
 
 
