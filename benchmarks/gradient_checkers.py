@@ -3,7 +3,8 @@
     python -m benchmarks.gradient_checkers [--every 1] [--seeds 3] [--json PATH]
 
 Rows are the wrong rules of tests/mutants.py, right and wrong rules off by a small factor, and right rules where checks
-are known to fail: at kinks and ties, for numbers that are large or small, computed in float32. Each function and its
+are known to fail: at kinks and ties, for numbers that are large or small, where functions saturate and their results
+cancel, computed in float32. Each function and its
 rule is wrapped as a custom function of the other framework, so that all check the same arithmetic. A second-order
 mistake is handed to the others as what gradgradcheck makes of it: the gradient as a function of (∂L/∂y, x).
 
@@ -203,7 +204,11 @@ def right_rules(seeds):
         rows = [("right rules", f, xs) for f, *xs in cases(rng).values()]
         rows += [("right, at kinks and ties", f, [halves]) for f in bent_ones]
         rows += [(f"right, numbers near {scale:.0e}", f, [scale * x]) for f in smooth for scale in (1e4, 1e-4)]
-        rows += [("right, computed in float32", _in_float32(f), [x]) for f in smooth]
+        rows += [("right, computed in float32", _in_float32(f), [x]) for f in smooth + bent_ones]
+        rows += [("right, saturated", f, [x]) for f in (
+            lambda x: ops.log_softmax(50 * x, 1), lambda x: ops.log(ops.softmax(20 * x)), lambda x: ops.tanh(30 * x),
+            lambda x: ops.log(ops.sigmoid(30 * x)), lambda x: ops.sqrt(1.0 - ops.square(ops.tanh(3 * x))),
+            lambda x: ops.softmax(x).sum())]
         for group, f, xs in rows:
             yield group, getattr(f, "__name__", ""), contextlib.nullcontext, f, xs, 1
 

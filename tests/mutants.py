@@ -31,8 +31,8 @@ ROW = {BEHIND.get(call.op.name, call.op.name): call for call in OURS}  # row of 
 ORDINARY = ["add", "multiply", "divide", "power", "matmul", "exp", "log", "sqrt", "square", "sin", "tanh", "sigmoid",
             "softplus", "relu", "gelu", "silu", "sum", "mean", "var", "max", "logsumexp", "norm", "cumsum", "reshape",
             "transpose", "pad", "concat", "getitem", "scatter", "dense", "softmax", "log_softmax", "batch_norm",
-            "layer_norm", "lstm", "conv2d", "conv2d_transpose", "conv2d_weight", "max_pool_with_argmax", "unpool", "window_sum",
-            "bce_with_logits", "mse", "softmax_cross_entropy", "gaussian_kl"]
+            "layer_norm", "lstm", "conv2d", "conv2d_transpose", "conv2d_weight", "max_pool_with_argmax", "unpool",
+            "window_sum", "bce_with_logits", "mse", "softmax_cross_entropy", "gaussian_kl"]
 
 
 class Mutant(NamedTuple):

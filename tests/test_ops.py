@@ -61,6 +61,18 @@ def test_graph_dies_without_the_collector(name):
     assert tape_dies(lambda: first(f(*[x * 1.0 for x in tensors])))
 
 
+def test_batch_norm_far_from_zero_has_the_same_gradient_when_it_is_recorded():
+    """In float32 Σ x² − n μ² has no digits left here, Σ (x − μ)² has."""
+    rng = np.random.default_rng(0)
+    x, gy = (1000 + rng.standard_normal((50, 3))).astype(np.float32), rng.standard_normal((50, 3)).astype(np.float32)
+    ones = np.ones(3, np.float32)
+
+    def gradient(create_graph):
+        t = Tensor(x, requires_grad=True)
+        return grad(ops.batch_norm(t, ones, ones)[0], t, gy, create_graph=create_graph).data
+    np.testing.assert_allclose(gradient(True), gradient(False), rtol=1e-2, atol=1e-3)
+
+
 CONVOLUTIONS = [(s, p, k, o) for s in (1, 2, (1, 3)) for p in ("same", "valid", 1, ((2, 0), (0, 1)))
                 for k, o in (((3, 3), 2), ((2, 4), 5), ((1, 1), 1), ((3, 2), 30))]
 

@@ -8,13 +8,14 @@ the changed function, those that bear its name first, then the quick ones, until
 --budget seconds of tests it has survived; more tests could only kill more. Printed are the share killed and every
 survivor; a survivor that explained.txt knows means the same as the original, for the reason given there.
 
-Results go to --log line by line, and a run that was stopped goes on from there.
+Results go to --log line by line, and a run that was stopped goes on from there, if library and tests are the same.
 """
 
 import argparse
 import ast
 import compileall
 import contextlib
+import hashlib
 import importlib
 import itertools
 import json
@@ -41,6 +42,7 @@ for heavy in ("numpy", "torch", "matplotlib.pyplot", "safetensors.numpy"):  # on
     with contextlib.suppress(ImportError):
         importlib.import_module(heavy)
 EXPLAINED = Path(__file__).with_name("explained.txt")
+ERROR = 70  # exit code of a child that could not test
 LIMIT = 120  # seconds for one test: a change can make a loop endless
 
 
@@ -100,7 +102,7 @@ def in_a_child(work):
     """Process number of a fork that runs work() in silence and ends with the number it returns."""
     child = os.fork()
     if child == 0:
-        code = 70
+        code = ERROR
         try:
             silence = os.open(os.devnull, os.O_WRONLY)
             os.dup2(silence, 1), os.dup2(silence, 2)
@@ -170,7 +172,8 @@ def mutants(files, seed):
 
 
 def examine(mutant, copy, calls, seconds, budget):
-    """Start a child that tests the mutant in its own copy of the project; 1: killed, 0: survived."""
+    """Start a child that tests the mutant in its own copy of the project. It exits with 1 for killed, 0 for survived,
+    ERROR if pytest itself failed."""
     path = copy / mutant["path"]
     (copy / "killer").unlink(missing_ok=True)
     path.write_text(mutant["source"])
@@ -180,7 +183,10 @@ def examine(mutant, copy, calls, seconds, budget):
         module = os.path.relpath(mutant["path"], "scratchnet")
         for file, tests in tests_of(function, module, calls, seconds, budget).items():
             plugin = Select(tests)
-            if run_tests(copy, ["-x", "--tb=no", file], plugin) != 0:
+            code = run_tests(copy, ["-x", "--tb=no", file], plugin)
+            if code not in (0, 1, 2, 5):  # passed, failed, cannot be imported, no test left
+                return ERROR
+            if code in (1, 2):
                 (copy / "killer").write_text(plugin.killer or f"importing {file}")
                 return 1
         return 0
@@ -193,14 +199,21 @@ def explained():
     return {(path, before, after): " ".join(why) for path, before, after, *why in blocks}
 
 
+def digest():
+    """Eight digits that change with the library or the tests."""
+    sources = [*sorted((ROOT / "scratchnet").rglob("*.py")), *sorted((ROOT / "tests").glob("*.py"))]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seed", type=int, default=0, help="which of the possible changes of a line is made")
     parser.add_argument("--files", type=Path, nargs="+", default=FILES)
     parser.add_argument("--budget", type=float, default=60, help="seconds of tests for one mutant; inf: all tests")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("--log", type=Path, default=Path("mutants.jsonl"))
+    parser.add_argument("--log", type=Path, help="default: a name with the seed and a digest of library and tests")
     arguments = parser.parse_args()
+    arguments.log = arguments.log or Path(f"mutants-{arguments.seed}-{digest()}.jsonl")
     done = {}
     if arguments.log.exists():
         done = {(r["path"], r["before"], r["after"], r["line"]): r for r in map(json.loads, arguments.log.open())}
@@ -225,6 +238,8 @@ def test_all(waiting, home, arguments):
             running[examine(mutant, copy, calls, seconds, arguments.budget)] = mutant, copy, time.perf_counter()
         child, status = os.wait()
         mutant, copy, start = running.pop(child)
+        if os.WIFEXITED(status) and os.WEXITSTATUS(status) == ERROR:
+            raise SystemExit(f"the tests could not be run on {mutant['path']}:{mutant['line']} {mutant['after']}")
         killer = copy / "killer"
         result = {k: v for k, v in mutant.items() if k != "source"} | {
             "killed": status != 0, "killer": killer.read_text() if killer.exists() else "time limit or crash",
