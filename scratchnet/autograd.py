@@ -109,7 +109,7 @@ def _walk(y, gy, deliver, targets=None, retain_graph=False, create_graph=False):
                 deliver(node, gy)
                 if wanted.isdisjoint(_parents(node)):
                     continue
-            inputs = _apply_rules(node, gy, wanted, create_graph)
+            inputs = _apply_rules(node, gy, wanted, create_graph, deliver is _accumulate)
             if not retain_graph:
                 node.parents = node.kept = None
             for parent, g in inputs:
@@ -149,7 +149,7 @@ def _between(root, targets):
     return wanted
 
 
-def _apply_rules(node, gy, wanted, create_graph):
+def _apply_rules(node, gy, wanted, create_graph, accumulate):
     """[(parent, gradient)] for the inputs that need one, from the rules of this Node's op."""
     op, plan, parents, kept = node.op, node.plan, _parents(node), node.kept
     if node.versions != count_versions(plan, parents):
@@ -165,7 +165,9 @@ def _apply_rules(node, gy, wanted, create_graph):
         needed = plan.slot if targets is None else [t for t in targets if t in plan.slot]
         if wanted is not None and wanted.isdisjoint(parents[plan.slot[t]] for t in needed):
             continue
+        mode.destination = _destination([parents[plan.slot[t]] for t in needed]) if accumulate else None
         gs = rule(gy, *[kept[i] for i in where])
+        mode.destination = None
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         served = range(plan.offset, plan.offset + len(gs)) if targets is None else targets
         if len(served) != len(gs) or not set(needed) <= set(served):
@@ -231,11 +233,26 @@ def _fit(g, parent, node):
     return g
 
 
+def _destination(parents):
+    """Where an optimizer wants the first gradient of the only input that a rule serves, if there is such a place."""
+    leaf = parents[0] if len(parents) == 1 else None
+    return leaf.grad_buffer if isinstance(leaf, Tensor) and leaf.grad is None else None
+
+
+def product_into_destination(a, b):
+    """a b, a gradient: for a leaf of an optimizer it is written where the optimizer will read it."""
+    out = mode.destination
+    if out is not None and out.shape == (*a.shape[:-1], b.shape[-1]) and out.dtype == a.dtype == b.dtype:
+        return array_module(out).matmul(a, b, out=out)
+    return a @ b
+
+
 def _accumulate(leaf, g):
     """leaf.grad += g, written into the optimizer's flat gradient where there is one."""
     g, buffer = data_of(g), leaf.grad_buffer
     if leaf.grad is None and buffer is not None:
-        buffer[...] = g
+        if g is not buffer:
+            buffer[...] = g
         leaf.grad = buffer
     elif leaf.grad is None:
         leaf.grad = array_module(g).array(g)  # a copy: the walk shares arrays freely

@@ -2,7 +2,7 @@
 
 All parameters of an optimizer lie in one flat vector p, of which each parameter's data is a view, and their gradients
 in another, g. So an update is a few operations on long vectors. On the CPU they go through the vectors in chunks that
-stay in the cache; on a GPU a chunk is the whole vector.
+stay in the cache, and in threads; on a GPU a chunk is the whole vector.
 
 Symbols: p parameters, g gradient, t the number of the step (from 1), lr the learning rate. Where a method has variants
 (place of ε, weight decay, defaults), this is PyTorch's, so that the two agree step by step.
@@ -15,6 +15,7 @@ import numpy as np
 from scratchnet.backend import array_module, to_cpu, to_device_of
 from scratchnet.schedules import check_state
 from scratchnet.tensor import Tensor
+from scratchnet.threads import in_parts
 
 
 class Optimizer:
@@ -52,11 +53,9 @@ class Optimizer:
             p.data, p.grad_buffer = view, grad_view
 
         size = self.flat.size
-        length = min(self.chunk, size) if self.xp is np else size
-        scratch = [self.xp.empty_like(self.flat[:length]) for _ in range(3)]
+        self.length = length = min(self.chunk, size) if self.xp is np else size
         vectors = [self.flat, self.flat_grad, *self.state.values()]
-        self.chunks = [([s[:size - i] for s in scratch], [v[i:i + length] for v in vectors])
-                       for i in range(0, size, length or 1)]
+        self.chunks = [[v[i:i + length] for v in vectors] for i in range(0, size, length or 1)]
 
     def update(self, lr, a, b, p, g, *state):
         """Change one chunk of p, and of the state vectors, in place. g must stay as it is; a and b are scratch."""
@@ -77,14 +76,19 @@ class Optimizer:
         self._collect_gradients()
         lr, factor = self.current_lr, self._clip_factor()
         self.step_count += 1
-        for (a, b, changed), (p, g, *state) in self.chunks:
-            if factor is not None:
-                g = self.xp.multiply(g, factor, out=changed)
-            if self.clip_value is not None:
-                g = self.xp.clip(g, -self.clip_value, self.clip_value, out=changed)
-            if self.weight_decay:
-                g = self.decay(lr, a, p, g, out=changed)
-            self.update(lr, a, b, p, g, *state)
+
+        def work(chunks):
+            scratch = [self.xp.empty_like(self.flat[:self.length]) for _ in range(3)]
+            for p, g, *state in chunks:
+                a, b, changed = (s[:len(p)] for s in scratch)
+                if factor is not None:
+                    g = self.xp.multiply(g, factor, out=changed)
+                if self.clip_value is not None:
+                    g = self.xp.clip(g, -self.clip_value, self.clip_value, out=changed)
+                if self.weight_decay:
+                    g = self.decay(lr, a, p, g, out=changed)
+                self.update(lr, a, b, p, g, *state)
+        in_parts(work, self.chunks)
         for p in self.parameters:
             p.version += 1
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
-FLOORS = [["backend"], ["anomaly"], ["tensor"], ["differentiable"], ["autograd"], ["ops"], ["losses", "check"],
+FLOORS = [["backend", "memory", "threads"], ["anomaly"], ["tensor"], ["differentiable"], ["autograd"], ["ops"],
+          ["losses", "check"],
           ["initializers", "module", "layers", "optimizers", "schedules"],
           ["training", "checkpoint", "metrics", "plotting", "demo"], ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 0.5}

@@ -18,6 +18,7 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
+from scratchnet.threads import count, in_parts
 
 BLOCK_BYTES = 1 << 20  # windows are copied a few images at a time, so that they stay in the cache
 
@@ -41,17 +42,12 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     _check_bias("conv2d", b, w.shape[3])
     stride, pads, size = geometry("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
     kh, kw, c, o = w.shape
-    columns = None
     if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)):
-        y = _fold_product(x, _flip(w), stride, _flipped_pads(pads, (kh, kw)), size)
-    elif kh * kw * c <= o:  # so few that keeping them for the weight gradient costs less than making them again
-        columns = _unfold(_pad(x, pads), (kh, kw), stride, size).reshape(-1, kh * kw * c)
-        y = (columns @ w.reshape(-1, o)).reshape(len(x), *size, o)
-    else:
-        y = _unfold_product(x, w, stride, pads, size)
-    if b is not None:
-        y += b
-    return y, columns
+        return _fold_product(x, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), size), None
+    # so few columns that keeping them for the weight gradient costs less than making them again
+    keep = kh * kw * c <= o
+    columns = array_module(x).empty((len(x), *size, kh, kw, c), dtype=x.dtype) if keep else None
+    return _unfold_product(x, w, b, stride, pads, size, columns), columns
 
 
 @conv2d.backward("x")
@@ -62,7 +58,7 @@ def _(gy, w, x_shape, stride, padding):
 @conv2d.backward("w")
 def _(gy, x, w_shape, stride, padding, columns):
     if columns is not None:
-        return (columns.T @ gy.reshape(-1, w_shape[3])).reshape(w_shape)
+        return _sum_of_products(lambda part: columns[part], columns.dtype, gy, w_shape)
     return conv2d_weight(x, gy, w_shape[:2], stride, padding)
 
 
@@ -95,12 +91,8 @@ def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
         raise ValueError(f"conv2d_transpose: output_size {tuple(out)} is convolved to {size}, not to the size of "
                          f"y (N,Ho,Wo,O)={y.shape}, with kernel {(kh, kw)}, stride {stride}, padding {padding!r}")
     if stride == (1, 1) and o <= c and _can_flip(pads, (kh, kw)):
-        x = _unfold_product(y, _flip(w), stride, _flipped_pads(pads, (kh, kw)), out)
-    else:
-        x = _fold_product(y, w, stride, pads, out)
-    if b is not None:
-        x += b
-    return x
+        return _unfold_product(y, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), out)
+    return _fold_product(y, w, b, stride, pads, out)
 
 
 @conv2d_transpose.backward("y")
@@ -147,45 +139,65 @@ def _(gw, x, stride, padding):
 
 
 # ---------------------------------------------------------------- windows to rows, rows to windows
+# Each goes over the images a few at a time, so that what is copied stays in the cache, and in threads.
 
-def _unfold_product(x, w, stride, pads, size):
-    """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)"""
-    x, kernel = _pad(x, pads), w.shape[:2]
-    rows = w.reshape(-1, w.shape[3])
-    xp = array_module(x)
+def _unfold_product(x, w, b, stride, pads, size, columns=None):
+    """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)
+
+    columns (N, Ho, Wo, kh, kw, C): where to leave the rows, for who wants them."""
+    kernel, rows, xp = w.shape[:2], w.reshape(-1, w.shape[3]), array_module(x)
     y = xp.empty((len(x), *size, w.shape[3]), dtype=xp.result_type(x, w))
-    for part in _blocks(x, math.prod(size) * len(rows)):
-        y[part] = (_unfold(x[part], kernel, stride, size).reshape(-1, len(rows)) @ rows).reshape(y[part].shape)
+
+    def work(parts):
+        for part in parts:
+            windows = _unfold(_pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
+            xp.matmul(windows.reshape(-1, len(rows)), rows, out=y[part].reshape(-1, w.shape[3]))
+            if b is not None:
+                y[part] += b
+    in_parts(work, blocks(x, math.prod(size) * len(rows)))
     return y
 
 
-def _fold_product(y, w, stride, pads, size):
+def _fold_product(y, w, b, stride, pads, size):
     """conv2d_transpose: rows of y times wᵀ, added into the windows of x.        (M, O) (O, kh·kw·C) → (M, kh·kw·C)"""
     (kh, kw, c, o), (top, bottom), (left, right) = w.shape, *pads
-    rows = w.transpose(3, 0, 1, 2).reshape(o, -1)
-    xp = array_module(y)
-    x = xp.zeros((len(y), size[0] + top + bottom, size[1] + left + right, c), dtype=xp.result_type(y, w))
-    for part in _blocks(y, math.prod(y.shape[1:3]) * rows.shape[1]):
-        product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
-        for i, j, window in windows(x[part], (kh, kw), stride, y.shape[1:3]):
-            window += product[:, :, :, i, j]
-    return x[:, top:top + size[0], left:left + size[1]]
+    rows, xp = w.transpose(3, 0, 1, 2).reshape(o, -1), array_module(y)
+    x = xp.empty((len(y), *size, c), dtype=xp.result_type(y, w))
+
+    def work(parts):
+        for part in parts:
+            product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
+            padded = xp.zeros((len(product), size[0] + top + bottom, size[1] + left + right, c), dtype=x.dtype)
+            for i, j, window in windows(padded, (kh, kw), stride, y.shape[1:3]):
+                window += product[:, :, :, i, j]
+            inner = padded[:, top:top + size[0], left:left + size[1]]
+            x[part] = inner if b is None else inner + b
+    in_parts(work, blocks(y, math.prod(y.shape[1:3]) * rows.shape[1]))
+    return x
 
 
 def _weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
-    x, (kh, kw) = _pad(x, pads), kernel
-    xp = array_module(x)
-    w = xp.zeros((kh * kw * x.shape[3], y.shape[3]), dtype=xp.result_type(x, y))
-    for part in _blocks(x, math.prod(y.shape[1:3]) * len(w)):
-        columns = _unfold(x[part], kernel, stride, y.shape[1:3])
-        w += columns.reshape(-1, len(w)).T @ y[part].reshape(-1, y.shape[3])
-    return w.reshape(kh, kw, x.shape[3], y.shape[3])
+    return _sum_of_products(lambda part: _unfold(_pad(x[part], pads), kernel, stride, y.shape[1:3]), x.dtype, y,
+                            (*kernel, x.shape[3], y.shape[3]))
 
 
-def _unfold(x, kernel, stride, size):
+def _sum_of_products(columns_of, dtype, y, w_shape):
+    """Σ over parts of the batch of columnsᵀ y, where columns_of(part) are of the given dtype."""
+    height, xp = math.prod(w_shape[:3]), array_module(y)
+
+    def work(parts):
+        w = xp.zeros((height, w_shape[3]), dtype=xp.result_type(dtype, y))
+        for part in parts:
+            w += columns_of(part).reshape(-1, height).T @ y[part].reshape(-1, w_shape[3])
+        return w
+    return sum(in_parts(work, blocks(y, math.prod(y.shape[1:3]) * height))).reshape(w_shape)
+
+
+def _unfold(x, kernel, stride, size, columns=None):
     """Every window of the padded x: (N, H, W, C) → (N, Ho, Wo, kh, kw, C), with kh·kw copies of whole slices."""
-    columns = array_module(x).empty((len(x), *size, *kernel, x.shape[3]), dtype=x.dtype)
+    if columns is None:
+        columns = array_module(x).empty((len(x), *size, *kernel, x.shape[3]), dtype=x.dtype)
     for i, j, window in windows(x, kernel, stride, size):
         columns[:, :, :, i, j] = window
     return columns
@@ -201,12 +213,13 @@ def windows(x, kernel, stride, size):
             yield i, j, x[:, rows, columns]
 
 
-def _blocks(x, entries_per_image):
+def blocks(x, entries_per_image):
     """Slices over the images, so few at a time that their windows fill BLOCK_BYTES; all at once on a GPU."""
-    n = len(x)
-    if type(x).__module__ == "numpy":
-        n = max(1, BLOCK_BYTES // (entries_per_image * x.itemsize))
-    return [slice(i, i + n) for i in range(0, len(x), n)]
+    if type(x).__module__ != "numpy":
+        return [slice(0, len(x))]
+    n = -(-len(x) * entries_per_image * x.itemsize // BLOCK_BYTES)
+    n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # as many for each thread
+    return [slice(len(x) * k // n, len(x) * (k + 1) // n) for k in range(n)]
 
 
 def _pad(x, pads):

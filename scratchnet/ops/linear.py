@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from scratchnet.autograd import differentiable, sum_to
+from scratchnet.autograd import differentiable, product_into_destination, sum_to
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
 
 
@@ -69,7 +69,7 @@ def _(gy, w):
 
 @dense.backward("w")
 def _(gy, x):
-    return transpose(_rows(x)) @ _rows(gy)
+    return product_into_destination(transpose(_rows(x)), _rows(gy))
 
 
 @dense.backward("b")

@@ -10,7 +10,8 @@ unsigned integer; the first winner on a tie.
 
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
-from scratchnet.ops.convolution import geometry, transposed_size, windows
+from scratchnet.ops.convolution import blocks, geometry, transposed_size, windows
+from scratchnet.threads import in_parts
 
 
 @differentiable(extras=("argmax",))
@@ -23,17 +24,21 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
     """
     kernel, stride, pads, out = _geometry("max_pool_with_argmax", x, size, stride, padding)
     xp = array_module(x)
-    x = _pad(x, pads, -xp.inf)
-    y = argmax = None
-    for i, j, window in windows(x, kernel, stride, out):
-        k = i * kernel[1] + j
-        if y is None:
-            y, argmax = window.copy(), xp.zeros(window.shape, dtype=_switch_dtype(kernel))
-            continue
-        better = (window > y).astype(argmax.dtype)
-        argmax *= 1 - better  # branch-free: argmax ← k where better
-        argmax += better * argmax.dtype.type(k)
-        xp.maximum(y, window, out=y)
+    y = xp.empty((len(x), *out, x.shape[3]), dtype=x.dtype)
+    argmax = xp.zeros(y.shape, dtype=_switch_dtype(kernel))
+
+    def work(parts):
+        for part in parts:
+            best, place = y[part], argmax[part]
+            for i, j, window in windows(_pad(x[part], pads, -xp.inf), kernel, stride, out):
+                if i == j == 0:
+                    best[...] = window
+                    continue
+                better = (window > best).astype(place.dtype)
+                place *= 1 - better  # branch-free: the place is i·kw + j where it is better
+                place += better * place.dtype.type(i * kernel[1] + j)
+                xp.maximum(best, window, out=best)
+    in_parts(work, blocks(x, x[0].size))
     return y, argmax
 
 
@@ -61,15 +66,7 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
     if small != y.shape[1:3]:
         raise ValueError(f"unpool: output_size {tuple(out)} is pooled to {small}, not to the size of y "
                          f"(N,Ho,Wo,C)={y.shape}, with size {kernel}, stride {stride}, padding {padding!r}")
-    (top, bottom), (left, right) = pads
-    x = array_module(y).zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
-    for i, j, window in windows(x, kernel, stride, small):
-        here = argmax == i * kernel[1] + j
-        if stride[0] >= kernel[0] and stride[1] >= kernel[1]:  # windows do not overlap: nothing to add to
-            array_module(y).multiply(y, here, out=window)
-        else:
-            window += y * here
-    return x[:, top:top + out[0], left:left + out[1]]
+    return _spread(y, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
 
 @unpool.backward("y")
@@ -85,8 +82,7 @@ def pool_at(x, argmax, size=2, stride=None, padding="valid"):
     """
     kernel, stride, pads, out = _geometry("pool_at", x, size, stride, padding)
     _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax)
-    x = _pad(x, pads, 0.0)
-    return sum(window * (argmax == i * kernel[1] + j) for i, j, window in windows(x, kernel, stride, out))
+    return _gather(x, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
 
 @pool_at.backward("x")
@@ -118,7 +114,7 @@ def upsample_nearest(x, factor=2):
 def window_sum(x, size=2, stride=None, padding="valid"):
     """y[n,p,q,c] = Σ_{i,j} x[n, p·s+i−top, q·s+j−left, c]        ∂L/∂x = window_spread(∂L/∂y)"""
     kernel, stride, pads, out = _geometry("window_sum", x, size, stride, padding)
-    return sum(window for _, _, window in windows(_pad(x, pads, 0.0), kernel, stride, out))
+    return _gather(x, kernel, stride, pads, out)
 
 
 @window_sum.backward("x")
@@ -133,16 +129,48 @@ def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
         raise ValueError(f"window_spread: y must be images (N, Ho, Wo, C), got shape {y.shape}")
     out = output_size or transposed_size(y.shape[1:3], _pair(size), stride or size, padding)
     kernel, stride, pads, small = _window_geometry("window_spread", out, size, stride, padding)
-    (top, bottom), (left, right) = pads
-    x = array_module(y).zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
-    for _, _, window in windows(x, kernel, stride, small):
-        window += y
-    return x[:, top:top + out[0], left:left + out[1]]
+    return _spread(y, kernel, stride, pads, out)
 
 
 @window_spread.backward("y")
 def _(gx, size, stride, padding):
     return window_sum(gx, size, stride, padding)
+
+
+# ---------------------------------------------------------------- over the windows, a few images at a time, in threads
+
+def _gather(x, kernel, stride, pads, out, chosen=None):
+    """y = Σ over the places of a window of the entries there; of those that are chosen(part, place), if given."""
+    xp = array_module(x)
+    y = xp.zeros((len(x), *out, x.shape[3]), dtype=x.dtype)
+
+    def work(parts):
+        for part in parts:
+            total = y[part]
+            for i, j, window in windows(_pad(x[part], pads, 0.0), kernel, stride, out):
+                total += window if chosen is None else window * chosen(part, i * kernel[1] + j)
+    in_parts(work, blocks(x, x[0].size))
+    return y
+
+
+def _spread(y, kernel, stride, pads, out, chosen=None):
+    """Each y added to all places of its window, or to those that are chosen(part, place): the adjoint of _gather."""
+    xp, ((top, bottom), (left, right)) = array_module(y), pads
+    alone = stride[0] >= kernel[0] and stride[1] >= kernel[1]  # windows do not overlap: nothing to add to
+    x = xp.zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
+
+    def work(parts):
+        for part in parts:
+            for i, j, window in windows(x[part], kernel, stride, y.shape[1:3]):
+                values = y[part]
+                if chosen is None:
+                    window += values
+                elif alone:
+                    xp.multiply(values, chosen(part, i * kernel[1] + j), out=window)
+                else:
+                    window += values * chosen(part, i * kernel[1] + j)
+    in_parts(work, blocks(y, x[0].size))
+    return x[:, top:top + out[0], left:left + out[1]]
 
 
 # ---------------------------------------------------------------- TensorFlow's way of writing an argmax

@@ -1,0 +1,155 @@
+"""Seven training steps, scratchnet against PyTorch: milliseconds, ratios, peak memory.
+
+    python -m benchmarks.steps [--quick] [--only W3 …] [--json PATH] [--figure PATH]
+
+ours.py and theirs.py are the same seven models with the same weights, data and optimizer (Adam). First their losses
+and gradients are compared; then they take turns, a fifth of a second each, in processes of their own, so that the
+threads and memory settings of one do not disturb the other. A ratio is ours over theirs
+in the same round; the table has its median and, behind it, the range of the middle 80 % of rounds. PyTorch runs in each
+way that may be its best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps
+large blocks; the fastest one counts.
+
+The last line is the geometric mean. Settings: 2 threads and 1; and 2 threads with OpenBLAS's kernels for Haswell, which
+processors with AVX-512 need not use. Memory is the most that a process ever held, the interpreter and the library
+included, and, in brackets, how much more than just after the import.
+"""
+
+import argparse
+import json
+import math
+import platform
+import statistics
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmarks.steps.ours import STEPS
+from benchmarks.steps.worker import Worker
+
+WITH_IMAGES = ("W3", "W5", "W6")
+SETTINGS = {"2 threads": (2, {}), "1 thread": (1, {}), "2 threads, Haswell": (2, {"OPENBLAS_CORETYPE": "Haswell"})}
+KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1)}
+WAYS = {  # of PyTorch: (what Trainer is told, environment)
+    "default Adam": ({"fused": False}, {}),
+    "fused Adam": ({}, {}),
+    "fused, malloc keeps": ({}, KEEPING),
+    "fused, channels last": ({"channels_last": True}, {}),
+    "fused, channels last, malloc keeps": ({"channels_last": True}, KEEPING)}
+
+
+def measure(name, threads, environment, rounds, seconds):
+    """{way: {"ms": [median of each round], "peak": bytes, "imported": bytes}}, "scratchnet" first."""
+    ours = Worker("ours", threads, environment)
+    first = ours.ask("build", name, {})
+    state, workers = ours.ask("state"), {"scratchnet": ours}
+    for way, (options, more) in WAYS.items():
+        if name in WITH_IMAGES or not options.get("channels_last"):
+            workers[way] = Worker("theirs", threads, more)
+            compare(name, way, first, workers[way].ask("build", name, {"state": state, **options}))
+    found = {way: {"ms": []} for way in workers}
+    for _ in range(1 + rounds):  # the first to warm up
+        for way, worker in workers.items():
+            found[way]["ms"].append(1e3 * statistics.median(worker.ask("time", seconds)))
+    for way, worker in workers.items():
+        found[way]["ms"].pop(0)
+        found[way]["peak"], found[way]["imported"] = worker.ask("peak")
+        worker.end()
+    return found
+
+
+def compare(name, way, ours, theirs):
+    """Raise unless losses and gradients of the first step agree to 1e-3, beside the largest gradient of the phase."""
+    for (our_loss, our_gradients), (their_loss, their_gradients) in zip(ours, theirs, strict=True):
+        assert math.isclose(our_loss, their_loss, rel_tol=1e-4), f"{name}, {way}: losses {our_loss}, {their_loss}"
+        assert our_gradients.keys() == their_gradients.keys(), f"{name}, {way}: other parameters"
+        largest = max(np.abs(g).max() for g in their_gradients.values())
+        for key, g in their_gradients.items():
+            error = np.abs(our_gradients[key] - g).max() / (np.abs(g).max() + 1e-3 * largest)
+            assert error < 1e-3, f"{name}, {way}: gradients of {key} differ by {error:.1e}"
+
+
+def summary(found):
+    """(ours ms, best way, its ms, median ratio, low, high, our share of its memory) of one workload and setting."""
+    best = min((way for way in found if way != "scratchnet"), key=lambda way: statistics.median(found[way]["ms"]))
+    ours, theirs = found["scratchnet"], found[best]
+    ratios = [a / b for a, b in zip(ours["ms"], theirs["ms"], strict=True)]
+    low, high = np.quantile(ratios, [0.1, 0.9])
+    return (statistics.median(ours["ms"]), best, statistics.median(theirs["ms"]), statistics.median(ratios), low, high,
+            ours["peak"] / theirs["peak"])
+
+
+def geometric_mean(ratios):
+    return math.exp(statistics.mean(map(math.log, ratios)))
+
+
+def table(setting, results):
+    rows = {name: summary(found) for name, found in results.items()}
+    print(f"\n{setting}\n     scratchnet   PyTorch   ratio             peak memory, MB         best of PyTorch")
+    for name, (ours, best, theirs, ratio, low, high, _) in rows.items():
+        a, b = results[name]["scratchnet"], results[name][best]
+        memory = [f"{r['peak'] / 1e6:.0f} (+{(r['peak'] - r['imported']) / 1e6:.0f})" for r in (a, b)]
+        print(f"{name} {ours:9.2f} ms {theirs:7.2f} ms   {ratio:.2f} ({low:.2f}–{high:.2f})  {memory[0]:>10} "
+              f"{memory[1]:>12}  {best}")
+    print(f"geometric mean of the ratios: {geometric_mean(row[3] for row in rows.values()):.2f}", flush=True)
+
+
+def draw(path, everything):
+    """Bars of the ratios, a group for each workload, a colour for each setting; 1 is a line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    ax, width = figure.subplots(), 0.8 / len(everything)
+    for k, (setting, results) in enumerate(everything.items()):
+        rows = [summary(found) for found in results.values()]
+        x = np.arange(len(rows)) + (k - (len(everything) - 1) / 2) * width
+        middle, low, high = (np.array([row[i] for row in rows]) for i in (3, 4, 5))
+        ax.bar(x, middle, width * 0.9, yerr=[middle - low, high - middle], capsize=2, label=setting)
+    ax.axhline(1.0, color="black", linewidth=1)
+    ax.text(len(rows) - 0.4, 1.01, "PyTorch", ha="right", va="bottom")
+    ax.set_xticks(range(len(rows)), [f"{name}\n{STEPS[name].__doc__.split(':')[0].split(',')[0][:24]}"
+                                     for name in results], fontsize=7)
+    ax.set_ylabel("time of a training step, PyTorch = 1")
+    ax.legend(frameon=False, fontsize=8)
+    figure.savefig(path, dpi=150)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one setting, few rounds: two minutes")
+    parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--figure", type=Path)
+    arguments = parser.parse_args()
+    rounds, seconds, settings = arguments.rounds, 0.2, arguments.settings
+    if arguments.quick:
+        rounds, seconds, settings = 3, 0.1, settings[:1]
+    print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {version('torch')}")
+    everything = {}
+    with tqdm(total=len(settings) * len(arguments.only), unit="workload") as progress:
+        for setting in settings:
+            everything[setting] = {}
+            for name in arguments.only:
+                everything[setting][name] = measure(name, *SETTINGS[setting], rounds, seconds)
+                progress.update()
+    for setting, results in everything.items():
+        table(setting, results)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(everything, indent=1))
+    if arguments.figure:
+        draw(arguments.figure, everything)
+
+
+def processor():
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""The seven training steps of the benchmark with scratchnet, written as a user writes them.
+
+Each has `phases`, [(loss, module that learns from it)]: one phase for most, two for a GAN. A training step is, for each
+phase, the loss, its gradient, and a step of Adam.
+"""
+
+import numpy as np
+
+from scratchnet import losses, ops
+from scratchnet.layers import (
+    LSTM,
+    BatchNorm,
+    Conv2D,
+    Conv2DTranspose,
+    Dense,
+    Flatten,
+    Module,
+    Reshape,
+    Sequential,
+    TimeEmbedding,
+)
+from scratchnet.models.vae import VAE, ConvVAE
+from scratchnet.optimizers import Adam
+
+
+def draw(rng, *shape):
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def dense_net(sizes, rng):
+    parts = [part for a, b in zip(sizes, sizes[1:], strict=False) for part in (Dense(a, b, rng=rng), ops.relu)]
+    return Sequential(*parts[:-1])
+
+
+class GAN(Module):
+    """A step of D on real and generated data, then one of G, which wants its own to be taken for real."""
+
+    def __init__(self, generator, discriminator):
+        self.generator, self.discriminator = generator, discriminator
+
+    def start(self, real, z):
+        self.data = real, z
+        self.phases = [(self.loss_of_discriminator, self.discriminator), (self.loss_of_generator, self.generator)]
+
+    def loss_of_discriminator(self):
+        real, z = self.data
+        fake = self.generator(z).detach()
+        ones, zeros = np.ones((len(z), 1), np.float32), np.zeros((len(z), 1), np.float32)
+        return (losses.bce_with_logits(self.discriminator(real), ones, "mean")
+                + losses.bce_with_logits(self.discriminator(fake), zeros, "mean"))
+
+    def loss_of_generator(self):
+        z = self.data[1]
+        with self.discriminator.frozen():
+            logits = self.discriminator(self.generator(z))
+        return losses.bce_with_logits(logits, np.ones((len(z), 1), np.float32), "mean")
+
+
+class W1(GAN):
+    """GAN of points in the plane: G 100-256-2, D 2-256-1, batch 64"""
+
+    def __init__(self, rng):
+        super().__init__(dense_net([100, 256, 2], rng), dense_net([2, 256, 1], rng))
+        self.start(draw(rng, 64, 2), draw(rng, 64, 100))
+
+
+class OfImages(Module):
+    """A VAE that learns from one batch of images."""
+
+    def start(self, model, images):
+        self.model, self.data, self.rng = model, (images,), np.random.default_rng(1)
+        self.phases = [(lambda: model.loss(images, self.rng)[0], model)]
+
+
+class DenseVAE(VAE):
+    """784-100-(128, 128)-784: KERNELS' smaller sister of models.vae.DenseVAE"""
+
+    def __init__(self, rng):
+        super().__init__()
+        self.hidden = Dense(784, 100, rng=rng)
+        self.mean, self.s = Dense(100, 128, rng=rng), Dense(100, 128, rng=rng)
+        self.pixels = Dense(128, 784, rng=rng)
+
+    def encode(self, x):
+        h = ops.relu(self.hidden(ops.flatten(x)))
+        return self.mean(h), self.s(h)
+
+    def decode(self, z):
+        return self.pixels(z).reshape(-1, 28, 28, 1)
+
+
+class W2(OfImages):
+    """dense VAE 784-100-(128, 128)-784, batch 100"""
+
+    def __init__(self, rng):
+        self.start(DenseVAE(rng), rng.random((100, 28, 28, 1), dtype=np.float32))
+
+
+class W3(OfImages):
+    """convolutional VAE of models/vae.py, batch 100"""
+
+    def __init__(self, rng):
+        self.start(ConvVAE(rng=rng), rng.random((100, 28, 28, 1), dtype=np.float32))
+
+
+class W4(Module):
+    """deep autoencoder 784-1000-500-250-30-250-500-1000-784, batch 128"""
+
+    def __init__(self, rng):
+        self.net = dense_net([784, 1000, 500, 250, 30, 250, 500, 1000, 784], rng)
+        self.data = (rng.random((128, 784), dtype=np.float32),)
+        self.phases = [(self.loss, self.net)]
+
+    def loss(self):
+        return losses.bce_with_logits(self.net(self.data[0]), self.data[0], "mean")
+
+
+class W5(GAN):
+    """DCGAN: G 100-7×7×64, convᵀ 4×4/2 32, convᵀ 4×4/2 1; D conv 4×4/2 32, conv 4×4/2 64, dense 1; batch 64"""
+
+    def __init__(self, rng):
+        super().__init__(
+            Sequential(Dense(100, 7 * 7 * 64, rng=rng), Reshape(7, 7, 64), BatchNorm(64), ops.relu,
+                       Conv2DTranspose(64, 32, 4, 2, rng=rng), BatchNorm(32), ops.relu,
+                       Conv2DTranspose(32, 1, 4, 2, rng=rng), ops.tanh),
+            Sequential(Conv2D(1, 32, 4, 2, rng=rng), ops.leaky_relu,
+                       Conv2D(32, 64, 4, 2, rng=rng), BatchNorm(64), ops.leaky_relu,
+                       Flatten(), Dense(7 * 7 * 64, 1, rng=rng)))
+        self.start(draw(rng, 64, 28, 28, 1), draw(rng, 64, 100))
+
+
+class W6(Module):
+    """denoiser: conv 3×3 1 → 32 → 64 → 32 → 1 on 28×28, the first with a time embedding, batch 64"""
+
+    def __init__(self, rng):
+        self.embed = Sequential(TimeEmbedding(64), Dense(64, 32, rng=rng))
+        self.conv1, self.conv2 = Conv2D(1, 32, rng=rng), Conv2D(32, 64, rng=rng)
+        self.conv3, self.conv4 = Conv2D(64, 32, rng=rng), Conv2D(32, 1, rng=rng)
+        self.data = draw(rng, 64, 28, 28, 1), draw(rng, 64, 28, 28, 1), rng.integers(0, 1000, 64)
+        self.phases = [(self.loss, self)]
+
+    def __call__(self, x, t):
+        h = ops.relu(self.conv1(x) + self.embed(t).reshape(-1, 1, 1, 32))
+        return self.conv4(ops.relu(self.conv3(ops.relu(self.conv2(h)))))
+
+    def loss(self):
+        noisy, noise, t = self.data
+        return losses.mse(self(noisy, t), noise, "mean")
+
+
+class W7(Module):
+    """LSTM 128 over 196 steps of 16 numbers, a softmax over 16 classes at each, batch 64"""
+
+    def __init__(self, rng):
+        self.lstm, self.head = LSTM(16, 128, rng=rng), Dense(128, 16, rng=rng)
+        self.data = draw(rng, 64, 196, 16), rng.integers(0, 16, (64, 196))
+        self.phases = [(self.loss, self)]
+
+    def loss(self):
+        x, classes = self.data
+        h, _ = self.lstm(x)
+        return losses.softmax_cross_entropy(self.head(h), classes, "mean")
+
+
+STEPS = {cls.__name__: cls for cls in (W1, W2, W3, W4, W5, W6, W7)}
+
+
+class Trainer:
+    """A workload and its optimizers."""
+
+    def __init__(self, name, seed=0):
+        self.workload = STEPS[name](np.random.default_rng(seed))
+        self.optimizers = [Adam(module.parameters()) for _, module in self.workload.phases]
+
+    def state(self):
+        """What the other side starts from: weights, data, and the noise of the first step."""
+        noise = np.random.default_rng(1).standard_normal((100, 128), dtype=np.float32)
+        return self.workload.state_dict(), self.workload.data, noise
+
+    def first(self):
+        """[(loss, {name: gradient})] of each phase, nothing learned."""
+        found = []
+        for (loss, _), optimizer in zip(self.workload.phases, self.optimizers, strict=True):
+            optimizer.zero_grad()
+            value = loss()
+            value.backward()
+            found.append((value.item(), {name: p.grad.copy() for name, p in self.workload.named_parameters().items()
+                                         if p.grad is not None}))
+            for o in self.optimizers:
+                o.zero_grad()
+        return found
+
+    def step(self):
+        for (loss, _), optimizer in zip(self.workload.phases, self.optimizers, strict=True):
+            value = loss()
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()

@@ -1,0 +1,99 @@
+"""Parts of a batch in threads: the same results, in order, whatever happens in them."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from scratchnet import ops, threads
+
+
+@pytest.fixture
+def two_threads():
+    before = threads.count()
+    threads.use(2)
+    yield
+    threads.use(before)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("items", [0, 1, 2, 7])
+def test_each_item_once_in_order(n, items, two_threads):
+    threads.use(n)
+    parts = threads.in_parts(list, list(range(items)))
+    assert sum(parts, []) == list(range(items)) and len(parts) == max(1, min(n, items))
+
+
+def test_parts_run_side_by_side_and_inside_of_them_nothing_is_shared_out_again(two_threads):
+    meet = threading.Barrier(2, timeout=10)  # breaks if the two do not run at the same time
+
+    def work(part):
+        meet.wait()
+        return threading.get_ident(), threads.in_parts(lambda inner: threading.get_ident(), [1, 2, 3])
+    (a, inside_a), (b, inside_b) = threads.in_parts(work, [1, 2])
+    assert a != b and inside_a == [a] and inside_b == [b]
+
+
+def test_blas_has_one_thread_meanwhile_and_its_own_number_again_afterwards(two_threads):
+    def blas():
+        return [library["num_threads"] for library in threads._State.blas.info()]
+    before = blas()
+    inside = threads.in_parts(lambda part: blas(), [1, 2])
+    assert all(n == 1 for numbers in inside for n in numbers) and blas() == before
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_in_one_part_is_raised_when_all_have_ended(bad, two_threads):
+    done = []
+
+    def work(part):
+        if part == [bad]:
+            raise KeyError("this part")
+        done.append(part)
+    with pytest.raises(KeyError, match="this part"):
+        threads.in_parts(work, [0, 1])
+    assert done == [[1 - bad]]
+    assert threads.in_parts(len, [0, 1]) == [1, 1]  # and it goes on
+
+
+def test_use_wants_a_positive_number():
+    with pytest.raises(ValueError, match="must be ≥ 1, got 0"):
+        threads.use(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_starts_threads_of_its_own(two_threads):
+    threads.in_parts(len, [0, 1])
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if threads.in_parts(len, [0, 1]) == [1, 1] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+OPS = {  # of images (N, 28, 28, 16), which are more than one block
+    "conv2d": lambda x, w: ops.conv2d(x, w[:, :, :, :8]),
+    "conv2d, more channels out": lambda x, w: ops.conv2d(x, w),
+    "conv2d, columns kept": lambda x, w: ops.conv2d(x[..., :2], w[:, :, :2]),
+    "conv2d with stride": lambda x, w: ops.conv2d(x, w, None, 2),
+    "conv2d_transpose": lambda x, w: ops.conv2d_transpose(x, w.swapaxes(2, 3), None, 2),
+    "conv2d_weight": lambda x, w: ops.conv2d_weight(x, x, (3, 3)),
+    "max_pool": lambda x, w: ops.max_pool(x), "avg_pool": lambda x, w: ops.avg_pool(x, 3, 1),
+    "argmax": lambda x, w: ops.max_pool_with_argmax(x, 3, 2, "same")[1],
+    "upsample": lambda x, w: ops.upsample_nearest(x),
+    "unpool": lambda x, w: ops.unpool(*ops.max_pool_with_argmax(x))}
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_ops_give_the_same_with_any_number_of_threads(name, two_threads):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((31, 28, 28, 16), dtype=np.float32)
+    w = rng.standard_normal((3, 3, 16, 20), dtype=np.float32)
+    found = []
+    for n in (1, 2, 3, 2):
+        threads.use(n)
+        found.append(OPS[name](x, w))
+    np.testing.assert_array_equal(found[1], found[3])  # the same number: the same bits
+    for other in found[1:]:
+        np.testing.assert_allclose(found[0], other, rtol=1e-3, atol=1e-3)
