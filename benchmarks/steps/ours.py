@@ -6,7 +6,7 @@ phase, the loss, its gradient, and a step of Adam.
 
 import numpy as np
 
-from scratchnet import losses, ops
+from scratchnet import losses, no_grad, ops
 from scratchnet.layers import (
     LSTM,
     BatchNorm,
@@ -44,16 +44,15 @@ class GAN(Module):
 
     def loss_of_discriminator(self):
         real, z = self.data
-        fake = self.generator(z).detach()
-        ones, zeros = np.ones((len(z), 1), np.float32), np.zeros((len(z), 1), np.float32)
-        return (losses.bce_with_logits(self.discriminator(real), ones, "mean")
-                + losses.bce_with_logits(self.discriminator(fake), zeros, "mean"))
+        with no_grad():
+            fake = self.generator(z)
+        # −ln D(real) − ln(1 − D(fake)),  D = σ(logits)
+        return ops.softplus(-self.discriminator(real)).mean() + ops.softplus(self.discriminator(fake)).mean()
 
     def loss_of_generator(self):
-        z = self.data[1]
+        # −ln D(G(z))
         with self.discriminator.frozen():
-            logits = self.discriminator(self.generator(z))
-        return losses.bce_with_logits(logits, np.ones((len(z), 1), np.float32), "mean")
+            return ops.softplus(-self.discriminator(self.generator(self.data[1]))).mean()
 
 
 class W1(GAN):
@@ -69,7 +68,7 @@ class OfImages(Module):
 
     def start(self, model, images):
         self.model, self.data, self.rng = model, (images,), np.random.default_rng(1)
-        self.phases = [(lambda: model.loss(images, self.rng)[0], model)]
+        self.phases = [(lambda: model.loss(self.data[0], self.rng)[0], model)]
 
 
 class DenseVAE(VAE):

@@ -208,7 +208,8 @@ def leaky_relu(x, slope=0.01):
 
 @leaky_relu.backward("x")
 def _(gy, x, slope):
-    return gy * where(x > 0, 1.0, slope)
+    positive = (x > 0).astype(gy.dtype)
+    return gy * (positive * (1.0 - slope) + slope)
 
 
 @differentiable
