@@ -9,6 +9,8 @@ in the same round; the table has its median and, behind it, the range of the mid
 way that may be its best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps
 large blocks; the fastest one counts.
 
+JAX (compiled), HIPS autograd and MyGrad, where they are installed, do those steps that others.py has.
+
 The last line is the geometric mean. Settings: 2 threads and 1; and 2 threads with OpenBLAS's kernels for Haswell, which
 processors with AVX-512 need not use. Memory is the most that a process ever held, the interpreter and the library
 included, and, in brackets, how much more than just after the import.
@@ -20,11 +22,13 @@ import math
 import platform
 import statistics
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.steps.others import LIBRARIES
 from benchmarks.steps.ours import STEPS
 from benchmarks.steps.worker import Worker
 
@@ -37,10 +41,12 @@ WAYS = {  # of PyTorch: (what Trainer is told, environment)
     "fused, malloc keeps": ({}, KEEPING),
     "fused, channels last": ({"channels_last": True}, {}),
     "fused, channels last, malloc keeps": ({"channels_last": True}, KEEPING)}
+MODULES = {"JAX, compiled": "jax", "HIPS autograd": "autograd", "MyGrad": "mygrad"}
 
 
-def measure(name, threads, environment, rounds, seconds):
-    """{way: {"ms": [median of each round], "peak": bytes, "imported": bytes}}, "scratchnet" first."""
+def measure(name, threads, environment, rounds, seconds, others=()):
+    """{who: {"ms": [median of each round], "peak": bytes, "imported": bytes}} for "scratchnet", PyTorch in its WAYS,
+    and other libraries."""
     ours = Worker("ours", threads, environment)
     first = ours.ask("build", name, {})
     state, workers = ours.ask("state"), {"scratchnet": ours}
@@ -48,6 +54,10 @@ def measure(name, threads, environment, rounds, seconds):
         if name in WITH_IMAGES or not options.get("channels_last"):
             workers[way] = Worker("theirs", threads, more)
             compare(name, way, first, workers[way].ask("build", name, {"state": state, **options}))
+    for library in others:
+        if name in LIBRARIES[library][1]:
+            workers[library] = Worker("others", threads, {})
+            compare(name, library, first, workers[library].ask("build", name, {"state": state, "library": library}))
     found = {way: {"ms": []} for way in workers}
     for _ in range(1 + rounds):  # the first to warm up
         for way, worker in workers.items():
@@ -72,7 +82,7 @@ def compare(name, way, ours, theirs):
 
 def summary(found):
     """(ours ms, best way, its ms, median ratio, low, high, our share of its memory) of one workload and setting."""
-    best = min((way for way in found if way != "scratchnet"), key=lambda way: statistics.median(found[way]["ms"]))
+    best = min((way for way in found if way in WAYS), key=lambda way: statistics.median(found[way]["ms"]))
     ours, theirs = found["scratchnet"], found[best]
     ratios = [a / b for a, b in zip(ours["ms"], theirs["ms"], strict=True)]
     low, high = np.quantile(ratios, [0.1, 0.9])
@@ -92,6 +102,9 @@ def table(setting, results):
         memory = [f"{r['peak'] / 1e6:.0f} (+{(r['peak'] - r['imported']) / 1e6:.0f})" for r in (a, b)]
         print(f"{name} {ours:9.2f} ms {theirs:7.2f} ms   {ratio:.2f} ({low:.2f}–{high:.2f})  {memory[0]:>10} "
               f"{memory[1]:>12}  {best}")
+    for name, found in results.items():
+        for library in MODULES.keys() & found.keys():
+            print(f"{name} {library}: {statistics.median(found[library]['ms']):.2f} ms")
     print(f"geometric mean of the ratios: {geometric_mean(row[3] for row in rows.values()):.2f}", flush=True)
 
 
@@ -128,12 +141,13 @@ def main():
     if arguments.quick:
         rounds, seconds, settings = 3, 0.1, settings[:1]
     print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {version('torch')}")
-    everything = {}
+    everything, others = {}, [] if arguments.quick else [a for a, b in MODULES.items() if find_spec(b)]
     with tqdm(total=len(settings) * len(arguments.only), unit="workload") as progress:
         for setting in settings:
             everything[setting] = {}
             for name in arguments.only:
-                everything[setting][name] = measure(name, *SETTINGS[setting], rounds, seconds)
+                everything[setting][name] = measure(name, *SETTINGS[setting], rounds, seconds,
+                                                    others if setting == settings[0] else ())
                 progress.update()
     for setting, results in everything.items():
         table(setting, results)
