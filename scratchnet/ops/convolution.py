@@ -18,9 +18,9 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
-from scratchnet.threads import count, in_parts
-
-BLOCK_BYTES = 1 << 20  # windows are copied a few images at a time, so that they stay in the cache
+from scratchnet.ops.windows import blocks, geometry, pad, transposed_size, windows
+from scratchnet.ops.winograd import winograd, winograd_weight
+from scratchnet.threads import in_parts
 
 
 @differentiable(cache=("columns",))
@@ -42,12 +42,10 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     _check_bias("conv2d", b, w.shape[3])
     stride, pads, size = geometry("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
     kh, kw, c, o = w.shape
-    if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)):
-        return _fold_product(x, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), size), None
-    # so few columns that keeping them for the weight gradient costs less than making them again
-    keep = kh * kw * c <= o
-    columns = array_module(x).empty((len(x), *size, kh, kw, c), dtype=x.dtype) if keep else None
-    return _unfold_product(x, w, b, stride, pads, size, columns), columns
+    if kh * kw * c <= o:  # so few columns that keeping them for the weight gradient costs less than making them again
+        columns = array_module(x).empty((len(x), *size, kh, kw, c), dtype=x.dtype)
+        return _unfold_product(x, w, b, stride, pads, size, columns), columns
+    return _correlate(x, w, b, stride, pads, size), None
 
 
 @conv2d.backward("x")
@@ -90,8 +88,8 @@ def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
     if size != y.shape[1:3]:
         raise ValueError(f"conv2d_transpose: output_size {tuple(out)} is convolved to {size}, not to the size of "
                          f"y (N,Ho,Wo,O)={y.shape}, with kernel {(kh, kw)}, stride {stride}, padding {padding!r}")
-    if stride == (1, 1) and o <= c and _can_flip(pads, (kh, kw)):
-        return _unfold_product(y, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), out)
+    if stride == (1, 1) and _can_flip(pads, (kh, kw)):
+        return _correlate(y, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), out)
     return _fold_product(y, w, b, stride, pads, out)
 
 
@@ -123,7 +121,10 @@ def conv2d_weight(x, y, kernel, stride=1, padding="same"):
     if y.shape[:3] != (len(x), *size):
         raise ValueError(f"conv2d_weight: x (N,H,W,C)={x.shape} with kernel {tuple(kernel)}, stride {stride}, padding "
                          f"{padding!r} goes with y (N,Ho,Wo,O)={(len(x), *size, 'O')}, got {y.shape}")
-    if stride == (1, 1) and y.shape[3] < x.shape[3] and _can_flip(pads, kernel):
+    c, o = x.shape[3], y.shape[3]
+    if _suits_winograd((*kernel, c, o), stride):
+        return winograd_weight(x, y, pads)
+    if stride == (1, 1) and o < c and _can_flip(pads, kernel):
         return _flip(_weight_product(y, x, kernel, stride, _flipped_pads(pads, kernel)))
     return _weight_product(x, y, kernel, stride, pads)
 
@@ -138,6 +139,23 @@ def _(gw, x, stride, padding):
     return conv2d(x, gw, None, stride, padding)
 
 
+# ---------------------------------------------------------------- which way (see benchmarks.kernels)
+
+def _correlate(x, w, b, stride, pads, size):
+    """conv2d in the way that is fastest for these sizes."""
+    (kh, kw, c, o) = w.shape
+    if _suits_winograd(w.shape, stride):
+        return winograd(x, w, b, pads, size)
+    if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)):
+        return _fold_product(x, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), size)
+    return _unfold_product(x, w, b, stride, pads, size)
+
+
+def _suits_winograd(w_shape, stride):
+    kh, kw, c, o = w_shape
+    return stride == (1, 1) and kh == kw == 3 and min(c, o) >= 32
+
+
 # ---------------------------------------------------------------- windows to rows, rows to windows
 # Each goes over the images a few at a time, so that what is copied stays in the cache, and in threads.
 
@@ -150,7 +168,7 @@ def _unfold_product(x, w, b, stride, pads, size, columns=None):
 
     def work(parts):
         for part in parts:
-            windows = _unfold(_pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
+            windows = _unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
             xp.matmul(windows.reshape(-1, len(rows)), rows, out=y[part].reshape(-1, w.shape[3]))
             if b is not None:
                 y[part] += b
@@ -178,7 +196,7 @@ def _fold_product(y, w, b, stride, pads, size):
 
 def _weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
-    return _sum_of_products(lambda part: _unfold(_pad(x[part], pads), kernel, stride, y.shape[1:3]), x.dtype, y,
+    return _sum_of_products(lambda part: _unfold(pad(x[part], pads), kernel, stride, y.shape[1:3]), x.dtype, y,
                             (*kernel, x.shape[3], y.shape[3]))
 
 
@@ -203,36 +221,6 @@ def _unfold(x, kernel, stride, size, columns=None):
     return columns
 
 
-def windows(x, kernel, stride, size):
-    """For each place (i, j) in a window, the view of x (N, H, W, C) that holds that entry of all windows:
-    x[n, p·s+i, q·s+j, c] as (N, Ho, Wo, C)."""
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            rows = slice(i, i + stride[0] * (size[0] - 1) + 1, stride[0])
-            columns = slice(j, j + stride[1] * (size[1] - 1) + 1, stride[1])
-            yield i, j, x[:, rows, columns]
-
-
-def blocks(x, entries_per_image):
-    """Slices over the images, so few at a time that their windows fill BLOCK_BYTES; all at once on a GPU."""
-    if type(x).__module__ != "numpy":
-        return [slice(0, len(x))]
-    n = -(-len(x) * entries_per_image * x.itemsize // BLOCK_BYTES)
-    n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # as many for each thread
-    return [slice(len(x) * k // n, len(x) * (k + 1) // n) for k in range(n)]
-
-
-def _pad(x, pads):
-    """x with a border of zeros."""
-    (top, bottom), (left, right) = pads
-    if not (top or bottom or left or right):
-        return x
-    n, h, w, c = x.shape
-    padded = array_module(x).zeros((n, h + top + bottom, w + left + right, c), dtype=x.dtype)
-    padded[:, top:top + h, left:left + w] = x
-    return padded
-
-
 def _flip(w):
     """The kernel of the same map read the other way: turned by 180°, C and O exchanged."""
     return array_module(w).ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
@@ -244,49 +232,6 @@ def _flipped_pads(pads, kernel):
 
 def _can_flip(pads, kernel):
     return all(max(pair) < k for pair, k in zip(pads, kernel, strict=True))
-
-
-# ---------------------------------------------------------------- sizes
-
-def geometry(op, size, kernel, stride, padding):
-    """(stride as a pair, ((top, bottom), (left, right)), (Ho, Wo)) for windows over images of `size` (H, W)."""
-    stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    if len(stride) != 2 or min(stride) < 1 or len(kernel) != 2 or min(kernel) < 1:
-        raise ValueError(f"{op}: kernel {tuple(kernel)} and stride {stride} must be pairs of numbers ≥ 1")
-    if padding == "same":
-        total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
-        pads = tuple((t // 2, t - t // 2) for t in total)
-    else:
-        pads = _explicit_pads(op, padding)
-    out = tuple((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, pads, kernel, stride, strict=True))
-    if min(out) < 1:
-        raise ValueError(f"{op}: an image of {tuple(size)} with padding {padding!r} is smaller than the "
-                         f"window {tuple(kernel)}")
-    return stride, pads, out
-
-
-def transposed_size(size, kernel, stride, padding):
-    """The size (H, W) that conv2d_transpose chooses when none is given."""
-    stride = (stride, stride) if isinstance(stride, int) else stride
-    if padding == "same":
-        return tuple(n * s for n, s in zip(size, stride, strict=True))
-    pads = _explicit_pads("conv2d_transpose", padding)
-    return tuple((n - 1) * s + k - sum(p) for n, s, k, p in zip(size, stride, kernel, pads, strict=True))
-
-
-def _explicit_pads(op, padding):
-    if padding == "valid":
-        return (0, 0), (0, 0)
-    if isinstance(padding, int) and padding >= 0:
-        return (padding, padding), (padding, padding)
-    try:
-        (top, bottom), (left, right) = padding
-        if min(top, bottom, left, right) >= 0:
-            return (top, bottom), (left, right)
-    except (TypeError, ValueError):
-        pass
-    raise ValueError(f"{op}: padding must be 'same', 'valid', an int ≥ 0 or ((top, bottom), (left, right)), "
-                     f"got {padding!r}")
 
 
 def _check_images(op, **images):

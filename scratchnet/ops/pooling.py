@@ -10,7 +10,7 @@ unsigned integer; the first winner on a tie.
 
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
-from scratchnet.ops.convolution import blocks, geometry, transposed_size, windows
+from scratchnet.ops.windows import blocks, geometry, transposed_size, windows
 from scratchnet.threads import in_parts
 
 

@@ -1,0 +1,77 @@
+"""Windows over images: where they lie, and how many images are worked on at a time."""
+
+from scratchnet.backend import array_module
+from scratchnet.threads import count
+
+BLOCK_BYTES = 1 << 20  # windows are copied a few images at a time, so that they stay in the cache
+
+
+def windows(x, kernel, stride, size):
+    """For each place (i, j) in a window, the view of x (N, H, W, C) that holds that entry of all windows:
+    x[n, p·s+i, q·s+j, c] as (N, Ho, Wo, C)."""
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            rows = slice(i, i + stride[0] * (size[0] - 1) + 1, stride[0])
+            columns = slice(j, j + stride[1] * (size[1] - 1) + 1, stride[1])
+            yield i, j, x[:, rows, columns]
+
+
+def blocks(x, entries_per_image):
+    """Slices over the images, so few at a time that their windows fill BLOCK_BYTES; all at once on a GPU."""
+    if type(x).__module__ != "numpy":
+        return [slice(0, len(x))]
+    n = -(-len(x) * entries_per_image * x.itemsize // BLOCK_BYTES)
+    n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # as many for each thread
+    return [slice(len(x) * k // n, len(x) * (k + 1) // n) for k in range(n)]
+
+
+def pad(x, pads):
+    """x with a border of zeros."""
+    (top, bottom), (left, right) = pads
+    if not (top or bottom or left or right):
+        return x
+    n, h, w, c = x.shape
+    padded = array_module(x).zeros((n, h + top + bottom, w + left + right, c), dtype=x.dtype)
+    padded[:, top:top + h, left:left + w] = x
+    return padded
+
+
+def geometry(op, size, kernel, stride, padding):
+    """(stride as a pair, ((top, bottom), (left, right)), (Ho, Wo)) for windows over images of `size` (H, W)."""
+    stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
+    if len(stride) != 2 or min(stride) < 1 or len(kernel) != 2 or min(kernel) < 1:
+        raise ValueError(f"{op}: kernel {tuple(kernel)} and stride {stride} must be pairs of numbers ≥ 1")
+    if padding == "same":
+        total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
+        pads = tuple((t // 2, t - t // 2) for t in total)
+    else:
+        pads = _explicit_pads(op, padding)
+    out = tuple((n + sum(p) - k) // s + 1 for n, p, k, s in zip(size, pads, kernel, stride, strict=True))
+    if min(out) < 1:
+        raise ValueError(f"{op}: an image of {tuple(size)} with padding {padding!r} is smaller than the "
+                         f"window {tuple(kernel)}")
+    return stride, pads, out
+
+
+def transposed_size(size, kernel, stride, padding):
+    """The size (H, W) that conv2d_transpose chooses when none is given."""
+    stride = (stride, stride) if isinstance(stride, int) else stride
+    if padding == "same":
+        return tuple(n * s for n, s in zip(size, stride, strict=True))
+    pads = _explicit_pads("conv2d_transpose", padding)
+    return tuple((n - 1) * s + k - sum(p) for n, s, k, p in zip(size, stride, kernel, pads, strict=True))
+
+
+def _explicit_pads(op, padding):
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if isinstance(padding, int) and padding >= 0:
+        return (padding, padding), (padding, padding)
+    try:
+        (top, bottom), (left, right) = padding
+        if min(top, bottom, left, right) >= 0:
+            return (top, bottom), (left, right)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{op}: padding must be 'same', 'valid', an int ≥ 0 or ((top, bottom), (left, right)), "
+                     f"got {padding!r}")

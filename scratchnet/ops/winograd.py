@@ -1,0 +1,91 @@
+"""Winograd's way to convolve 3×3 with stride 1: 36 multiplications for 16 results, where the plain way takes 144.
+
+Cut the image into tiles of 6×6 that overlap by 2. With matrices A, B, G of small numbers, a tile d and the kernel g
+give
+
+    y = A [ (G g Gᵀ) ⊙ (B d Bᵀ) ] Aᵀ        4×4 results        (Lavin & Gray 2016, section 4.1: F(4×4, 3×3))
+
+For all tiles and channels at once ⊙ is 36 matrix products, (tiles, C) (C, O), and with the rows of a tile laid out one
+after another each sandwich is one product with a Kronecker square: vec(B d Bᵀ) = (B ⊗ B) vec(d). The gradient with
+respect to g reads the same trilinear form the other way: (G ⊗ G)ᵀ [ (B ⊗ B) d ]ᵀ [ (A ⊗ A)ᵀ ∂L/∂y ]. Rounding is
+about ten times that of the plain way (1e-6 in float32).
+"""
+
+import math
+
+import numpy as np
+
+from scratchnet.backend import array_module, to_device_of
+from scratchnet.ops.windows import blocks, pad
+from scratchnet.threads import in_parts
+
+B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+              [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
+G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+SQUARES = [np.kron(a, a) for a in (B, G, A)]  # (36, 36), (36, 9), (16, 36)
+
+
+def winograd(x, w, b, pads, size):
+    """conv2d of x (N, H, W, C) with w (3, 3, C, O) → (N, *size, O)"""
+    BB, GG, AA = _squares(x)
+    (_, _, c, o), xp = w.shape, array_module(x)
+    y = xp.empty((len(x), *size, o), dtype=xp.result_type(x, w))
+    kernels = (GG @ w.reshape(9, -1)).reshape(36, c, o)
+
+    def work(parts):
+        for part in parts:
+            d = _tiles_of(x[part], pads, size)
+            products = (BB @ d.reshape(36, -1)).reshape(36, -1, c) @ kernels           # (36, tiles, O)
+            results = (AA @ products.reshape(36, -1)).reshape(4, 4, *d.shape[2:-1], o)
+            for i in range(4):
+                for j in range(4):
+                    place = y[part, i::4, j::4]
+                    place[...] = results[i, j, :, :place.shape[1], :place.shape[2]]
+            if b is not None:
+                y[part] += b
+    in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * c))
+    return y
+
+
+def winograd_weight(x, y, pads):
+    """conv2d_weight of x (N, H, W, C) and y (N, Ho, Wo, O) → (3, 3, C, O)"""
+    BB, GG, AA = _squares(x)
+    c, o, size, xp = x.shape[3], y.shape[3], y.shape[1:3], array_module(x)
+
+    def work(parts):
+        total = xp.zeros((36, c, o), dtype=xp.result_type(x, y))
+        for part in parts:
+            d = _tiles_of(x[part], pads, size)
+            results = xp.zeros((4, 4, *d.shape[2:-1], o), dtype=y.dtype)
+            for i in range(4):
+                for j in range(4):
+                    place = y[part, i::4, j::4]
+                    results[i, j, :, :place.shape[1], :place.shape[2]] = place
+            products = (AA.T @ results.reshape(16, -1)).reshape(36, -1, o)
+            total += (BB @ d.reshape(36, -1)).reshape(36, -1, c).swapaxes(1, 2) @ products
+        return total
+    total = sum(in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * c)))
+    return (GG.T @ total.reshape(36, -1)).reshape(3, 3, c, o)
+
+
+def _squares(x):
+    """B ⊗ B, G ⊗ G, A ⊗ A in the dtype of x and where it lives."""
+    return [to_device_of(square.astype(x.dtype), x) for square in SQUARES]
+
+
+def _tile_counts(size):
+    return [-(-n // 4) for n in size]
+
+
+def _tiles_of(x, pads, size):
+    """(6, 6, N, rows of tiles, columns of tiles, C): entry (i, j) of all tiles, with zeros beyond the border."""
+    rows, columns = _tile_counts(size)
+    (top, _), (left, _) = pads
+    xp, (n, h, w, c) = array_module(x), x.shape
+    padded = pad(x, ((top, 4 * rows + 2 - top - h), (left, 4 * columns + 2 - left - w)))
+    d = xp.empty((6, 6, n, rows, columns, c), dtype=x.dtype)
+    for i in range(6):
+        for j in range(6):
+            d[i, j] = padded[:, i:i + 4 * rows - 3:4, j:j + 4 * columns - 3:4]
+    return d

@@ -1,0 +1,51 @@
+"""Winograd's convolution against the plain one, for sizes that fill its tiles and sizes that do not."""
+
+import numpy as np
+import pytest
+
+from scratchnet import check, ops
+from scratchnet.ops import winograd
+from scratchnet.ops.convolution import _unfold_product, _weight_product
+from scratchnet.ops.windows import geometry
+
+
+def test_the_matrices_multiply_polynomials():
+    """In one dimension: 4 results of a kernel of 3 over 6 numbers, for all kernels and numbers (a linear identity)."""
+    for d in np.eye(6):
+        for g in np.eye(3):
+            plain = [d[k:k + 3] @ g for k in range(4)]
+            np.testing.assert_allclose(winograd.A @ ((winograd.G @ g) * (winograd.B @ d)), plain, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7), (3, 9), (8, 6), (1, 2), (28, 28)])
+@pytest.mark.parametrize("padding", ["same", "valid", 2, ((0, 1), (2, 0))])
+def test_it_gives_what_the_plain_way_gives(size, padding):
+    if padding == "valid" and min(size) < 3 or padding == ((0, 1), (2, 0)) and min(size) < 2:
+        size = (4, 5)
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((3, *size, 2)), rng.standard_normal((3, 3, 2, 5)), rng.standard_normal(5)
+    _, pads, out = geometry("conv2d", size, (3, 3), 1, padding)
+    y = winograd.winograd(x, w, b, pads, out)
+    np.testing.assert_allclose(y, _unfold_product(x, w, b, (1, 1), pads, out), atol=1e-10)
+    gy = rng.standard_normal(y.shape)
+    np.testing.assert_allclose(winograd.winograd_weight(x, gy, pads), _weight_product(x, gy, (3, 3), (1, 1), pads),
+                               atol=1e-9)
+
+
+def test_large_channels_take_it_and_their_gradients_are_right(monkeypatch):
+    rng, taken = np.random.default_rng(0), []
+    for name in ("winograd", "winograd_weight"):
+        monkeypatch.setattr(f"scratchnet.ops.convolution.{name}",
+                            lambda *args, f=getattr(winograd, name), name=name: taken.append(name) or f(*args))
+    x, w, b = rng.standard_normal((2, 5, 6, 32)), rng.standard_normal((3, 3, 32, 33)) / 17, rng.standard_normal(33)
+    check.gradients(ops.conv2d, x, w, b, order=2, entries=500)
+    check.gradients(lambda y, w: ops.conv2d_transpose(y, w), rng.standard_normal((2, 5, 6, 33)), w, entries=500)
+    assert set(taken) == {"winograd", "winograd_weight"}
+
+
+def test_in_float32_it_rounds_little_more():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 28, 28, 64)), rng.standard_normal((3, 3, 64, 32))
+    exact = ops.conv2d(x, w)
+    rough = ops.conv2d(x.astype(np.float32), w.astype(np.float32))
+    assert rough.dtype == np.float32 and np.abs(rough - exact).max() < 3e-5 * np.abs(exact).max()
