@@ -5,7 +5,7 @@ The rules below give gradients in the broadcast shape; the walk sums them back t
 
 import math
 
-from scratchnet.autograd import differentiable
+from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
 from scratchnet.ops.elementwise import log, where
 
@@ -33,8 +33,8 @@ def _(gy):
 
 
 @subtract.backward("b")
-def _(gy):
-    return -gy
+def _(gy, b_shape):
+    return -sum_to(gy, b_shape)  # first the sum, where b is a bias: less to negate
 
 
 @differentiable

@@ -44,7 +44,7 @@ def _(gy, a, b_shape):
 
 def _rows(x):
     """(…, n) → (·, n)"""
-    return reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    return x if x.ndim == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 @differentiable
