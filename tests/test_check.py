@@ -124,7 +124,9 @@ def test_what_is_wrong_is_not_called_rounding():
     broken(ops.exp, lambda gy, y: -gy * y, ops.exp, 1e-13 * X)
     broken(ops.tanh, lambda gy: gy, lambda x: 1e8 + 1e-4 * ops.tanh(x), X)
     broken(ops.add, lambda gy: (0.0 * gy, 0.0 * gy), lambda x: 1e9 + 1e-3 * x, X)
-    broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * (1 + 1e-6), lambda x: ops.tanh(5 * x), X)
+    for x in (X, X[0, 0]):  # 0-d too
+        broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * (1 + 1e-6), lambda x: ops.tanh(5 * x), np.array(x))
+        broken(ops.relu, lambda gy, y: gy * (y > 0) * (1 + 1e-6), ops.relu, np.abs(np.array(x)))
 
 
 SINGLE = {"relu": ops.relu, "tanh": ops.tanh, "max": lambda x: ops.max(x, 1), "abs": ops.abs,
@@ -216,6 +218,8 @@ def test_at_a_kink_the_convention_is_told_and_the_point_drawn_again():
     with ops.relu.using(lambda gy, x: gy * (x >= 0)):  # the other convention: no error either
         assert "the rule gives 1" in str(check.gradients(ops.relu, x))
     assert not check.gradients(lambda a, b: ops.maximum(a, b), X, X.copy()).wrong  # ties everywhere
+    assert "drawn again" in str(check.gradients(ops.relu, np.array(0.0)))
+    broken(ops.relu, lambda gy, x: gy * (x >= 0) * 1.001, ops.relu, np.array(0.0))
     near = check.gradients(lambda x: ops.abs(x).sum(), np.array([0.5, 1e-8, -0.7]), entries=0)
     assert not near.wrong  # a kink within the step, not at the point
     with pytest.raises(check.GradientMismatch, match="draw the inputs elsewhere"), np.errstate(invalid="ignore"):

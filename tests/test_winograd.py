@@ -34,9 +34,11 @@ def test_it_gives_what_the_plain_way_gives(size, padding):
 
 def test_large_channels_take_it_and_their_gradients_are_right(monkeypatch):
     rng, taken = np.random.default_rng(0), []
-    for name in ("winograd", "winograd_weight"):
-        monkeypatch.setattr(f"scratchnet.ops.convolution.{name}",
-                            lambda *args, f=getattr(winograd, name), name=name: taken.append(name) or f(*args))
+
+    def noted(f):
+        return lambda *args: taken.append(f.__name__) or f(*args)
+    for f in (winograd.winograd, winograd.winograd_weight):
+        monkeypatch.setattr(f"scratchnet.ops.convolution.{f.__name__}", noted(f))
     x, w, b = rng.standard_normal((2, 5, 6, 32)), rng.standard_normal((3, 3, 32, 33)) / 17, rng.standard_normal(33)
     check.gradients(ops.conv2d, x, w, b, order=2, entries=500)
     check.gradients(lambda y, w: ops.conv2d_transpose(y, w), rng.standard_normal((2, 5, 6, 33)), w, entries=500)

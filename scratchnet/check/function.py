@@ -42,7 +42,7 @@ class Function:
     def at(self, values):
         """The same function at another point."""
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__ | {"values": list(values)}
+        other.__dict__ = self.__dict__ | {"values": [np.asarray(v) for v in values]}  # a sum of 0-d arrays is none
         return other
 
     def _call(self, inputs):
@@ -121,6 +121,8 @@ class _Derivative(Function):
 
     def evaluate(self, values):
         n = len(self.holes)
+        if any(np.iscomplexobj(v) for v in values):  # the gradient of a real input would lose its imaginary part
+            values = [v.astype(complex) for v in values]
         with self._lent(values[n:]):
             return np.asarray(data_of(self.record(values)[0]))
 

@@ -32,6 +32,7 @@ def slopes(G, x, directions, rng, whole=None):
 
     whole: the function of x whose results G adds up, if it does; in them it is easier to see how precise they are.
     """
+    x = np.asarray(x)  # a sum of 0-d arrays is a number, whose entries cannot be changed
     probes = rng.standard_normal((PROBES, x.size))
     y = np.abs((whole or G)(x))
     largest = float(y.max(initial=0.0, where=np.isfinite(y)))
@@ -116,7 +117,8 @@ def _central(G, x, direction, h, here, eps, largest):
 
 def _rounding(G, x, probes):
     """The relative precision that G is computed in: that of its dtype, or of float32 if it goes up stairs. Over a step
-    far below the rounding of float32 a stair is flat, or jumps."""
+    far below the rounding of float32 a stair is flat, or jumps; over two larger ones it rises as much for its length.
+    (A function with a single jump does not.)"""
     here = G(x)
     if here.dtype != np.float64:
         return float(np.finfo(here.dtype).eps) if here.dtype.kind == "f" else 2.2e-16
@@ -126,11 +128,13 @@ def _rounding(G, x, probes):
         t = 1e-10 * scale
         with np.errstate(all="ignore"):
             near = (G(_along(x, probe, t)) - here) / t
-            far = (G(_along(x, probe, 1e-2 * scale)) - G(_along(x, probe, -1e-2 * scale))) / (2e-2 * scale)
+            middle, far = ((G(_along(x, probe, s * scale)) - G(_along(x, probe, -s * scale))) / (2 * s * scale)
+                           for s in (1e-3, 1e-2))
+            steady = (np.abs(middle) < 3 * np.abs(far)) & (np.abs(far) < 3 * np.abs(middle))
             noise = 2.2e-16 * np.abs(here) / t
             finite = np.isfinite(far) & np.isfinite(near)
             jumps = finite & (np.abs(near) > 30 * np.abs(far) + 1e4 * noise)
-            moves = finite & (np.abs(far) > 10 * noise)
+            moves = finite & (np.abs(far) > 10 * noise) & steady
         stairs += (jumps | (moves & (near == 0))).sum()
         moving += (jumps | moves).sum()
     return 1.2e-7 if stairs > 0.5 * moving else 2.2e-16

@@ -11,7 +11,7 @@ i, f, o, g, so that the three that pass through σ lie together; PyTorch has i, 
 
 from scratchnet.autograd import differentiable, grad
 from scratchnet.backend import array_module
-from scratchnet.ops.elementwise import sigmoid, tanh
+from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
 from scratchnet.tensor import Tensor, data_of
@@ -44,8 +44,9 @@ def lstm_steps(x, w, u, b, h, c):
     states = []
     for t in range(x.shape[1]):
         i, f, o, g = split(dense(x[:, t], w, b) + dense(h, u), 4, axis=1)
-        c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-        h = sigmoid(o) * tanh(c)
+        i, f, o = (0.5 * tanh(0.5 * a) + 0.5 for a in (i, f, o))  # σ
+        c = f * c + i * tanh(g)
+        h = o * tanh(c)
         states.append(h)
     return stack([*states, c], axis=1)
 
@@ -55,7 +56,8 @@ def _lstm(x, w, u, b, h0, c0):
     """(N, T + 1, H): the outputs h₁ … h_T, and behind them the last cell c_T."""
     (n, steps, _), size, xp = x.shape, len(u), array_module(x)
     w, u, b = (_gates_apart(a) for a in (w, u, b[None]))                        # (4, I, H), (4, H, H), (4, 1, H)
-    gates = xp.matmul(x.swapaxes(0, 1)[:, None], w)                             # (T, 4, N, H)
+    gates = xp.empty((steps, 4, n, size), dtype=xp.result_type(x, w, u, b, h0, c0))
+    xp.matmul(x.swapaxes(0, 1)[:, None], w, out=gates)                          # (T, 1, N, I) (4, I, H)
     gates += b
     cells = xp.empty((steps + 1, n, size), dtype=gates.dtype)
     y = xp.empty((n, steps + 1, size), dtype=gates.dtype)
