@@ -8,6 +8,7 @@ after `threads.use(1)`. For a given number results are the same every time: the 
 over parts are taken in their order. Another number changes rounding only.
 """
 
+import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -16,9 +17,9 @@ from threadpoolctl import ThreadpoolController
 
 
 class _State:
-    """count: threads in use, None before anyone asked. blas: what sets the threads of BLAS. pool: the other threads."""
+    """count: threads in use, None before anyone asked. pool: all but one of them, started when they are needed."""
 
-    count = blas = pool = None
+    count = pool = None
 
 
 _here = threading.local()  # .busy is True in a thread that is doing a part
@@ -27,9 +28,14 @@ _here = threading.local()  # .busy is True in a thread that is doing a part
 def count():
     """How many threads work on one op."""
     if _State.count is None:
-        _State.blas = ThreadpoolController().select(user_api="blas")
-        use(max([library["num_threads"] for library in _State.blas.info()], default=1))
+        use(max([library["num_threads"] for library in blas().info()], default=1))
     return _State.count
+
+
+@functools.cache
+def blas():
+    """What sets the number of threads of BLAS."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 def use(n):
@@ -48,7 +54,7 @@ def in_parts(work, items):
     parts = [items[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
     if _State.pool is None:
         _State.pool = ThreadPoolExecutor(_State.count - 1, "scratchnet")
-    with _State.blas.limit(limits=1):
+    with blas().limit(limits=1):
         others = [_State.pool.submit(_do, work, part) for part in parts[1:]]
         try:
             first = _do(work, parts[0])

@@ -1,6 +1,8 @@
 """Parts of a batch in threads: the same results, in order, whatever happens in them."""
 
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -36,11 +38,16 @@ def test_parts_run_side_by_side_and_inside_of_them_nothing_is_shared_out_again(t
 
 
 def test_blas_has_one_thread_meanwhile_and_its_own_number_again_afterwards(two_threads):
-    def blas():
-        return [library["num_threads"] for library in threads._State.blas.info()]
-    before = blas()
-    inside = threads.in_parts(lambda part: blas(), [1, 2])
-    assert all(n == 1 for numbers in inside for n in numbers) and blas() == before
+    def numbers():
+        return [library["num_threads"] for library in threads.blas().info()]
+    before = numbers()
+    inside = threads.in_parts(lambda part: numbers(), [1, 2])
+    assert inside == [[1] * len(before)] * 2 and numbers() == before
+
+
+def test_the_number_can_be_set_before_anyone_has_asked_for_it():
+    code = "from scratchnet import threads; threads.use(2); print(threads.in_parts(len, [1, 2, 3]))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[1, 2]\n"
 
 
 @pytest.mark.parametrize("bad", [0, 1])
