@@ -3,9 +3,9 @@
 NumPy lets go of Python's lock inside its loops and products, so threads compute side by side. It pays where an op goes
 over a large array part by part anyway: convolutions and pooling. Everything else is left to BLAS and its threads.
 
-There are as many threads as BLAS has: with OPENBLAS_NUM_THREADS=1 (or MKL_NUM_THREADS=1) all this is off, and so it is
-after `threads.use(1)`. For a given number results are the same every time: the parts depend on nothing else, and sums
-over parts are taken in their order. Another number changes rounding only.
+It is off until `threads.use(2)`: on the one machine measured so far it does not pay (benchmarks/NOTES.md). For a given
+number results are the same every time: the parts depend on nothing else, and sums over parts are taken in their order.
+Another number changes rounding only.
 """
 
 import functools
@@ -17,9 +17,9 @@ from threadpoolctl import ThreadpoolController
 
 
 class _State:
-    """count: threads in use, None before anyone asked. pool: all but one of them, started when they are needed."""
+    """count: threads in use. pool: all but one of them, started when they are needed."""
 
-    count = pool = None
+    count, pool = 1, None
 
 
 _here = threading.local()  # .busy is True in a thread that is doing a part
@@ -27,8 +27,6 @@ _here = threading.local()  # .busy is True in a thread that is doing a part
 
 def count():
     """How many threads work on one op."""
-    if _State.count is None:
-        use(max([library["num_threads"] for library in blas().info()], default=1))
     return _State.count
 
 
