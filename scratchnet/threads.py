@@ -1,7 +1,7 @@
 """Several cores: the parts of a batch in threads of their own, with BLAS at one thread meanwhile.
 
-NumPy lets go of Python's lock inside its loops and products, so threads compute side by side. It pays where an op goes
-over a large array part by part anyway: convolutions and pooling. Everything else is left to BLAS and its threads.
+NumPy lets go of Python's lock inside its loops and products, so threads compute side by side: in convolutions and
+pooling, which go over a large array part by part anyway. Everything else is left to BLAS and its threads.
 
 It is off until `threads.use(2)`: on the one machine measured so far it does not pay (benchmarks/NOTES.md). For a given
 number results are the same every time: the parts depend on nothing else, and sums over parts are taken in their order.

@@ -62,8 +62,8 @@ def name_of_factor(c, i, names, values, y):
     sizes = {f"the size of {name}": a.size for name, a in arrays}
     sizes |= {f"axis {k} of {name}": n for name, a in arrays for k, n in enumerate(a.shape)}
     sizes |= {f"the entries of {names[i]} for each of y": x.size / y.size}
+    powers = {"factor N": 1.0, "factor 1/N": -1.0, "factor √N": 0.5, "factor 1/√N": -0.5}
     for what, n in sizes.items():
-        powers = {"factor N": 1.0, "factor 1/N": -1.0, "factor √N": 0.5, "factor 1/√N": -0.5}
         for name, power in powers.items():
             if n > 1 and close(n ** power):
                 return name, f", with N = {n:g}, {what}"

@@ -7,8 +7,8 @@ give
 
 For all tiles and channels at once ⊙ is 36 matrix products, (tiles, C) (C, O), and with the rows of a tile laid out one
 after another each sandwich is one product with a Kronecker square: vec(B d Bᵀ) = (B ⊗ B) vec(d). The gradient with
-respect to g reads the same trilinear form the other way: (G ⊗ G)ᵀ [ (B ⊗ B) d ]ᵀ [ (A ⊗ A)ᵀ ∂L/∂y ]. Rounding is
-about ten times that of the plain way (1e-6 in float32).
+respect to g reads the same trilinear form the other way: (G ⊗ G)ᵀ [ (B ⊗ B) d ]ᵀ [ (A ⊗ A)ᵀ ∂L/∂y ]. In float32
+it rounds to about 1e-5 of the largest result.
 """
 
 import math
