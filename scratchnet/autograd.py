@@ -21,6 +21,7 @@ from scratchnet.anomaly import AnomalyError, detect_anomaly
 from scratchnet.backend import array_module
 from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable
 from scratchnet.tensor import Tensor, data_of, mode, no_grad
+from scratchnet.threads import product
 
 __all__ = ["REGISTRY", "AnomalyError", "GradientShapeError", "Tensor", "detect_anomaly", "differentiable", "grad",
            "no_grad"]
@@ -161,24 +162,34 @@ def _apply_rules(node, gy, wanted, create_graph, accumulate):
         kept = [value if shape_only else _with_history(node, i, value)
                 for value, (i, shape_only) in zip(kept, plan.keep, strict=True)]
     found = []
-    for rule, where, targets in plan.rules:
-        needed = plan.slot if targets is None else [t for t in targets if t in plan.slot]
-        if wanted is not None and wanted.isdisjoint(parents[plan.slot[t]] for t in needed):
+    for rule, where, outputs, count in plan.rules:
+        if wanted is not None and wanted.isdisjoint([parents[slot] for _, slot in outputs]):
             continue
-        mode.destination = _destination([parents[plan.slot[t]] for t in needed]) if accumulate else None
-        gs = rule(gy, *[kept[i] for i in where])
-        mode.destination = None
+        arguments = map(kept.__getitem__, where)
+        leaf = parents[outputs[0][1]] if accumulate and len(outputs) == 1 else None
+        if isinstance(leaf, Tensor) and leaf.grad is None and leaf.grad_buffer is not None:
+            gs = _into(leaf.grad_buffer, rule, gy, arguments)
+        else:
+            gs = rule(gy, *arguments)
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
-        served = range(plan.offset, plan.offset + len(gs)) if targets is None else targets
-        if len(served) != len(gs) or not set(needed) <= set(served):
-            raise ValueError(f"{op.name}: its gradient rule gave {len(gs)} gradients, "
-                             f"but the inputs {[op.params[t] for t in needed]} need one each")
-        for t, g in zip(served, gs, strict=True):
-            if g is not None and t in plan.slot:
-                parent = parents[plan.slot[t]]
-                if wanted is None or parent in wanted:
-                    found.append((parent, _fit(g, parent, node)))
+        if len(gs) != count if count else len(gs) <= outputs[-1][0]:
+            slots = [slot for _, slot in outputs]
+            raise ValueError(f"{op.name}: its gradient rule gave {len(gs)} gradients, but the inputs "
+                             f"{[op.params[i] for i, slot in plan.slot.items() if slot in slots]} need one each")
+        for i, slot in outputs:
+            g, parent = gs[i], parents[slot]
+            if g is not None and (wanted is None or parent in wanted):
+                found.append((parent, _fit(g, parent, node)))
     return found
+
+
+def _into(destination, rule, gy, arguments):
+    """The rule's gradient, which may be written where the optimizer will read it; see product_into_destination."""
+    mode.destination = destination
+    try:
+        return rule(gy, *arguments)
+    finally:
+        mode.destination = None
 
 
 class _recording:
@@ -233,17 +244,11 @@ def _fit(g, parent, node):
     return g
 
 
-def _destination(parents):
-    """Where an optimizer wants the first gradient of the only input that a rule serves, if there is such a place."""
-    leaf = parents[0] if len(parents) == 1 else None
-    return leaf.grad_buffer if isinstance(leaf, Tensor) and leaf.grad is None else None
-
-
 def product_into_destination(a, b):
     """a b, a gradient: for a leaf of an optimizer it is written where the optimizer will read it."""
     out = mode.destination
     if out is not None and out.shape == (*a.shape[:-1], b.shape[-1]) and out.dtype == a.dtype == b.dtype:
-        return array_module(out).matmul(a, b, out=out)
+        return product(a, b, out)
     return a @ b
 
 

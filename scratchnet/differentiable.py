@@ -27,26 +27,30 @@ class Node:
 class _Plan:
     """For one op and one choice of inputs that need a gradient: which rules to run and what to keep for them.
 
-    rules    [(rule, where its arguments lie in `kept`, which inputs it serves)]
+    rules    [(rule, where its arguments lie in `kept`, outputs, count)]: outputs are pairs (which of the rule's
+             gradients, for which of Node.parents); count is how many it has to give, None for any number
     keep     where to find each kept value among (arguments, y, extras, caches), and whether only its shape is kept
+    slot     {which argument: which of Node.parents}
     watched  the inputs, as indices into Node.parents, whose arrays are kept
     """
 
     def __init__(self, op, needs):
+        self.slot = {position: k for k, position in enumerate(needs)}
         served, self.rules, names = set(), [], []
+        first = len(op.params) - 1 if op.variadic else 0  # the first argument that a bare rule serves
         for targets, rule in op.rules:
-            if targets is None or not {op.params[i] for i in needs}.isdisjoint(targets):
+            order = {position: position - first for position in needs} if targets is None else {
+                op.params.index(t): k for k, t in enumerate(targets)}
+            outputs = [(order[position], k) for position, k in self.slot.items() if position in order]
+            if outputs:
                 wanted = list(inspect.signature(rule).parameters)[1:]
                 names += [name for name in wanted if name not in names]
-                self.rules.append((rule, [names.index(name) for name in wanted], targets and
-                                   [op.params.index(t) for t in targets]))
-                served |= set(op.params if targets is None else targets)
+                self.rules.append((rule, [names.index(name) for name in wanted], outputs, targets and len(targets)))
+                served.update(order)
         for i in needs:
-            if not op.variadic and op.params[i] not in served:
+            if i not in served:
                 raise op.no_gradient(i)
         self.keep = [op.locate(name) for name in names]
-        self.offset = len(op.params) - 1 if op.variadic else 0  # the first argument that a bare rule serves
-        self.slot = {position: k for k, position in enumerate(needs)}
         self.watched = [self.slot[i] for i, shape_only in self.keep if not shape_only and i in self.slot]
 
 
@@ -144,7 +148,8 @@ class Op:
         node.shape, node.dtype, node.kept = y.shape, y.dtype, ()
         if plan.keep:
             if self.variadic:
-                arrays = [*arrays[:plan.offset], arrays[plan.offset:]]
+                named = len(self.params) - 1
+                arrays = [*arrays[:named], arrays[named:]]
             values = [*arrays, y, *more]
             node.kept = [_shape_of(values[i]) if shape_only else values[i] for i, shape_only in plan.keep]
         node.versions = count_versions(plan, parents)
@@ -241,7 +246,11 @@ def _shape_of(x):
 
 def count_versions(plan, parents):
     """How often the leaves whose arrays are kept have been changed in place, all together."""
-    return sum([parents[k].version for k in plan.watched if isinstance(parents[k], Tensor)])
+    total = 0
+    for k in plan.watched:
+        if isinstance(parents[k], Tensor):
+            total += parents[k].version
+    return total
 
 
 def _explain_mixed_devices(name, arrays):

@@ -13,7 +13,7 @@ import math
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
 from scratchnet.ops.arithmetic import square
-from scratchnet.ops.elementwise import abs, exp, minimum, relu, sigmoid
+from scratchnet.ops.elementwise import abs, exp, minimum, positive_part, relu, sigmoid
 from scratchnet.ops.linear import check_range
 from scratchnet.ops.normalization import log_softmax, softmax
 from scratchnet.ops.reduction import sum
@@ -33,7 +33,7 @@ def bce_with_logits(x, t, reduction):
 @differentiable
 def _bce(x, t):
     xp = array_module(x)
-    return xp.maximum(x, 0.0) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+    return positive_part(x) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
 
 
 @_bce.backward("x")

@@ -34,7 +34,7 @@ class Optimizer:
     slots = ()  # names of the state vectors, each as long as p, zero at the start
     counters = ("step_count",)  # numbers that belong to the state
     settings = ()  # what repr shows besides lr
-    chunk = 32768  # entries: Adam then works on 0.7 MB (2.8 M parameters: 9.4 ms; in one chunk 17 ms)
+    chunk = 65536  # entries: Adam then works on 1.3 MB (benchmarks/NOTES.md)
 
     def __init__(self, parameters, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
         self._require(callable(lr) or 0.0 <= lr < np.inf, f"lr is a number ≥ 0 or a schedule, got {lr}")

@@ -1,19 +1,28 @@
-"""Several cores: the parts of a batch in threads of their own, with BLAS at one thread meanwhile.
+"""Several cores: the parts of a batch in threads of their own, with BLAS at one thread in each.
 
-NumPy lets go of Python's lock inside its loops and products, so threads compute side by side: in convolutions and
-pooling, which go over a large array part by part anyway. Everything else is left to BLAS and its threads.
+NumPy lets go of Python's lock inside its loops and products, so threads compute side by side. Convolutions, pooling,
+element-wise ops and optimizers go over large arrays part by part anyway; large matrix products are cut into rows.
+BLAS's own threads must rest meanwhile: after each product they wait for the next one in a busy loop, on the cores that
+ours need. So they are put away when this is imported, once and for all: a step is the same each time.
 
-It is off until `threads.use(2)`: on the one machine measured so far it does not pay (benchmarks/NOTES.md). For a given
-number results are the same every time: the parts depend on nothing else, and sums over parts are taken in their order.
-Another number changes rounding only.
+At first there are as many threads as BLAS had (OPENBLAS_NUM_THREADS says how many, or there is one for each core), but
+no more than 4, since only one at a time can hold Python's lock. `use(n)` changes it. For a given number results are the
+same every time: the parts depend on nothing else, and sums over parts are taken in their order. Another number changes
+rounding only.
 """
 
-import functools
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from scratchnet.backend import array_module
+
+WORTH = 5e7  # multiplications and additions that are worth a second thread (benchmarks/NOTES.md)
+BLAS = ThreadpoolController().select(user_api="blas").lib_controllers  # one for each library; as a rule there is one
+OF_BLAS = max((library.num_threads for library in BLAS), default=1)
 
 
 class _State:
@@ -30,17 +39,13 @@ def count():
     return _State.count
 
 
-@functools.cache
-def blas():
-    """What sets the number of threads of BLAS."""
-    return ThreadpoolController().select(user_api="blas")
-
-
 def use(n):
-    """Let n threads work on one op; 1: no threads."""
+    """Let n threads work on one op, and BLAS with one in each; 1: no threads of ours, and BLAS's own come back."""
     if n < 1:
         raise ValueError(f"threads.use: the number of threads must be ≥ 1, got {n}")
     _State.count, _State.pool = n, None
+    for library in BLAS:
+        library.set_num_threads(OF_BLAS if n == 1 else 1)
 
 
 def in_parts(work, items):
@@ -52,13 +57,25 @@ def in_parts(work, items):
     parts = [items[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
     if _State.pool is None:
         _State.pool = ThreadPoolExecutor(_State.count - 1, "scratchnet")
-    with blas().limit(limits=1):
-        others = [_State.pool.submit(_do, work, part) for part in parts[1:]]
-        try:
-            first = _do(work, parts[0])
-        finally:
-            wait(others)  # whatever happens, nobody writes into the arrays any more
-        return [first, *[other.result() for other in others]]
+    others = [_State.pool.submit(_do, work, part) for part in parts[1:]]
+    try:
+        first = _do(work, parts[0])
+    finally:
+        wait(others)  # whatever happens, nobody writes into the arrays any more
+    return [first, *[other.result() for other in others]]
+
+
+def product(a, b, out=None):
+    """a b for matrices (M, K) (K, N), the rows of a shared out over the threads if there is enough to do."""
+    xp, flops = array_module(a), 2 * a.shape[0] * b.size
+    if len(b) == 1:  # NumPy's matmul takes a slow loop there
+        return xp.multiply(a, b, out=out)
+    if flops < WORTH or xp is not np or count() == 1:
+        return xp.matmul(a, b, out=out)
+    if out is None:
+        out = np.empty((len(a), b.shape[1]), dtype=np.result_type(a, b))
+    in_parts(lambda rows: np.matmul(a[rows[0]:rows[-1] + 1], b, out=out[rows[0]:rows[-1] + 1]), range(len(a)))
+    return out
 
 
 def _do(work, part):
@@ -76,3 +93,4 @@ def _forget():
 
 
 os.register_at_fork(after_in_child=_forget)
+use(min(OF_BLAS, 4))

@@ -74,6 +74,7 @@ class StrictArray:
     ndim = property(lambda self: self.values.ndim)
     size = property(lambda self: self.values.size)
     itemsize = property(lambda self: self.values.itemsize)
+    strides = property(lambda self: self.values.strides)
     flags = property(lambda self: self.values.flags)
     T = property(lambda self: StrictArray(self.values.T))
     real = property(lambda self: StrictArray(self.values.real))

@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from scratchnet import ops, threads
 
@@ -37,12 +38,36 @@ def test_parts_run_side_by_side_and_inside_of_them_nothing_is_shared_out_again(t
     assert a != b and inside_a == [a] and inside_b == [b]
 
 
-def test_blas_has_one_thread_meanwhile_and_its_own_number_again_afterwards(two_threads):
+def test_blas_has_one_thread_beside_ours_and_its_own_number_without_them(two_threads, monkeypatch):
+    monkeypatch.setattr(threads, "OF_BLAS", 3)
+
     def numbers():
-        return [library["num_threads"] for library in threads.blas().info()]
-    before = numbers()
-    inside = threads.in_parts(lambda part: numbers(), [1, 2])
-    assert inside == [[1] * len(before)] * 2 and numbers() == before
+        return {library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"}
+    assert numbers() == {1}
+    threads.use(1)
+    assert numbers() == {3}
+    threads.use(2)
+    assert numbers() == {1}
+
+
+@pytest.mark.parametrize("of_blas", ["1", "2", "64"])
+def test_at_first_there_are_as_many_as_blas_had_but_no_more_than_four(of_blas):
+    code = f"from scratchnet import threads as t; print(t.count() == min(t.OF_BLAS, 4), t.count() <= {of_blas})"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, "OPENBLAS_NUM_THREADS": of_blas}).stdout
+    assert said == "True True\n"
+
+
+@pytest.mark.parametrize("shape", [(300, 200, 500), (1, 5000, 8000), (4000, 1, 9000), (2, 5000, 8000), (3, 0, 4)])
+@pytest.mark.parametrize("given", [True, False])
+def test_products_of_rows_shared_out(shape, given, two_threads):
+    (m, k, n), rng = shape, np.random.default_rng(0)
+    a, b = rng.standard_normal((k, m), dtype=np.float32).T, rng.standard_normal((k, n), dtype=np.float32)
+    out = np.full((m, n), np.nan, dtype=np.float32) if given else None
+    found = threads.product(a, b, out)
+    assert found is out or not given
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, a.astype(float) @ b, atol=1e-5 * max(k, 1))
 
 
 def test_the_number_can_be_set_before_anyone_has_asked_for_it():
@@ -81,6 +106,7 @@ def test_a_forked_child_starts_threads_of_its_own(two_threads):
 
 OPS = {  # of images (N, 28, 28, 16), which are more than one block
     "conv2d": lambda x, w: ops.conv2d(x, w[:, :, :, :8]),
+    "dense": lambda x, w: ops.dense(x.reshape(-1, 7 * 16), np.resize(w, (7 * 16, 300))),
     "conv2d, more channels out": lambda x, w: ops.conv2d(x, w),
     "conv2d, columns kept": lambda x, w: ops.conv2d(x[..., :2], w[:, :, :2]),
     "conv2d with stride": lambda x, w: ops.conv2d(x, w, None, 2),

@@ -60,12 +60,11 @@ class Call(Function):
         """What the rules give for each input, in the shape in which they give it."""
         y, _ = self.record(self.values)
         node, found = y.node, {}
-        for rule, where, targets in node.plan.rules:
+        for rule, where, outputs, _ in node.plan.rules:
             gs = rule(v.reshape(y.shape), *[node.kept[k] for k in where])
             gs = gs if isinstance(gs, (tuple, list)) else (gs,)
-            found.update(zip(range(node.plan.offset, node.plan.offset + len(gs)) if targets is None else targets, gs,
-                             strict=True))
-        return [found.get(i) for i in self.wanted]
+            found.update((slot, gs[k]) for k, slot in outputs)
+        return [found.get(node.plan.slot.get(i)) for i in self.wanted]
 
 
 class Evidence:

@@ -19,7 +19,7 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
-from scratchnet.ops.windows import blocks, geometry, pad, transposed_size, windows
+from scratchnet.ops.windows import blocks, geometry, pad, transposed_size, unfold, windows
 from scratchnet.ops.winograd import winograd, winograd_weight
 from scratchnet.threads import in_parts
 
@@ -44,7 +44,7 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     stride, pads, size = geometry("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
     kh, kw, c, o = w.shape
     if kh * kw * c <= o:  # so few columns that keeping them for the weight gradient costs less than making them again
-        columns = array_module(x).empty((len(x), *size, kh, kw, c), dtype=x.dtype)
+        columns = array_module(x).empty((len(x), *size, kh, kw * c), dtype=x.dtype)
         return _unfold_product(x, w, b, stride, pads, size, columns), columns
     return _correlate(x, w, b, stride, pads, size), None
 
@@ -163,17 +163,17 @@ def _suits_winograd(w_shape, stride):
 def _unfold_product(x, w, b, stride, pads, size, columns=None):
     """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)
 
-    columns (N, Ho, Wo, kh, kw, C): where to leave the rows, for who wants them."""
+    columns (N, Ho, Wo, kh, kw·C): where to leave the rows, for who wants them."""
     kernel, rows, xp = w.shape[:2], w.reshape(-1, w.shape[3]), array_module(x)
     y = xp.empty((len(x), *size, w.shape[3]), dtype=xp.result_type(x, w))
 
     def work(parts):
         for part in parts:
-            here = _unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
+            here = unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
             xp.matmul(here.reshape(-1, len(rows)), rows, out=y[part].reshape(-1, w.shape[3]))
             if b is not None:
                 y[part] += b
-    in_parts(work, blocks(x, math.prod(size) * len(rows)))
+    in_parts(work, blocks(x, math.prod(size) * sum(rows.shape)))
     return y
 
 
@@ -191,13 +191,13 @@ def _fold_product(y, w, b, stride, pads, size):
                 window += product[:, :, :, i, j]
             inner = padded[:, top:top + size[0], left:left + size[1]]
             x[part] = inner if b is None else inner + b
-    in_parts(work, blocks(y, math.prod(y.shape[1:3]) * rows.shape[1]))
+    in_parts(work, blocks(y, math.prod(y.shape[1:3]) * sum(rows.shape)))
     return x
 
 
 def _weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
-    return _sum_of_products(lambda part: _unfold(pad(x[part], pads), kernel, stride, y.shape[1:3]), x.dtype, y,
+    return _sum_of_products(lambda part: unfold(pad(x[part], pads), kernel, stride, y.shape[1:3]), x.dtype, y,
                             (*kernel, x.shape[3], y.shape[3]))
 
 
@@ -211,15 +211,6 @@ def _sum_of_products(columns_of, dtype, y, w_shape):
             w += columns_of(part).reshape(-1, height).T @ y[part].reshape(-1, w_shape[3])
         return w
     return sum(in_parts(work, blocks(y, math.prod(y.shape[1:3]) * height))).reshape(w_shape)
-
-
-def _unfold(x, kernel, stride, size, columns=None):
-    """Every window of the padded x: (N, H, W, C) → (N, Ho, Wo, kh, kw, C), with kh·kw copies of whole slices."""
-    if columns is None:
-        columns = array_module(x).empty((len(x), *size, *kernel, x.shape[3]), dtype=x.dtype)
-    for i, j, window in windows(x, kernel, stride, size):
-        columns[:, :, :, i, j] = window
-    return columns
 
 
 def _flip(w):

@@ -6,6 +6,7 @@ import numpy as np
 
 from scratchnet.autograd import differentiable, product_into_destination, sum_to
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
+from scratchnet.threads import product
 
 
 def matmul(a, b):
@@ -56,7 +57,7 @@ def dense(x, w, b=None):
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0] or (b is not None and b.shape != w.shape[1:]):
         raise ValueError(f"dense: x (…, I)={x.shape}, w (I, O)={w.shape}, b (O,)={None if b is None else b.shape} "
                          f"do not fit together")
-    y = x.reshape(-1, x.shape[-1]) @ w if x.size else x @ w
+    y = product(x.reshape(-1, x.shape[-1]) if x.size else x.reshape(math.prod(x.shape[:-1]), w.shape[0]), w)
     if b is not None:
         y += b
     return y.reshape(*x.shape[:-1], w.shape[1])

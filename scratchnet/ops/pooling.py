@@ -157,18 +157,20 @@ def _spread(y, kernel, stride, pads, out, chosen=None):
     """Each y added to all places of its window, or to those that are chosen(part, place): the adjoint of _gather."""
     xp, ((top, bottom), (left, right)) = array_module(y), pads
     alone = stride[0] >= kernel[0] and stride[1] >= kernel[1]  # windows do not overlap: nothing to add to
-    x = xp.zeros((len(y), out[0] + top + bottom, out[1] + left + right, y.shape[3]), dtype=y.dtype)
+    size = (out[0] + top + bottom, out[1] + left + right)
+    tiled = stride == kernel and size == (kernel[0] * y.shape[1], kernel[1] * y.shape[2])  # every entry is written
+    x = (xp.empty if tiled else xp.zeros)((len(y), *size, y.shape[3]), dtype=y.dtype)
 
     def work(parts):
         for part in parts:
             for i, j, window in windows(x[part], kernel, stride, y.shape[1:3]):
                 values = y[part]
-                if chosen is None:
-                    window += values
-                elif alone:
-                    xp.multiply(values, chosen(part, i * kernel[1] + j), out=window)
+                if chosen is not None:
+                    values = values * chosen(part, i * kernel[1] + j)
+                if alone:
+                    window[...] = values
                 else:
-                    window += values * chosen(part, i * kernel[1] + j)
+                    window += values
     in_parts(work, blocks(y, x[0].size))
     return x[:, top:top + out[0], left:left + out[1]]
 

@@ -3,7 +3,7 @@
 from scratchnet.backend import array_module
 from scratchnet.threads import count
 
-BLOCK_BYTES = 1 << 20  # windows are copied a few images at a time, so that they stay in the cache
+BLOCK_BYTES = 2 << 20  # images are worked on a few at a time, so that what is made of them stays in the cache
 
 
 def windows(x, kernel, stride, size):
@@ -17,12 +17,26 @@ def windows(x, kernel, stride, size):
 
 
 def blocks(x, entries_per_image):
-    """Slices over the images, so few at a time that their windows fill BLOCK_BYTES; all at once on a GPU."""
+    """Slices over the images, so few at a time that what is made of them fills BLOCK_BYTES; all at once on a GPU."""
     if type(x).__module__ != "numpy":
         return [slice(0, len(x))]
     n = -(-len(x) * entries_per_image * x.itemsize // BLOCK_BYTES)
     n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # as many for each thread
     return [slice(len(x) * k // n, len(x) * (k + 1) // n) for k in range(n)]
+
+
+def unfold(x, kernel, stride, size, out=None):
+    """Every window of x (N, H, W, C) as a row: (N, Ho, Wo, kh, kw·C), one copy of a strided view (im2col).
+
+    The kw·C numbers of a window's row lie next to each other in x."""
+    xp, (n, _, _, c), (kh, kw) = array_module(x), x.shape, kernel
+    x = xp.ascontiguousarray(x)
+    image, row, column, number = x.strides
+    view = xp.lib.stride_tricks.as_strided(x, (n, *size, kh, kw * c),
+                                           (image, stride[0] * row, stride[1] * column, row, number))
+    out = xp.empty(view.shape, dtype=x.dtype) if out is None else out
+    out[...] = view
+    return out
 
 
 def pad(x, pads):

@@ -37,14 +37,12 @@ def winograd(x, w, b, pads, size):
         for part in parts:
             d = _tiles_of(x[part], pads, size)
             products = (BB @ d.reshape(36, -1)).reshape(36, -1, c) @ kernels           # (36, tiles, O)
-            results = (AA @ products.reshape(36, -1)).reshape(4, 4, *d.shape[2:-1], o)
-            for i in range(4):
-                for j in range(4):
-                    place = y[part, i::4, j::4]
-                    place[...] = results[i, j, :, :place.shape[1], :place.shape[2]]
-            if b is not None:
-                y[part] += b
-    in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * c))
+            results = (AA @ products.reshape(36, -1)).reshape(4, 4, *d.shape[2:5], o)
+            n, rows, columns = d.shape[2:5]
+            image = xp.empty((n, rows, 4, columns, 4, o), dtype=y.dtype)
+            xp.add(results.transpose(2, 3, 0, 4, 1, 5), 0.0 if b is None else b, out=image)
+            y[part] = image.reshape(n, 4 * rows, 4 * columns, o)[:, :size[0], :size[1]]
+    in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * (c + o)))
     return y
 
 
@@ -57,15 +55,13 @@ def winograd_weight(x, y, pads):
         total = xp.zeros((36, c, o), dtype=xp.result_type(x, y))
         for part in parts:
             d = _tiles_of(x[part], pads, size)
-            results = xp.zeros((4, 4, *d.shape[2:-1], o), dtype=y.dtype)
-            for i in range(4):
-                for j in range(4):
-                    place = y[part, i::4, j::4]
-                    results[i, j, :, :place.shape[1], :place.shape[2]] = place
+            n, rows, columns = d.shape[2:5]
+            image = pad(y[part], ((0, 4 * rows - size[0]), (0, 4 * columns - size[1])))
+            results = xp.ascontiguousarray(image.reshape(n, rows, 4, columns, 4, o).transpose(2, 4, 0, 1, 3, 5))
             products = (AA.T @ results.reshape(16, -1)).reshape(36, -1, o)
             total += (BB @ d.reshape(36, -1)).reshape(36, -1, c).swapaxes(1, 2) @ products
         return total
-    total = sum(in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * c)))
+    total = sum(in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * (c + o))))
     return (GG.T @ total.reshape(36, -1)).reshape(3, 3, c, o)
 
 
@@ -84,8 +80,6 @@ def _tiles_of(x, pads, size):
     (top, _), (left, _) = pads
     xp, (n, h, w, c) = array_module(x), x.shape
     padded = pad(x, ((top, 4 * rows + 2 - top - h), (left, 4 * columns + 2 - left - w)))
-    d = xp.empty((6, 6, n, rows, columns, c), dtype=x.dtype)
-    for i in range(6):
-        for j in range(6):
-            d[i, j] = padded[:, i:i + 4 * rows - 3:4, j:j + 4 * columns - 3:4]
-    return d
+    image, row, column, number = padded.strides
+    return xp.ascontiguousarray(xp.lib.stride_tricks.as_strided(
+        padded, (6, 6, n, rows, columns, c), (row, column, image, 4 * row, 4 * column, number)))
