@@ -44,16 +44,19 @@ def median_ms(calls, rounds):
 
 
 def limits():
-    """(floating-point operations a second, bytes a second) of this machine, best of a few."""
+    """(floating-point operations a second, bytes a second) of this machine with the threads in use, best of a few."""
+    from scratchnet.threads import in_parts, product
+
     a = np.ones((1024, 1024), np.float32)
     x = np.ones(16 << 20, np.float32)
     y, out = x.copy(), np.empty_like(x)
+    halves = [slice(len(x) // 2), slice(len(x) // 2, None)]
     gemm = sum_ = math.inf
     for _ in range(8):
         start = time.perf_counter()
-        a @ a
+        product(a, a)
         middle = time.perf_counter()
-        np.add(x, y, out=out)
+        in_parts(lambda parts: [np.add(x[part], y[part], out=out[part]) for part in parts], halves)
         gemm, sum_ = min(gemm, middle - start), min(sum_, time.perf_counter() - middle)
     return 2 * 1024 ** 3 / gemm, 3 * x.nbytes / sum_
 
@@ -150,8 +153,6 @@ def main():
             os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
                                             str(arguments.threads)))
             os.execv(sys.executable, [sys.executable, "-m", "benchmarks.kernels", *sys.argv[1:]])
-    import scratchnet  # noqa: F401 (its memory settings are part of it)
-
     flops_a_second, bytes_a_second = limits()
     print(f"GEMM {flops_a_second / 1e9:.0f} · 10⁹ operations a second, memory {bytes_a_second / 1e9:.1f} · 10⁹ bytes a "
           f"second, {arguments.threads} threads\n{'':52}{'ours, ms':>9} {'PyTorch':>9} {'ratio':>6} {'share':>6}")

@@ -35,6 +35,13 @@ def microseconds(calls, rounds):
     return [statistics.median(times) for times in found]
 
 
+def chain(f, x):
+    """f(… f(f(x)))"""
+    for _ in range(CHAIN):
+        x = f(x)
+    return x
+
+
 def ours():
     """name → (call, how many units it does)"""
     x, layer = Tensor(np.ones((2, 4), np.float32), requires_grad=True), layers.Dense(4, 4, rng=np.random.default_rng(0))
@@ -43,11 +50,8 @@ def ours():
     for p in optimizer.parameters:
         p.grad = np.ones_like(p.data)
 
-    def forward(n=CHAIN):
-        y = x
-        for _ in range(n):
-            y = ops.tanh(y)
-        return y
+    def forward():
+        return chain(ops.tanh, x)
 
     def unrecorded():
         with no_grad():
@@ -70,11 +74,8 @@ def theirs():
     for p in net.parameters():
         p.grad = torch.ones_like(p)
 
-    def forward(n=CHAIN):
-        y = x
-        for _ in range(n):
-            y = torch.tanh(y)
-        return y
+    def forward():
+        return chain(torch.tanh, x)
 
     def unrecorded():
         with torch.no_grad():

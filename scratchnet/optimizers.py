@@ -76,6 +76,7 @@ class Optimizer:
         self._collect_gradients()
         lr, factor = self.current_lr, self._clip_factor()
         self.step_count += 1
+        flush = self.step_count % 100 == 0
 
         def work(chunks):
             scratch = [self.xp.empty_like(self.flat[:self.length]) for _ in range(3)]
@@ -88,6 +89,8 @@ class Optimizer:
                 if self.weight_decay:
                     g = self.decay(lr, a, p, g, out=changed)
                 self.update(lr, a, b, p, g, *state)
+                for s in state if flush else ():
+                    flush_denormals(s)
         in_parts(work, self.chunks)
         for p in self.parameters:
             p.version += 1
@@ -145,6 +148,12 @@ class Optimizer:
     def _require(self, right, message):
         if not right:
             raise ValueError(f"{type(self).__name__}: {message}")
+
+
+def flush_denormals(s):
+    """Zero what is nearly denormal, in place. Where the gradient stays zero, as for a dead unit, a running mean
+    decays into denormal numbers and, rounded, stays there; with them Adam's step takes ten times as long."""
+    s *= array_module(s).abs(s) > np.finfo(s.dtype).tiny * 1e8
 
 
 class SGD(Optimizer):

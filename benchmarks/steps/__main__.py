@@ -4,10 +4,10 @@
 
 ours.py and theirs.py are the same seven models with the same weights, data and optimizer (Adam). First their losses
 and gradients are compared; then they take turns, a fifth of a second each, in processes of their own, so that the
-threads and memory settings of one do not disturb the other. A ratio is ours over theirs
-in the same round; the table has its median and, behind it, the range of the middle 80 % of rounds. PyTorch runs in each
-way that may be its best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps
-large blocks; the fastest one counts.
+threads and memory settings of one do not disturb the other. A ratio is ours over theirs in the same round; the table
+has its median and, behind it, the range of the middle 80 % of rounds. PyTorch runs in each way that may be its best:
+Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps large blocks; the fastest one
+counts.
 
 JAX (compiled), HIPS autograd and MyGrad, where they are installed, do those steps that others.py has.
 
@@ -44,13 +44,14 @@ WAYS = {  # of PyTorch: (what Trainer is told, environment)
 MODULES = {"JAX, compiled": "jax", "HIPS autograd": "autograd", "MyGrad": "mygrad"}
 
 
-def measure(name, threads, environment, rounds, seconds, others=()):
+def measure(name, threads, environment, rounds, seconds, ways=tuple(WAYS), others=()):
     """{who: {"ms": [median of each round], "peak": bytes, "imported": bytes}} for "scratchnet", PyTorch in its WAYS,
     and other libraries."""
     ours = Worker("ours", threads, environment)
     first = ours.ask("build", name, {})
     state, workers = ours.ask("state"), {"scratchnet": ours}
-    for way, (options, more) in WAYS.items():
+    for way in ways:
+        options, more = WAYS[way]
         if name in WITH_IMAGES or not options.get("channels_last"):
             workers[way] = Worker("theirs", threads, more)
             compare(name, way, first, workers[way].ask("build", name, {"state": state, **options}))
@@ -131,23 +132,23 @@ def draw(path, everything):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one setting, few rounds: two minutes")
+    parser.add_argument("--quick", action="store_true", help="one setting, few rounds, PyTorch in two ways: two minutes")
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--figure", type=Path)
     arguments = parser.parse_args()
-    rounds, seconds, settings = arguments.rounds, 0.2, arguments.settings
+    rounds, seconds, settings, ways = arguments.rounds, 0.2, arguments.settings, list(WAYS)
     if arguments.quick:
-        rounds, seconds, settings = 3, 0.1, settings[:1]
+        rounds, seconds, settings, ways = 3, 0.1, settings[:1], ["fused Adam", "fused, channels last"]
     print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {version('torch')}")
     everything, others = {}, [] if arguments.quick else [a for a, b in MODULES.items() if find_spec(b)]
     with tqdm(total=len(settings) * len(arguments.only), unit="workload") as progress:
         for setting in settings:
             everything[setting] = {}
             for name in arguments.only:
-                everything[setting][name] = measure(name, *SETTINGS[setting], rounds, seconds,
+                everything[setting][name] = measure(name, *SETTINGS[setting], rounds, seconds, ways,
                                                     others if setting == settings[0] else ())
                 progress.update()
     for setting, results in everything.items():

@@ -15,6 +15,7 @@ from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
 from scratchnet.tensor import Tensor, data_of
+from scratchnet.threads import product
 
 
 def lstm(x, w, u, b, h0=None, c0=None):
@@ -94,19 +95,21 @@ def _(gy, x, w, u, b, h0, c0, y, gates, cells):
         found = iter(grad(lstm_steps(*inputs), wanted, gy, create_graph=True))
         return tuple(next(found) if isinstance(a, Tensor) else None for a in inputs)
     (n, steps, _), size, xp = x.shape, len(u), array_module(x)
-    delta = xp.empty((steps, n, 4, size), dtype=gates.dtype)
+    delta, rows = xp.empty_like(gates[0]), xp.empty((steps, n, 4, size), dtype=gates.dtype)
     gh, gc = xp.zeros_like(cells[0]), gy[:, steps].copy()
     u_transposed = xp.ascontiguousarray(u.T)
     for t in reversed(range(steps)):
         gh += gy[:, t]
-        gc = _one_step_back(gh, gc, gates[t], cells[t], cells[t + 1], delta[t].swapaxes(0, 1), xp)
-        gh = delta[t].reshape(n, -1) @ u_transposed
+        gc = _one_step_back(gh, gc, gates[t], cells[t], cells[t + 1], delta, xp)
+        rows[t] = delta.swapaxes(0, 1)
+        gh = rows[t].reshape(n, -1) @ u_transposed
     before = xp.empty((steps, n, size), dtype=y.dtype)                          # h₀ … h_{T−1}
     before[0], before[1:] = h0, y[:, :steps - 1].swapaxes(0, 1)
-    rows = delta.reshape(steps * n, -1)                                         # (T·N, 4H)
-    gw = x.swapaxes(0, 1).reshape(steps * n, -1).T @ rows
-    gx = (rows @ w.T).reshape(steps, n, -1).swapaxes(0, 1)
-    return gx, gw, before.reshape(steps * n, -1).T @ rows, xp.ones(len(rows), dtype=rows.dtype) @ rows, gh, gc
+    rows = rows.reshape(steps * n, -1)                                          # (T·N, 4H)
+    gw = product(x.swapaxes(0, 1).reshape(steps * n, -1).T, rows)
+    gu = product(before.reshape(steps * n, -1).T, rows)
+    gx = product(rows, w.T).reshape(steps, n, -1).swapaxes(0, 1)
+    return gx, gw, gu, xp.ones(len(rows), dtype=rows.dtype) @ rows, gh, gc
 
 
 def _one_step_back(gh, gc, gates, c_before, c, delta, xp):
