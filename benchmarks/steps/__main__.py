@@ -132,7 +132,7 @@ def draw(path, everything):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one setting, few rounds, PyTorch in two ways: two minutes")
+    parser.add_argument("--quick", action="store_true", help="one setting, few rounds, PyTorch in two ways")
     parser.add_argument("--only", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--rounds", type=int, default=15)
