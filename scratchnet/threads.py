@@ -65,6 +65,22 @@ def in_parts(work, items):
     return [first, *[other.result() for other in others]]
 
 
+def each(work, items):
+    """Do work(item) for all items. What it makes is freed before the next one begins, and its place in the cache used
+    again."""
+    in_parts(lambda part: [work(item) for item in part], items)
+
+
+def total(work, items):
+    """Σ work(item): arrays, added up in each thread in their order, then over the threads."""
+    def add_up(part):
+        found = work(part[0])
+        for item in part[1:]:
+            found += work(item)
+        return found
+    return sum(in_parts(add_up, items))
+
+
 def product(a, b, out=None):
     """a b for matrices (M, K) (K, N), the rows of a shared out over the threads if there is enough to do."""
     xp, flops = array_module(a), 2 * a.shape[0] * b.size

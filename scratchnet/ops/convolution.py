@@ -21,7 +21,7 @@ from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
 from scratchnet.ops.windows import blocks, geometry, pad, transposed_size, unfold, windows
 from scratchnet.ops.winograd import winograd, winograd_weight
-from scratchnet.threads import in_parts
+from scratchnet.threads import each, total
 
 
 @differentiable(cache=("columns",))
@@ -57,7 +57,7 @@ def _(gy, w, x_shape, stride, padding):
 @conv2d.backward("w")
 def _(gy, x, w_shape, stride, padding, columns):
     if columns is not None:
-        return _sum_of_products(lambda part: columns[part], columns.dtype, gy, w_shape)
+        return _sum_of_products(lambda part: columns[part], gy, w_shape)
     return conv2d_weight(x, gy, w_shape[:2], stride, padding)
 
 
@@ -167,13 +167,12 @@ def _unfold_product(x, w, b, stride, pads, size, columns=None):
     kernel, rows, xp = w.shape[:2], w.reshape(-1, w.shape[3]), array_module(x)
     y = xp.empty((len(x), *size, w.shape[3]), dtype=xp.result_type(x, w))
 
-    def work(parts):
-        for part in parts:
-            here = unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
-            xp.matmul(here.reshape(-1, len(rows)), rows, out=y[part].reshape(-1, w.shape[3]))
-            if b is not None:
-                y[part] += b
-    in_parts(work, blocks(x, math.prod(size) * sum(rows.shape)))
+    def work(part):
+        here = unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
+        xp.matmul(here.reshape(-1, len(rows)), rows, out=y[part].reshape(-1, w.shape[3]))
+        if b is not None:
+            y[part] += b
+    each(work, blocks(x, math.prod(size) * sum(rows.shape)))
     return y
 
 
@@ -183,34 +182,30 @@ def _fold_product(y, w, b, stride, pads, size):
     rows, xp = w.transpose(3, 0, 1, 2).reshape(o, -1), array_module(y)
     x = xp.empty((len(y), *size, c), dtype=xp.result_type(y, w))
 
-    def work(parts):
-        for part in parts:
-            product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
-            padded = xp.zeros((len(product), size[0] + top + bottom, size[1] + left + right, c), dtype=x.dtype)
-            for i, j, window in windows(padded, (kh, kw), stride, y.shape[1:3]):
-                window += product[:, :, :, i, j]
-            inner = padded[:, top:top + size[0], left:left + size[1]]
-            x[part] = inner if b is None else inner + b
-    in_parts(work, blocks(y, math.prod(y.shape[1:3]) * sum(rows.shape)))
+    def work(part):
+        product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
+        padded = xp.zeros((len(product), size[0] + top + bottom, size[1] + left + right, c), dtype=x.dtype)
+        for i, j, window in windows(padded, (kh, kw), stride, y.shape[1:3]):
+            window += product[:, :, :, i, j]
+        inner = padded[:, top:top + size[0], left:left + size[1]]
+        x[part] = inner if b is None else inner + b
+    each(work, blocks(y, math.prod(y.shape[1:3]) * sum(rows.shape)))
     return x
 
 
 def _weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
-    return _sum_of_products(lambda part: unfold(pad(x[part], pads), kernel, stride, y.shape[1:3]), x.dtype, y,
+    return _sum_of_products(lambda part: unfold(pad(x[part], pads), kernel, stride, y.shape[1:3]), y,
                             (*kernel, x.shape[3], y.shape[3]))
 
 
-def _sum_of_products(columns_of, dtype, y, w_shape):
-    """Σ over parts of the batch of columnsᵀ y, where columns_of(part) are of the given dtype."""
-    height, xp = math.prod(w_shape[:3]), array_module(y)
+def _sum_of_products(columns_of, y, w_shape):
+    """Σ over parts of the batch of columnsᵀ y, columns_of(part) being the windows as rows."""
+    height = math.prod(w_shape[:3])
 
-    def work(parts):
-        w = xp.zeros((height, w_shape[3]), dtype=xp.result_type(dtype, y))
-        for part in parts:
-            w += columns_of(part).reshape(-1, height).T @ y[part].reshape(-1, w_shape[3])
-        return w
-    return sum(in_parts(work, blocks(y, math.prod(y.shape[1:3]) * height))).reshape(w_shape)
+    def work(part):
+        return columns_of(part).reshape(-1, height).T @ y[part].reshape(-1, w_shape[3])
+    return total(work, blocks(y, math.prod(y.shape[1:3]) * (height + w_shape[3]))).reshape(w_shape)
 
 
 def _flip(w):

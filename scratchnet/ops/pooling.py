@@ -11,7 +11,7 @@ unsigned integer; the first winner on a tie.
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
 from scratchnet.ops.windows import blocks, geometry, transposed_size, windows
-from scratchnet.threads import in_parts
+from scratchnet.threads import each
 
 
 @differentiable(extras=("argmax",))
@@ -27,18 +27,17 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
     y = xp.empty((len(x), *out, x.shape[3]), dtype=x.dtype)
     argmax = xp.zeros(y.shape, dtype=_switch_dtype(kernel))
 
-    def work(parts):
-        for part in parts:
-            best, place = y[part], argmax[part]
-            for i, j, window in windows(_pad(x[part], pads, -xp.inf), kernel, stride, out):
-                if i == j == 0:
-                    best[...] = window
-                    continue
-                better = (window > best).astype(place.dtype)
-                place *= 1 - better  # branch-free: the place is i·kw + j where it is better
-                place += better * place.dtype.type(i * kernel[1] + j)
-                xp.maximum(best, window, out=best)
-    in_parts(work, blocks(x, x[0].size))
+    def work(part):
+        best, place = y[part], argmax[part]
+        for i, j, window in windows(_pad(x[part], pads, -xp.inf), kernel, stride, out):
+            if i == j == 0:
+                best[...] = window
+                continue
+            better = (window > best).astype(place.dtype)
+            place *= 1 - better  # branch-free: the place is i·kw + j where it is better
+            place += better * place.dtype.type(i * kernel[1] + j)
+            xp.maximum(best, window, out=best)
+    each(work, blocks(x, x[0].size))
     return y, argmax
 
 
@@ -144,12 +143,11 @@ def _gather(x, kernel, stride, pads, out, chosen=None):
     xp = array_module(x)
     y = xp.zeros((len(x), *out, x.shape[3]), dtype=x.dtype)
 
-    def work(parts):
-        for part in parts:
-            total = y[part]
-            for i, j, window in windows(_pad(x[part], pads, 0.0), kernel, stride, out):
-                total += window if chosen is None else window * chosen(part, i * kernel[1] + j)
-    in_parts(work, blocks(x, x[0].size))
+    def work(part):
+        total = y[part]
+        for i, j, window in windows(_pad(x[part], pads, 0.0), kernel, stride, out):
+            total += window if chosen is None else window * chosen(part, i * kernel[1] + j)
+    each(work, blocks(x, x[0].size))
     return y
 
 
@@ -161,17 +159,14 @@ def _spread(y, kernel, stride, pads, out, chosen=None):
     tiled = stride == kernel and size == (kernel[0] * y.shape[1], kernel[1] * y.shape[2])  # every entry is written
     x = (xp.empty if tiled else xp.zeros)((len(y), *size, y.shape[3]), dtype=y.dtype)
 
-    def work(parts):
-        for part in parts:
-            for i, j, window in windows(x[part], kernel, stride, y.shape[1:3]):
-                values = y[part]
-                if chosen is not None:
-                    values = values * chosen(part, i * kernel[1] + j)
-                if alone:
-                    window[...] = values
-                else:
-                    window += values
-    in_parts(work, blocks(y, x[0].size))
+    def work(part):
+        for i, j, window in windows(x[part], kernel, stride, y.shape[1:3]):
+            values = y[part] if chosen is None else y[part] * chosen(part, i * kernel[1] + j)
+            if alone:
+                window[...] = values
+            else:
+                window += values
+    each(work, blocks(y, x[0].size))
     return x[:, top:top + out[0], left:left + out[1]]
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from scratchnet.backend import array_module, to_device_of
 from scratchnet.ops.windows import blocks, pad
-from scratchnet.threads import in_parts
+from scratchnet.threads import each, total
 
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
@@ -33,16 +33,15 @@ def winograd(x, w, b, pads, size):
     y = xp.empty((len(x), *size, o), dtype=xp.result_type(x, w))
     kernels = (GG @ w.reshape(9, -1)).reshape(36, c, o)
 
-    def work(parts):
-        for part in parts:
-            d = _tiles_of(x[part], pads, size)
-            products = (BB @ d.reshape(36, -1)).reshape(36, -1, c) @ kernels           # (36, tiles, O)
-            results = (AA @ products.reshape(36, -1)).reshape(4, 4, *d.shape[2:5], o)
-            n, rows, columns = d.shape[2:5]
-            image = xp.empty((n, rows, 4, columns, 4, o), dtype=y.dtype)
-            xp.add(results.transpose(2, 3, 0, 4, 1, 5), 0.0 if b is None else b, out=image)
-            y[part] = image.reshape(n, 4 * rows, 4 * columns, o)[:, :size[0], :size[1]]
-    in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * (c + o)))
+    def work(part):
+        d = _tiles_of(x[part], pads, size)
+        n, rows, columns = d.shape[2:5]
+        products = (BB @ d.reshape(36, -1)).reshape(36, -1, c) @ kernels           # (36, tiles, O)
+        results = (AA @ products.reshape(36, -1)).reshape(4, 4, n, rows, columns, o)
+        image = xp.empty((n, rows, 4, columns, 4, o), dtype=y.dtype)
+        xp.add(results.transpose(2, 3, 0, 4, 1, 5), 0.0 if b is None else b, out=image)
+        y[part] = image.reshape(n, 4 * rows, 4 * columns, o)[:, :size[0], :size[1]]
+    each(work, blocks(x, 36 * math.prod(_tile_counts(size)) * (c + o)))
     return y
 
 
@@ -51,18 +50,15 @@ def winograd_weight(x, y, pads):
     BB, GG, AA = _squares(x)
     c, o, size, xp = x.shape[3], y.shape[3], y.shape[1:3], array_module(x)
 
-    def work(parts):
-        total = xp.zeros((36, c, o), dtype=xp.result_type(x, y))
-        for part in parts:
-            d = _tiles_of(x[part], pads, size)
-            n, rows, columns = d.shape[2:5]
-            image = pad(y[part], ((0, 4 * rows - size[0]), (0, 4 * columns - size[1])))
-            results = xp.ascontiguousarray(image.reshape(n, rows, 4, columns, 4, o).transpose(2, 4, 0, 1, 3, 5))
-            products = (AA.T @ results.reshape(16, -1)).reshape(36, -1, o)
-            total += (BB @ d.reshape(36, -1)).reshape(36, -1, c).swapaxes(1, 2) @ products
-        return total
-    total = sum(in_parts(work, blocks(x, 36 * math.prod(_tile_counts(size)) * (c + o))))
-    return (GG.T @ total.reshape(36, -1)).reshape(3, 3, c, o)
+    def work(part):
+        d = _tiles_of(x[part], pads, size)
+        n, rows, columns = d.shape[2:5]
+        image = pad(y[part], ((0, 4 * rows - size[0]), (0, 4 * columns - size[1])))
+        results = xp.ascontiguousarray(image.reshape(n, rows, 4, columns, 4, o).transpose(2, 4, 0, 1, 3, 5))
+        products = (AA.T @ results.reshape(16, -1)).reshape(36, -1, o)
+        return (BB @ d.reshape(36, -1)).reshape(36, -1, c).swapaxes(1, 2) @ products
+    found = total(work, blocks(x, 36 * math.prod(_tile_counts(size)) * (c + o)))
+    return (GG.T @ found.reshape(36, -1)).reshape(3, 3, c, o)
 
 
 def _squares(x):
