@@ -167,7 +167,8 @@ def _apply_rules(node, gy, wanted, create_graph, accumulate):
             continue
         arguments = map(kept.__getitem__, where)
         leaf = parents[outputs[0][1]] if accumulate and len(outputs) == 1 else None
-        if isinstance(leaf, Tensor) and leaf.grad is None and leaf.grad_buffer is not None:
+        if (isinstance(leaf, Tensor) and leaf.grad is None and leaf.grad_buffer is not None
+                and sum(p is leaf for p in parents) == 1):  # its other gradient from this op would be lost
             gs = _into(leaf.grad_buffer, rule, gy, arguments)
         else:
             gs = rule(gy, *arguments)

@@ -3,8 +3,8 @@
 By default the C library gives every large block back to the system when it is freed, and the system hands out pages
 filled with zeros, one fault for each 4 kB. A training step makes and frees the same large arrays again and again.
 So, where the C library is glibc, blocks of up to 32 MB (the most it allows) are from now on taken from the heap, and
-the heap is not given back. The process holds on to the most memory that it has needed; it does not need more than
-before. Who has set MALLOC_MMAP_THRESHOLD_ or MALLOC_TRIM_THRESHOLD_ has decided already.
+the heap is not given back. The process holds on to the most memory that it has needed. Who has set
+MALLOC_MMAP_THRESHOLD_ or MALLOC_TRIM_THRESHOLD_ has decided already.
 """
 
 import contextlib

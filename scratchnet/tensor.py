@@ -23,7 +23,9 @@ class Tensor:
 
     data            a NumPy or CuPy array (numbers and lists become NumPy arrays)
     requires_grad   True for a leaf whose gradient is wanted, and for everything computed from one
-    grad            after backward: ∂L/∂data, an array of the same shape and dtype; None where nothing flowed
+    grad            after backward: ∂L/∂data, an array of the same shape and dtype; None where nothing flowed.
+                    For a leaf of an optimizer it is a part of the optimizer's flat gradient, the same array in each
+                    step: copy it to keep it
     version         counts the changes made in place by optimizers, so that backward can refuse stale arrays
 
     Operators and methods broadcast as NumPy does. Comparisons have no gradient and give plain boolean arrays.

@@ -1,7 +1,7 @@
 """Several cores: the parts of a batch in threads of their own, with BLAS at one thread in each.
 
-NumPy lets go of Python's lock inside its loops and products, so threads compute side by side. Convolutions, pooling,
-element-wise ops and optimizers go over large arrays part by part anyway; large matrix products are cut into rows.
+NumPy lets go of Python's lock inside its loops and products, so threads compute side by side. Convolutions, pooling and
+optimizers go over large arrays part by part anyway; large matrix products are cut into rows.
 BLAS's own threads must rest meanwhile: after each product they wait for the next one in a busy loop, on the cores that
 ours need. So they are put away when this is imported, once and for all: a step is the same each time.
 
@@ -11,6 +11,7 @@ same every time: the parts depend on nothing else, and sums over parts are taken
 rounding only.
 """
 
+import contextvars
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -43,6 +44,8 @@ def use(n):
     """Let n threads work on one op, and BLAS with one in each; 1: no threads of ours, and BLAS's own come back."""
     if n < 1:
         raise ValueError(f"threads.use: the number of threads must be ≥ 1, got {n}")
+    if getattr(_here, "busy", False):
+        raise RuntimeError("threads.use: not from inside of an op")
     _State.count, _State.pool = n, None
     for library in BLAS:
         library.set_num_threads(OF_BLAS if n == 1 else 1)
@@ -50,18 +53,20 @@ def use(n):
 
 def in_parts(work, items):
     """[work(some of the items), work(others), …]: the list cut into one part for each thread, the results in order."""
-    n = 1 if getattr(_here, "busy", False) else min(count(), len(items))
-    if n <= 1:
+    limit = count()
+    n = min(limit, len(items))
+    if n <= 1 or getattr(_here, "busy", False) or not threading.main_thread().is_alive():  # Python is ending: no pool
         return [work(items)]
     cuts = [len(items) * k // n for k in range(n + 1)]
     parts = [items[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
-    if _State.pool is None:
-        _State.pool = ThreadPoolExecutor(_State.count - 1, "scratchnet")
-    others = [_State.pool.submit(_do, work, part) for part in parts[1:]]
+    pool = _State.pool = _State.pool or ThreadPoolExecutor(limit - 1, "scratchnet")
+    others = []
     try:
+        for part in parts[1:]:  # in the caller's context, which holds his np.errstate
+            others.append(pool.submit(contextvars.copy_context().run, _do, work, part))
         first = _do(work, parts[0])
     finally:
-        wait(others)  # whatever happens, nobody writes into the arrays any more
+        wait(others)  # so that after an error nobody writes into the arrays any more
     return [first, *[other.result() for other in others]]
 
 
@@ -108,5 +113,6 @@ def _forget():
     _here.busy = False
 
 
-os.register_at_fork(after_in_child=_forget)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
 use(min(OF_BLAS, 4))

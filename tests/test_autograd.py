@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scratchnet import AnomalyError, Tensor, detect_anomaly, differentiable, grad, no_grad, ops
+from scratchnet.optimizers import SGD
 
 
 def leaf(*shape, seed=0):
@@ -279,3 +280,12 @@ def test_repr_is_for_people():
     x = Tensor([[1.0, 2.0]], requires_grad=True)
     assert repr(x) == "Tensor([[1., 2.]], shape=(1, 2), float64, requires_grad=True)"
     assert "from=multiply" in repr(x * 2.0)
+
+
+def test_a_leaf_that_an_op_reads_twice_gets_both_gradients_in_the_flat_vector():
+    rng = np.random.default_rng(0)
+    p, gy = Tensor(rng.standard_normal((4, 4)), requires_grad=True), rng.standard_normal((4, 4))
+    expected = grad(ops.dense(p, p), p, gy).data
+    SGD([p], 0.1)
+    ops.dense(p, p).backward(gy)
+    np.testing.assert_allclose(p.grad, expected)

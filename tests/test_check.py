@@ -300,3 +300,13 @@ def test_the_other_tools():
     check.adjoint(lambda x: ops.flip(x, 0), lambda y: ops.flip(y, 0), (3, 2), (3, 2))
     with pytest.raises(check.GradientMismatch, match="not each other's adjoint"):
         check.adjoint(np.cumsum, np.cumsum, (4,), (4,))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_bias_before_batch_norm_has_gradient_zero_and_rounding_to_any_order(seed):
+    rng = np.random.default_rng(seed)
+    x, w, one, zero = rng.standard_normal((3, 6)), rng.standard_normal((6, 2)), np.ones(6), np.zeros(6)
+    for b in (0.1 * rng.standard_normal(6), zero):
+        check.gradients(lambda b: ops.tanh(ops.batch_norm(x + b, one, zero)[0]) @ w, b, order=2, seed=seed)
+        check.gradients(lambda b: ops.tanh(ops.batch_norm(ops.dense(x, np.eye(6), b), one, zero)[0]) @ w, b, order=2,
+                        seed=seed)

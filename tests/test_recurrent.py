@@ -85,3 +85,10 @@ def test_first_weights():
     np.testing.assert_array_equal(lstm.b.data, np.repeat([0, 1, 0, 0], 3))
     np.testing.assert_allclose(lstm.u.data @ lstm.u.data.T, np.eye(3), atol=1e-6)
     assert repr(lstm).strip() == "LSTM 2 → 3  72 parameters"
+
+
+def test_an_empty_batch_goes_forward_and_back():
+    x, w, u, b = (Tensor(np.ones(shape), requires_grad=True) for shape in ((0, 4, 2), (2, 12), (3, 12), (12,)))
+    h, _ = ops.lstm(x, w, u, b)
+    h.backward(np.zeros((0, 4, 3)))
+    assert x.grad.shape == (0, 4, 2) and all((t.grad == 0).all() for t in (w, u, b))

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from scratchnet import ops, threads
+from scratchnet import Tensor, ops, threads
+from scratchnet.layers import Dense, Sequential
+from scratchnet.ops import windows
+from scratchnet.optimizers import SGD, Adam, Nadam
 
 
 @pytest.fixture
@@ -104,29 +107,93 @@ def test_a_forked_child_starts_threads_of_its_own(two_threads):
     assert os.waitpid(child, 0)[1] == 0
 
 
-OPS = {  # of images (N, 28, 28, 16), which are more than one block
+def test_nobody_changes_the_number_from_inside(two_threads):
+    with pytest.raises(RuntimeError, match="not from inside of an op"):
+        threads.in_parts(lambda part: threads.use(3), [1, 2])
+    assert threads.count() == 2
+
+
+def test_as_many_threads_as_there_are_parts_after_fewer_were_needed(two_threads):
+    threads.use(3)
+    threads.in_parts(len, [0, 1])
+    meet = threading.Barrier(3, timeout=10)
+    assert len(threads.in_parts(lambda part: meet.wait(), [0, 1, 2])) == 3
+
+
+def test_what_numpy_does_about_errors_is_the_same_in_all_threads(two_threads):
+    def work(part):
+        return np.divide(1.0, np.zeros(3))
+    with np.errstate(divide="ignore"):
+        assert all(np.isinf(found).all() for found in threads.in_parts(work, [1, 2]))
+    with np.errstate(divide="raise"), pytest.raises(FloatingPointError):
+        threads.in_parts(lambda part: work(part) if part == [2] else None, [1, 2])
+
+
+def test_a_thread_that_outlives_the_main_one_works_alone():
+    code = ("import threading, time; from scratchnet import threads; threads.use(2)\n"
+            "def late():\n"
+            "    threading.main_thread().join(); time.sleep(0.2); print(threads.in_parts(len, [1, 2, 3]))\n"
+            "threading.Thread(target=late).start()")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[3]\n"
+
+
+def test_without_fork_it_imports(tmp_path):
+    code = "import os; del os.register_at_fork; from scratchnet import threads; print(threads.count() >= 1)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
+
+
+OPS = {  # of images (31, 9, 10, 32) and kernels (3, 3, 32, 40)
     "conv2d": lambda x, w: ops.conv2d(x, w[:, :, :, :8]),
-    "dense": lambda x, w: ops.dense(x.reshape(-1, 7 * 16), np.resize(w, (7 * 16, 300))),
-    "conv2d, more channels out": lambda x, w: ops.conv2d(x, w),
+    "conv2d, Winograd": lambda x, w: ops.conv2d(x, w, ops.sum(w, (0, 1, 2))),
+    "dense": lambda x, w: ops.dense(x, w.reshape(9, 32, 40)[0]),
+    "lstm": lambda x, w: ops.lstm(x.reshape(31, 90, 32), w.reshape(9, 32, 40)[0], w.reshape(9 * 32, 40)[:10],
+                                  w.reshape(-1, 40)[-1])[0],
+    "conv2d, more channels out": lambda x, w: ops.conv2d(x[..., :9], w[:, :, :9]),
     "conv2d, columns kept": lambda x, w: ops.conv2d(x[..., :2], w[:, :, :2]),
     "conv2d with stride": lambda x, w: ops.conv2d(x, w, None, 2),
-    "conv2d_transpose": lambda x, w: ops.conv2d_transpose(x, w.swapaxes(2, 3), None, 2),
+    "conv2d_transpose": lambda x, w: ops.conv2d_transpose(x, w.swapaxes(2, 3)[:, :, :5], None, 2),
     "conv2d_weight": lambda x, w: ops.conv2d_weight(x, x, (3, 3)),
     "max_pool": lambda x, w: ops.max_pool(x), "avg_pool": lambda x, w: ops.avg_pool(x, 3, 1),
-    "argmax": lambda x, w: ops.max_pool_with_argmax(x, 3, 2, "same")[1],
+    "max_pool, windows overlap": lambda x, w: ops.max_pool(x, 3, 2, "same"),
     "upsample": lambda x, w: ops.upsample_nearest(x),
     "unpool": lambda x, w: ops.unpool(*ops.max_pool_with_argmax(x))}
 
 
 @pytest.mark.parametrize("name", OPS)
-def test_ops_give_the_same_with_any_number_of_threads(name, two_threads):
+def test_ops_and_their_gradients_are_the_same_with_any_number_of_threads(name, two_threads, monkeypatch):
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((31, 28, 28, 16), dtype=np.float32)
-    w = rng.standard_normal((3, 3, 16, 20), dtype=np.float32)
+    x, w = rng.standard_normal((31, 9, 10, 32)), rng.standard_normal((3, 3, 32, 40))
+    monkeypatch.setattr(windows, "BLOCK_BYTES", 100_000)  # several images a block, several blocks a thread
+    monkeypatch.setattr(threads, "WORTH", 1e4)
     found = []
     for n in (1, 2, 3, 2):
         threads.use(n)
-        found.append(OPS[name](x, w))
-    np.testing.assert_array_equal(found[1], found[3])  # the same number: the same bits
-    for other in found[1:]:
-        np.testing.assert_allclose(found[0], other, rtol=1e-3, atol=1e-3)
+        inputs = [Tensor(x, requires_grad=True), Tensor(w, requires_grad=True)]
+        y = OPS[name](*inputs)
+        found.append([y.data])
+        if y.requires_grad:
+            y.backward(np.random.default_rng(1).standard_normal(y.shape))
+            found[-1] += [t.grad for t in inputs if t.grad is not None]
+    for one, two, three, again in zip(*found, strict=True):
+        np.testing.assert_array_equal(two, again)  # the same number: the same bits
+        np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(one, three, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [SGD, Adam, Nadam])
+def test_training_steps_are_the_same_with_any_number_of_threads(kind, two_threads, monkeypatch):
+    monkeypatch.setattr(kind, "chunk", 1000)
+    monkeypatch.setattr(threads, "WORTH", 1e4)
+    found = []
+    for n in (1, 2, 4):
+        threads.use(n)
+        rng = np.random.default_rng(0)
+        net = Sequential(Dense(40, 50, rng=rng), ops.relu, Dense(50, 60, rng=rng)).move(lambda a: a.astype(np.float64))
+        optimizer = kind(net.parameters(), 1e-2, clip_norm=1.0)
+        for x in rng.standard_normal((5, 32, 40)):
+            optimizer.zero_grad()
+            (net(x) * net(x)).sum().backward()
+            optimizer.step()
+        found.append(optimizer.flat)
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-9)
+    np.testing.assert_allclose(found[0], found[2], rtol=1e-9)

@@ -51,3 +51,33 @@ def test_in_float32_it_rounds_little_more():
     exact = ops.conv2d(x, w)
     rough = ops.conv2d(x.astype(np.float32), w.astype(np.float32))
     assert rough.dtype == np.float32 and np.abs(rough - exact).max() < 3e-5 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("kernel, stride, padding", [(3, 1, "valid"), (2, 2, "same"), (3, 1, "same")])
+@pytest.mark.parametrize("layout", ["new axis", "swapped axes", "reversed", "repeated", "every other"])
+def test_how_the_images_lie_in_memory_does_not_matter(kernel, stride, padding, layout):
+    rng = np.random.default_rng(0)
+    x = {"new axis": lambda: rng.standard_normal((2, 6, 6))[..., None],
+         "swapped axes": lambda: rng.standard_normal((2, 6, 1, 6)).swapaxes(2, 3),
+         "reversed": lambda: rng.standard_normal((2, 6, 6, 3))[:, ::-1, ::-1, ::-1],
+         "repeated": lambda: np.broadcast_to(rng.standard_normal((2, 1, 6, 1)), (2, 6, 6, 3)),
+         "every other": lambda: rng.standard_normal((2, 6, 12, 6))[:, :, ::2, ::2]}[layout]()
+    plain = np.empty(x.shape)
+    plain[...] = x
+    w = rng.standard_normal((kernel, kernel, x.shape[3], 5))
+    y = ops.conv2d(plain, w, None, stride, padding)
+    np.testing.assert_array_equal(ops.conv2d(x, w, None, stride, padding), y)
+    gy = rng.standard_normal(y.shape)
+    np.testing.assert_array_equal(ops.conv2d_weight(x, gy, (kernel, kernel), stride, padding),
+                                  ops.conv2d_weight(plain, gy, (kernel, kernel), stride, padding))
+    taps = np.broadcast_to(w[:, :, :, :1], w.shape)  # kernels that lie otherwise, too
+    np.testing.assert_array_equal(ops.conv2d_transpose(gy, taps, None, stride, padding, (6, 6)),
+                                  ops.conv2d_transpose(gy, taps.copy(), None, stride, padding, (6, 6)))
+
+
+@pytest.mark.parametrize("channels", [(2, 3), (32, 32)])
+def test_a_complex_bias_is_not_cut(channels):
+    x, w, b = np.ones((1, 4, 4, channels[0])), np.ones((3, 3, *channels)), 1j * np.ones(channels[1])
+    for y in (ops.conv2d(x, w, b), ops.conv2d(x, w, b, 2), ops.conv2d_transpose(x, w.swapaxes(2, 3), b, 2),
+              ops.dense(x, w[0, 0], b)):
+        assert (y.imag == 1).all()

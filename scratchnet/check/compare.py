@@ -98,35 +98,38 @@ def _rows(function, y, random, rng, entries):
             return function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()
 
         def numbers(z, whole=whole, directions=directions):
-            return slopes(lambda z: cotangents @ whole(z), z, directions, rng, whole)
+            return slopes(lambda z: cotangents @ whole(z), z, directions, rng, whole, function.cancelled)
         s = numbers(x)
         numeric, kink = s.value.T, s.kink.T.copy()
         if full:  # a kink of one entry of y is one of their random sums, where it may go unnoticed
             kink[:len(random)] = np.maximum(kink[:len(random)], kink.max(axis=0, initial=0))
-        row = Row(function.names[i], x.shape, y.shape, a, numeric, _tolerance(a, s, x, y, cotangents), which, names,
-                  kink > 0, s.method)
-        if row.wrong and (np.abs(a - numeric) <= 1e-3 * _largest(numeric))[kink == 0].all():
+        natural = np.nan_to_num(np.abs(cotangents) @ (np.abs(y).ravel() + function.cancelled))[:, None] \
+            / np.abs(x).max(initial=1.0)  # as large as what may have cancelled in each number
+        row = Row(function.names[i], x.shape, y.shape, a, numeric, _tolerance(a, s, natural), which, names, kink > 0,
+                  s.method)
+        little = np.maximum(1e-3 * _largest(numeric), 1e-10 * natural)
+        if row.wrong and (np.abs(a - numeric) <= little)[kink == 0].all():
             row.allow(_roughness(function, i, a, s, cotangents, directions, numbers, rng))
         rows.append(row)
         all_kinks.append(_conventions(row, kink, s.left.T, s.right.T, full))
     return rows, all_kinks
 
 
-def _tolerance(a, s, x, y, cotangents):
+def _tolerance(a, s, natural):
     """How far by the rule (a) and by numbers (s) may be apart: 1e-7 of the number, the error bound of the number, and
-    the rounding of what may have cancelled in it, which is as large as other entries of ∂L/∂x and of y."""
+    the rounding of what may have cancelled in it, which is as large as other entries of ∂L/∂x, or as what is natural
+    for the sizes of x and y."""
     numeric, kink = s.value.T, s.kink.T
     with np.errstate(invalid="ignore", over="ignore"):
         scale = np.sqrt(np.mean(np.where(kink > 0, 0, a) ** 2, axis=1, keepdims=True)) if a.size else 0.0
-        natural = np.abs(cotangents) @ np.abs(y).ravel() / np.abs(x).max(initial=1.0)
         return np.maximum(1e-7, 300 * s.eps) * np.maximum(np.abs(numeric), 0.1 * scale) + 10 * s.error.T \
-            + 300 * s.eps * (_largest(numeric[kink == 0]) + np.nan_to_num(natural)[:, None])
+            + 300 * s.eps * (_largest(numeric[kink == 0]) + natural)
 
 
 def _roughness(function, i, a, s, cotangents, directions, numbers, rng):
     """Ten times what rounding does to both sides: |D(x + δ) + D(x − δ) − 2 D(x)|, which for a smooth D is δ² D″."""
     x = function.values[i]
-    step = max(1e-6, 100 * s.eps) * np.abs(x).max(initial=1e-300) * rng.standard_normal(x.shape)
+    step = max(1e-6, 100 * s.eps) * (np.abs(x).max(initial=0.0) or 1.0) * rng.standard_normal(x.shape)
     by_rule, by_numbers = -2.0 * a, -2.0 * s.value.T
     for z in (x + step, x - step):
         gradients = function.at([*function.values[:i], z, *function.values[i + 1:]]).gradients(list(cotangents))

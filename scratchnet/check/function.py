@@ -28,6 +28,7 @@ class Function:
     """
 
     of = None  # the function whose derivative this is
+    cancelled = 0.0  # how large the numbers may have been whose sum y is: their rounding is in y
 
     def __init__(self, f, inputs, parameters=None):
         """parameters: Parameters by name."""
@@ -114,10 +115,14 @@ class Function:
 
 class _Derivative(Function):
     def __init__(self, of, v, directions):
-        self.__dict__ = of.__dict__ | {"of": of, "v": v, "directions": directions}
+        terms = float(np.abs(v).ravel() @ (np.abs(of.evaluate(of.values)).ravel() + of.cancelled))
+        sizes = [np.abs(u).max(initial=0.0) / np.abs(x).max(initial=1.0)
+                 for u, x in zip(directions, of.values, strict=True)]
+        self.__dict__ = of.__dict__ | {"of": of, "v": v, "directions": directions,
+                                       "cancelled": terms * max(sizes, default=0.0)}
 
     def at(self, values):
-        return _Derivative(self.of.at(values), self.v, self.directions)
+        return _Derivative(self.of.at([np.asarray(v) for v in values]), self.v, self.directions)
 
     def evaluate(self, values):
         n = len(self.holes)

@@ -27,15 +27,16 @@ class Slopes(NamedTuple):
     eps: float  # the relative rounding of G
 
 
-def slopes(G, x, directions, rng, whole=None):
+def slopes(G, x, directions, rng, whole=None, cancelled=0.0):
     """The Slopes of G at x along the directions: flat vectors, or numbers of entries for unit vectors.
 
     whole: the function of x whose results G adds up, if it does; in them it is easier to see how precise they are.
+    cancelled: how large the numbers may have been whose sums these results are.
     """
     x = np.asarray(x)  # a sum of 0-d arrays is a number, whose entries cannot be changed
     probes = rng.standard_normal((PROBES, x.size))
     y = np.abs((whole or G)(x))
-    largest = float(y.max(initial=0.0, where=np.isfinite(y)))
+    largest = float(y.max(initial=cancelled, where=np.isfinite(y)))
     found = _complex_step(G, x, directions, probes, largest)
     if found is not None:
         zero = np.zeros(found.shape)

@@ -19,7 +19,7 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
-from scratchnet.ops.windows import blocks, geometry, pad, transposed_size, unfold, windows
+from scratchnet.ops.windows import blocks, geometry, pad, result_type, transposed_size, unfold, windows
 from scratchnet.ops.winograd import winograd, winograd_weight
 from scratchnet.threads import each, total
 
@@ -165,7 +165,7 @@ def _unfold_product(x, w, b, stride, pads, size, columns=None):
 
     columns (N, Ho, Wo, kh, kw·C): where to leave the rows, for who wants them."""
     kernel, rows, xp = w.shape[:2], w.reshape(-1, w.shape[3]), array_module(x)
-    y = xp.empty((len(x), *size, w.shape[3]), dtype=xp.result_type(x, w))
+    y = xp.empty((len(x), *size, w.shape[3]), dtype=result_type(x, w, b))
 
     def work(part):
         here = unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
@@ -180,7 +180,7 @@ def _fold_product(y, w, b, stride, pads, size):
     """conv2d_transpose: rows of y times wᵀ, added into the windows of x.        (M, O) (O, kh·kw·C) → (M, kh·kw·C)"""
     (kh, kw, c, o), (top, bottom), (left, right) = w.shape, *pads
     rows, xp = w.transpose(3, 0, 1, 2).reshape(o, -1), array_module(y)
-    x = xp.empty((len(y), *size, c), dtype=xp.result_type(y, w))
+    x = xp.empty((len(y), *size, c), dtype=result_type(y, w, b))
 
     def work(part):
         product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)

@@ -146,10 +146,10 @@ def _(gy, condition):
 # ---------------------------------------------------------------- activations
 
 def positive_part(x):
-    """max(x, 0) of an array. A row of zeros in place of 0.0: NumPy's fast loop for maximum takes no single numbers."""
+    """max(x, 0) of an array. NumPy's fast loop for maximum takes no single numbers, so where rows are long enough, the
+    zero is a row of zeros."""
     xp = array_module(x)
-    return xp.maximum(x, xp.zeros(x.shape[-1:], dtype=x.dtype))
-
+    return xp.maximum(x, xp.zeros(x.shape[-1], dtype=x.dtype) if x.ndim and x.shape[-1] >= 64 else 0.0)
 
 @differentiable
 def tanh(x):

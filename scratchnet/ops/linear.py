@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from scratchnet.autograd import differentiable, product_into_destination, sum_to
+from scratchnet.backend import array_module
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
 from scratchnet.threads import product
 
@@ -59,7 +60,7 @@ def dense(x, w, b=None):
                          f"do not fit together")
     y = product(x.reshape(-1, x.shape[-1]) if x.size else x.reshape(math.prod(x.shape[:-1]), w.shape[0]), w)
     if b is not None:
-        y += b
+        y = y + b if b.dtype != y.dtype else array_module(y).add(y, b, out=y)
     return y.reshape(*x.shape[:-1], w.shape[1])
 
 

@@ -5,7 +5,8 @@ winners. The argmax is S, written down. So the gradient is Sᵀ ∂L/∂y, which
 again, which is `pool_at`. Nothing else is kept.
 
 Images are (N, H, W, C). argmax (N, Ho, Wo, C) holds the winner's place in its window, i·kw + j, as the smallest
-unsigned integer; the first winner on a tie.
+unsigned integer; the first winner on a tie. S is applied by multiplying with zeros and ones, so an infinite entry makes
+NaN of its window.
 """
 
 from scratchnet.autograd import differentiable

@@ -102,13 +102,13 @@ def _(gy, x, w, u, b, h0, c0, y, gates, cells):
         gh += gy[:, t]
         gc = _one_step_back(gh, gc, gates[t], cells[t], cells[t + 1], delta, xp)
         rows[t] = delta.swapaxes(0, 1)
-        gh = rows[t].reshape(n, -1) @ u_transposed
+        gh = rows[t].reshape(n, 4 * size) @ u_transposed
     before = xp.empty((steps, n, size), dtype=y.dtype)                          # h₀ … h_{T−1}
     before[0], before[1:] = h0, y[:, :steps - 1].swapaxes(0, 1)
-    rows = rows.reshape(steps * n, -1)                                          # (T·N, 4H)
-    gw = product(x.swapaxes(0, 1).reshape(steps * n, -1).T, rows)
-    gu = product(before.reshape(steps * n, -1).T, rows)
-    gx = product(rows, w.T).reshape(steps, n, -1).swapaxes(0, 1)
+    rows = rows.reshape(steps * n, 4 * size)
+    gw = product(x.swapaxes(0, 1).reshape(steps * n, x.shape[2]).T, rows)
+    gu = product(before.reshape(steps * n, size).T, rows)
+    gx = product(rows, w.T).reshape(steps, n, x.shape[2]).swapaxes(0, 1)
     return gx, gw, gu, xp.ones(len(rows), dtype=rows.dtype) @ rows, gh, gc
 
 

@@ -1,5 +1,7 @@
 """Windows over images: where they lie, and how many images are worked on at a time."""
 
+import numpy as np
+
 from scratchnet.backend import array_module
 from scratchnet.threads import count
 
@@ -18,11 +20,16 @@ def windows(x, kernel, stride, size):
 
 def blocks(x, entries_per_image):
     """Slices over the images, so few at a time that what is made of them fills BLOCK_BYTES; all at once on a GPU."""
-    if type(x).__module__ != "numpy":
+    if array_module(x) is not np:
         return [slice(0, len(x))]
     n = -(-len(x) * entries_per_image * x.itemsize // BLOCK_BYTES)
     n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # as many for each thread
     return [slice(len(x) * k // n, len(x) * (k + 1) // n) for k in range(n)]
+
+
+def result_type(x, w, b):
+    """The dtype of x w + b, where b may be None."""
+    return array_module(x).result_type(x, w, *(() if b is None else (b,)))
 
 
 def unfold(x, kernel, stride, size, out=None):
@@ -30,7 +37,8 @@ def unfold(x, kernel, stride, size, out=None):
 
     The kw·C numbers of a window's row lie next to each other in x."""
     xp, (n, _, _, c), (kh, kw) = array_module(x), x.shape, kernel
-    x = xp.ascontiguousarray(x)
+    if x.strides[2:] != (c * x.itemsize, x.itemsize):  # axes swapped, or one of length 1 with a stride of its own
+        x = x.copy()
     image, row, column, number = x.strides
     view = xp.lib.stride_tricks.as_strided(x, (n, *size, kh, kw * c),
                                            (image, stride[0] * row, stride[1] * column, row, number))

@@ -16,7 +16,7 @@ import math
 import numpy as np
 
 from scratchnet.backend import array_module, to_device_of
-from scratchnet.ops.windows import blocks, pad
+from scratchnet.ops.windows import blocks, pad, result_type
 from scratchnet.threads import each, total
 
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
@@ -30,7 +30,7 @@ def winograd(x, w, b, pads, size):
     """conv2d of x (N, H, W, C) with w (3, 3, C, O) → (N, *size, O)"""
     BB, GG, AA = _squares(x)
     (_, _, c, o), xp = w.shape, array_module(x)
-    y = xp.empty((len(x), *size, o), dtype=xp.result_type(x, w))
+    y = xp.empty((len(x), *size, o), dtype=result_type(x, w, b))
     kernels = (GG @ w.reshape(9, -1)).reshape(36, c, o)
 
     def work(part):
