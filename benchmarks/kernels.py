@@ -3,9 +3,12 @@
     python -m benchmarks.kernels [--threads 2] [--rounds 9] [--json PATH] [--only conv …]
 
 First the machine is measured: the most products a second (GEMM of 1024³, float32) and the most bytes a second (adding
-two arrays of 64 MB). Then each op, alone, in turns with PyTorch's (channels last, the same sizes). "share" is the time
-that the machine would need at these two rates, for the op's multiplications or for reading its inputs and writing its
-results once, whichever is more, over the time taken: 1 is the limit of the direct way. (Winograd can exceed it.)
+two arrays of 64 MB). Then each op, alone, in turns with PyTorch's (channels last, the same sizes), both in this one
+process and with the same number of threads; benchmarks.steps keeps them apart. "share" is the time that the machine
+would need at these two rates, for the op's multiplications or for reading its inputs and writing its results once,
+whichever is more, over the time taken: 1 is the limit of the direct way. (Winograd can exceed it.)
+
+Last the three ways of convolving (ops/convolution.py, `way`), for many sizes.
 """
 
 import argparse
@@ -101,6 +104,28 @@ def convolutions():
                lambda f=theirs: f([False, True, False]), flops, bytes_)
 
 
+WAYS = [(c, o, side) for side in (7, 14, 28) for c, o in (
+    (1, 16), (16, 1), (4, 64), (10, 64), (64, 10), (16, 32), (32, 16), (32, 32), (32, 64), (64, 64))]
+
+
+def ways(rounds):
+    """Prints what the rule in ops/convolution.py rests on: ms of each way for 3×3 kernels, and the one it takes."""
+    from scratchnet.ops import convolution
+
+    print(f"\n{'convolution 3×3, 64 images, ms':40}{'unfold':>9}{'fold':>9}{'winograd':>9}   taken, over the fastest")
+    stride, pads, rows = (1, 1), ((1, 1), (1, 1)), []
+    for c, o, side in WAYS:
+        x, w = draw(64, side, side, c), draw(3, 3, c, o)
+        times = dict(zip(("unfold", "fold", "winograd"), median_ms([
+            lambda by=by, x=x, w=w, size=(side, side): convolution.correlate(x, w, None, stride, pads, size, by)
+            for by in ("unfold", "fold", "winograd")], rounds), strict=True))
+        taken = convolution.way(w.shape, stride, pads)
+        print(f"{f'{c}→{o} @{side}':40}" + "".join(f"{t:9.2f}" for t in times.values())
+              + f"   {taken}, {times[taken] / min(times.values()):.2f}", flush=True)
+        rows.append({"name": f"{c}→{o} @{side}", "taken": taken, **times})
+    return rows
+
+
 def others():
     """(name, ours, theirs, floating-point operations, bytes) for pooling, element-wise ops, the LSTM and Adam."""
     import torch
@@ -166,7 +191,10 @@ def main():
             print(f"{name:52}{a:9.2f} {b:9.2f} {a / b:6.2f} {share:6.2f}", flush=True)
             rows.append({"name": name, "ours": a, "theirs": b, "share": share})
     ratios = [row["ours"] / row["theirs"] for row in rows]
-    print(f"{'geometric mean of the ratios':70} {math.exp(statistics.mean(map(math.log, ratios))):6.2f}")
+    if ratios:
+        print(f"{'geometric mean of the ratios':70} {math.exp(statistics.mean(map(math.log, ratios))):6.2f}")
+    if "ways".startswith(tuple(arguments.only)):
+        rows += ways(arguments.rounds)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1))
 

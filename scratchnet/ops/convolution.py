@@ -46,7 +46,7 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     if kh * kw * c <= o:  # so few columns that keeping them for the weight gradient costs less than making them again
         columns = array_module(x).empty((len(x), *size, kh, kw * c), dtype=x.dtype)
         return _unfold_product(x, w, b, stride, pads, size, columns), columns
-    return _correlate(x, w, b, stride, pads, size), None
+    return correlate(x, w, b, stride, pads, size), None
 
 
 @conv2d.backward("x")
@@ -90,7 +90,7 @@ def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
         raise ValueError(f"conv2d_transpose: output_size {tuple(out)} is convolved to {size}, not to the size of "
                          f"y (N,Ho,Wo,O)={y.shape}, with kernel {(kh, kw)}, stride {stride}, padding {padding!r}")
     if stride == (1, 1) and _can_flip(pads, (kh, kw)):
-        return _correlate(y, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), out)
+        return correlate(y, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), out)
     return _fold_product(y, w, b, stride, pads, out)
 
 
@@ -123,9 +123,10 @@ def conv2d_weight(x, y, kernel, stride=1, padding="same"):
         raise ValueError(f"conv2d_weight: x (N,H,W,C)={x.shape} with kernel {tuple(kernel)}, stride {stride}, padding "
                          f"{padding!r} goes with y (N,Ho,Wo,O)={(len(x), *size, 'O')}, got {y.shape}")
     c, o = x.shape[3], y.shape[3]
-    if _suits_winograd((*kernel, c, o), stride):
+    by = way((*kernel, c, o), stride, pads)
+    if by == "winograd":
         return winograd_weight(x, y, pads)
-    if stride == (1, 1) and o < c and _can_flip(pads, kernel):
+    if by == "fold":
         return _flip(_weight_product(y, x, kernel, stride, _flipped_pads(pads, kernel)))
     return _weight_product(x, y, kernel, stride, pads)
 
@@ -140,21 +141,24 @@ def _(gw, x, stride, padding):
     return conv2d(x, gw, None, stride, padding)
 
 
-# ---------------------------------------------------------------- which way (see benchmarks.kernels)
+# ---------------------------------------------------------------- which way
 
-def _correlate(x, w, b, stride, pads, size):
-    """conv2d in the way that is fastest for these sizes."""
-    (kh, kw, c, o) = w.shape
-    if _suits_winograd(w.shape, stride):
-        return winograd(x, w, b, pads, size)
-    if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)):
-        return _fold_product(x, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), size)
-    return _unfold_product(x, w, b, stride, pads, size)
-
-
-def _suits_winograd(w_shape, stride):
+def way(w_shape, stride, pads):
+    """How a convolution is computed fastest; `python -m benchmarks.kernels` measures the three side by side."""
     kh, kw, c, o = w_shape
-    return stride == (1, 1) and kh == kw == 3 and min(c, o) >= 32
+    if stride == (1, 1) and kh == kw == 3 and min(c, o) >= 32:
+        return "winograd"
+    return "fold" if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)) else "unfold"
+
+
+def correlate(x, w, b, stride, pads, size, by=None):
+    """conv2d, in the fastest way or in another one."""
+    by = by or way(w.shape, stride, pads)
+    if by == "winograd":
+        return winograd(x, w, b, pads, size)
+    if by == "fold":
+        return _fold_product(x, _flip(w), b, stride, _flipped_pads(pads, w.shape[:2]), size)
+    return _unfold_product(x, w, b, stride, pads, size)
 
 
 # ---------------------------------------------------------------- windows to rows, rows to windows
