@@ -11,7 +11,7 @@ Images are (N, H, W, C), kernels (kh, kw, C, O) for all three. As in all deep le
 
 How it is computed: as a matrix product, either after copying every window of x into a row ("unfold", im2col), or
 before adding every row of the product into its window ("fold", col2im). The copies are what costs. With stride 1 a
-convolution is also a transposed convolution with the kernel flipped, so the side with fewer channels is the one copied.
+convolution is also a transposed convolution with the kernel flipped, so where y has far fewer channels, fold is taken.
 With many channels on both sides and 3×3 kernels there is a way with fewer multiplications: winograd.py.
 """
 
@@ -123,10 +123,9 @@ def conv2d_weight(x, y, kernel, stride=1, padding="same"):
         raise ValueError(f"conv2d_weight: x (N,H,W,C)={x.shape} with kernel {tuple(kernel)}, stride {stride}, padding "
                          f"{padding!r} goes with y (N,Ho,Wo,O)={(len(x), *size, 'O')}, got {y.shape}")
     c, o = x.shape[3], y.shape[3]
-    by = way((*kernel, c, o), stride, pads)
-    if by == "winograd":
+    if way((*kernel, c, o), stride, pads) == "winograd":
         return winograd_weight(x, y, pads)
-    if by == "fold":
+    if stride == (1, 1) and o < c and _can_flip(pads, kernel):  # windows of y are fewer numbers to copy
         return _flip(_weight_product(y, x, kernel, stride, _flipped_pads(pads, kernel)))
     return _weight_product(x, y, kernel, stride, pads)
 
@@ -148,7 +147,7 @@ def way(w_shape, stride, pads):
     kh, kw, c, o = w_shape
     if stride == (1, 1) and kh == kw == 3 and min(c, o) >= 32:
         return "winograd"
-    return "fold" if stride == (1, 1) and o < c and _can_flip(pads, (kh, kw)) else "unfold"
+    return "fold" if stride == (1, 1) and 4 * o <= c and _can_flip(pads, (kh, kw)) else "unfold"
 
 
 def correlate(x, w, b, stride, pads, size, by=None):
