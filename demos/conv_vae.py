@@ -16,7 +16,7 @@ from scratchnet.models.vae import ConvVAE, evaluate, gaussian_of_codes
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
 
-SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "an hour and a half"}
+SECONDS = {"quick": "25 seconds", "default": "2¾ minutes", "full": "an hour and a half"}
 SIZES = {  # training images, test images, batch, epochs of VAE, classifier, switch head
     "quick": (1_000, 300, 50, 3, 3, 1),
     "default": (10_000, 2_000, 100, 5, 2, 1),

@@ -9,7 +9,7 @@ from scratchnet.models.vae import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
 
-SECONDS = {"quick": "10 seconds", "default": "1½ minutes", "full": "5 minutes"}
+SECONDS = {"quick": "10 seconds", "default": "1 minute", "full": "5 minutes"}
 SIZES = {  # training images, test images, epochs
     "quick": (2_000, 500, 10), "default": (10_000, 2_000, 40), "full": (60_000, 10_000, 20)}
 EXPECTED = {"quick": 200, "default": 117, "full": 107}  # test −ELBO in nats, at most
