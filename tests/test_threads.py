@@ -137,7 +137,7 @@ def test_a_thread_that_outlives_the_main_one_works_alone():
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[3]\n"
 
 
-def test_without_fork_it_imports(tmp_path):
+def test_without_fork_it_imports():
     code = "import os; del os.register_at_fork; from scratchnet import threads; print(threads.count() >= 1)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
 

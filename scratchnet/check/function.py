@@ -122,7 +122,7 @@ class _Derivative(Function):
                                        "cancelled": terms * max(sizes, default=0.0)}
 
     def at(self, values):
-        return _Derivative(self.of.at([np.asarray(v) for v in values]), self.v, self.directions)
+        return _Derivative(self.of.at(values), self.v, self.directions)
 
     def evaluate(self, values):
         n = len(self.holes)
