@@ -8,8 +8,6 @@ Symbols: p parameters, g gradient, t the number of the step (from 1), lr the lea
 (place of ε, weight decay, defaults), this is PyTorch's, so that the two agree step by step.
 """
 
-from contextlib import contextmanager
-
 import numpy as np
 
 from scratchnet.backend import array_module, to_cpu, to_device_of
@@ -43,9 +41,9 @@ class Optimizer:
         self._require(clip_value is None or clip_value > 0.0, f"clip_value is a number > 0 or None, got {clip_value}")
         self._require(clip_norm is None or clip_value is None, "clip by norm or by value, not both")
         self.lr, self.weight_decay, self.clip_norm, self.clip_value = lr, weight_decay, clip_norm, clip_value
-        self.parameters, self.step_count = _leaves(type(self).__name__, parameters), 0
+        self.parameters, self.step_count = leaves(type(self).__name__, parameters), 0
 
-        self.xp, self.flat, self.views = _flatten(self.parameters)
+        self.xp, self.flat, self.views = flatten(self.parameters)
         self.flat_grad = self.xp.zeros_like(self.flat)
         self.grad_views = _split(self.flat_grad, self.parameters)
         self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
@@ -312,66 +310,6 @@ class Nadam(Adam):
         _descend(p, lr * s2**0.5, b, v, self.eps * s2**0.5, a)
 
 
-class ExponentialMovingAverage:
-    """The mean of the weights along the way, the recent ones counting most: often better than the last weights.
-
-    average = Σᵢ dᵗ⁻ⁱ pᵢ / Σᵢ dᵗ⁻ⁱ,  i = 1 … t updates, d the decay        (Kingma & Ba 2015, section 7.2)
-
-    Dividing by the sum Σᵢ dᵗ⁻ⁱ is the bias correction: the weights before training are no part of the mean.
-    Until the first update it holds the weights as they are. Call `update()` after each step, and use the average
-    inside `with ema.swapped():`.
-    """
-
-    def __init__(self, optimizer_or_parameters, decay=0.999):
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"ExponentialMovingAverage: decay is a number in [0, 1), got {decay}")
-        source = optimizer_or_parameters
-        self.parameters = source.parameters if isinstance(source, Optimizer) else _leaves(type(self).__name__, source)
-        self.decay, self.update_count = decay, 0
-        self.xp, self.flat, self.views = _flatten(self.parameters)
-        scratch = self.xp.empty_like(self.flat[:max(p.size for p in self.parameters)])
-        self.scratch = [scratch[:p.size].reshape(p.shape) for p in self.parameters]
-
-    def update(self):
-        """Take the present weights into the average."""
-        self.update_count += 1
-        # average ← average + (p − average) / Σᵢ dᵗ⁻ⁱ
-        rate = (1.0 - self.decay) / (1.0 - self.decay**self.update_count)
-        for p, average, a in zip(self.parameters, self.views, self.scratch, strict=True):
-            self.xp.subtract(p.data, average, out=a)
-            a *= rate
-            average += a
-
-    @contextmanager
-    def swapped(self):
-        """Inside, the parameters hold the average; afterwards, whatever happened, what they held before."""
-        before = [p.data.copy() for p in self.parameters]
-        self._write(self.views)
-        try:
-            yield
-        finally:
-            self._write(before)
-
-    def _write(self, arrays):
-        for p, a in zip(self.parameters, arrays, strict=True):
-            p.data[...] = a
-            p.version += 1
-
-    def state_dict(self):
-        """The number of updates, and the average as one vector on the host."""
-        return {"update_count": self.update_count, "average": to_cpu(self.flat).copy()}
-
-    def load_state_dict(self, state):
-        """Take up what state_dict gave. Names and shapes are checked before anything is changed."""
-        check_state(type(self).__name__, self.state_dict(), state)
-        self.update_count = int(state["update_count"])
-        self.flat[...] = to_device_of(state["average"], self.flat)
-
-    def __repr__(self):
-        return (f"ExponentialMovingAverage({self.flat.size:,} parameters, decay={self.decay}; "
-                f"{self.update_count:,} updates done)")
-
-
 def _descend(p, size, direction, v, eps, a):
     """p ← p − size · direction / (√v + ε), with a as scratch"""
     xp = array_module(p)
@@ -382,7 +320,7 @@ def _descend(p, size, direction, v, eps, a):
     p -= a
 
 
-def _leaves(who, parameters):
+def leaves(who, parameters):
     """The parameters as a list, each once, after checking that they can lie in one vector."""
     found = list({id(p): p for p in parameters}.values())
     if not found:
@@ -398,7 +336,7 @@ def _leaves(who, parameters):
     return found
 
 
-def _flatten(parameters):
+def flatten(parameters):
     """Their array module, one vector with a copy of all their values, and its views in their shapes."""
     xp = array_module(parameters[0].data)
     flat = xp.concatenate([p.data.reshape(-1) for p in parameters])

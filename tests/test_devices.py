@@ -11,7 +11,7 @@ import pytest
 import strict as stand_in
 from cases import cases, layer_cases
 
-from scratchnet import Tensor, backend, layers, losses, ops, optimizers
+from scratchnet import Tensor, averaging, backend, layers, losses, ops, optimizers
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import ConvVAE, DenseVAE
@@ -102,7 +102,7 @@ def test_optimizers(name, device):
         rng = np.random.default_rng(0)
         model = layers.Sequential(layers.Dense(4, 6, rng=rng), ops.tanh, layers.Dense(6, 2, rng=rng)).move(asarray)
         optimizer = OPTIMIZERS[name](model.parameters())
-        average = optimizers.ExponentialMovingAverage(optimizer, 0.9)
+        average = averaging.ExponentialMovingAverage(optimizer, 0.9)
         x = asarray(rng.normal(size=(5, 4)).astype(np.float32))
         with device.no_reads():
             for _ in range(3):

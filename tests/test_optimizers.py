@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from scratchnet.autograd import Tensor, detect_anomaly
-from scratchnet.optimizers import SGD, Adagrad, Adam, AdamW, ExponentialMovingAverage, Nadam, Optimizer, RMSprop
+from scratchnet.averaging import ExponentialMovingAverage
+from scratchnet.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
 from scratchnet.schedules import ReduceOnPlateau, cosine, step_decay, warmup
 
 SHAPES = [(5, 3), (3,), (), (2, 3, 1, 4), (0, 3), (1,)]

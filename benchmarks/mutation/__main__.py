@@ -37,7 +37,7 @@ from benchmarks.mutation.changes import one_per_line
 
 ROOT = Path(__file__).parents[2]
 FILES = [*sorted((ROOT / "scratchnet/ops").glob("*.py")),
-         *[ROOT / "scratchnet" / name for name in ("losses.py", "module.py", "layers.py", "optimizers.py")]]
+         *[ROOT / f"scratchnet/{name}.py" for name in ("losses", "module", "layers", "optimizers", "averaging")]]
 for heavy in ("numpy", "torch", "matplotlib.pyplot", "safetensors.numpy"):  # once, not in every fork
     with contextlib.suppress(ImportError):
         importlib.import_module(heavy)
