@@ -84,7 +84,7 @@ def draw(path, found):
             ax.plot(sizes, values, "o-", color="black", markersize=4)
             ax.set_xscale("log", base=2)
             ax.set_xticks(sizes, list(map(str, sizes)), fontsize=7)
-            ax.set_ylim(0, None)
+            ax.set_ylim(0, 1.1 * max(values))
             ax.set_title(f"{name}: {'ms' if what == 'time' else 'MB'} per {ROWS[name][3]}", fontsize=9)
             ax.tick_params(axis="y", labelsize=7)
     figure.savefig(path, dpi=150)

@@ -5,9 +5,9 @@
 ours.py and theirs.py are the same seven models with the same weights, data and optimizer (Adam). First their losses
 and gradients are compared; then they take turns, a fifth of a second each, in processes of their own, so that the
 threads and memory settings of one do not disturb the other. A ratio is ours over theirs in the same round; the table
-has its median and, behind it, the range of the middle 80 % of rounds. PyTorch runs in each way that may be its best:
-Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps large blocks; the fastest one
-counts.
+has its median and, behind it, the range of the middle half of the rounds. PyTorch runs in each way that may be its
+best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps large blocks; the
+fastest one counts.
 
 JAX (compiled), HIPS autograd and MyGrad, where they are installed, do those steps that others.py has.
 
@@ -32,6 +32,8 @@ from benchmarks.steps.others import LIBRARIES
 from benchmarks.steps.ours import STEPS
 from benchmarks.steps.worker import Worker
 
+NAMES = {"W1": "GAN of points", "W2": "dense VAE", "W3": "conv VAE", "W4": "deep autoencoder", "W5": "DCGAN",
+         "W6": "denoiser", "W7": "LSTM"}
 WITH_IMAGES = ("W3", "W5", "W6")
 SETTINGS = {"2 threads": (2, {}), "1 thread": (1, {}), "2 threads, Haswell": (2, {"OPENBLAS_CORETYPE": "Haswell"})}
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1)}
@@ -91,7 +93,7 @@ def summary(found):
     best = min((way for way in found if way in WAYS), key=lambda way: statistics.median(found[way]["ms"]))
     ours, theirs = found["scratchnet"], found[best]
     ratios = [a / b for a, b in zip(ours["ms"], theirs["ms"], strict=True)]
-    low, high = np.quantile(ratios, [0.1, 0.9])
+    low, high = np.quantile(ratios, [0.25, 0.75])
     return (statistics.median(ours["ms"]), best, statistics.median(theirs["ms"]), statistics.median(ratios), low, high,
             ours["peak"] / theirs["peak"])
 
@@ -102,12 +104,12 @@ def geometric_mean(ratios):
 
 def table(setting, results):
     rows = {name: summary(found) for name, found in results.items()}
-    print(f"\n{setting}\n     scratchnet   PyTorch   ratio             peak memory, MB         best of PyTorch")
+    print(f"\n{setting}\n{'':21}scratchnet   PyTorch   ratio             peak memory, MB         best of PyTorch")
     for name, (ours, best, theirs, ratio, low, high, _) in rows.items():
         a, b = results[name]["scratchnet"], results[name][best]
         memory = [f"{r['peak'] / 1e6:.0f} (+{(r['peak'] - r['imported']) / 1e6:.0f})" for r in (a, b)]
-        print(f"{name} {ours:9.2f} ms {theirs:7.2f} ms   {ratio:.2f} ({low:.2f}–{high:.2f})  {memory[0]:>10} "
-              f"{memory[1]:>12}  {best}")
+        print(f"{name} {NAMES[name]:16}{ours:9.2f} ms {theirs:7.2f} ms   {ratio:.2f} ({low:.2f}–{high:.2f})  "
+              f"{memory[0]:>10} {memory[1]:>12}  {best}")
     for name, found in results.items():
         for library in MODULES.keys() & found.keys():
             print(f"{name} {library}: {statistics.median(found[library]['ms']):.2f} ms")
@@ -126,11 +128,10 @@ def draw(path, everything):
         middle, low, high = (np.array([row[i] for row in rows]) for i in (3, 4, 5))
         ax.bar(x, middle, width * 0.9, yerr=[middle - low, high - middle], capsize=2, label=setting)
     ax.axhline(1.0, color="black", linewidth=1)
-    ax.text(len(rows) - 0.4, 1.01, "PyTorch", ha="right", va="bottom")
-    ax.set_xticks(range(len(rows)), [f"{name}\n{STEPS[name].__doc__.split(':')[0].split(',')[0][:24]}"
-                                     for name in results], fontsize=7)
+    ax.set_xticks(range(len(rows)), [f"{name}\n{NAMES[name]}" for name in results], fontsize=8)
     ax.set_ylabel("time of a training step, PyTorch = 1")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, loc="upper left")
+    ax.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
 
 
