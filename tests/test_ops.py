@@ -406,3 +406,10 @@ def test_transpose_with_axes_counted_from_the_end(axes):
     x = np.random.default_rng(0).normal(size=(2, 3, 4))
     np.testing.assert_array_equal(ops.transpose(x, axes), np.transpose(x, axes))
     check.gradients(lambda x: ops.transpose(x, axes), x)
+
+
+def test_an_image_of_one_pixel():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((1, 1, 1, 8)), rng.standard_normal((1, 1, 8, 2))
+    np.testing.assert_allclose(ops.conv2d(x, w)[0, 0], x[0, 0] @ w[0, 0])
+    check.gradients(ops.conv2d, x, w, order=2)

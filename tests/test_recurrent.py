@@ -92,3 +92,25 @@ def test_an_empty_batch_goes_forward_and_back():
     h, _ = ops.lstm(x, w, u, b)
     h.backward(np.zeros((0, 4, 3)))
     assert x.grad.shape == (0, 4, 2) and all((t.grad == 0).all() for t in (w, u, b))
+
+
+@pytest.mark.parametrize("wide", range(6))
+def test_one_argument_of_more_digits_gives_them_to_all(wide):
+    """x, w, u, b, h0, c0 in float32 but one: float64 results (of products in float32, where both factors are), and each
+    gradient in its input's dtype."""
+    rng = np.random.default_rng(0)
+    shapes = [(2, 3, 4), (4, 20), (5, 20), (20,), (2, 5), (2, 5)]
+    narrow = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+    mixed = [Tensor(a.astype(np.float64) if k == wide else a, requires_grad=True) for k, a in enumerate(narrow)]
+    exact = [Tensor(a.astype(np.float64), requires_grad=True) for a in narrow]
+    results = []
+    for inputs in (mixed, exact):
+        h, c = ops.lstm(*inputs)
+        (h.sum() + 2.0 * c.sum()).backward()
+        results.append((h.data, c.data))
+    for ours, expected in zip(*results, strict=True):
+        assert ours.dtype == np.float64
+        np.testing.assert_allclose(ours, expected, atol=1e-6)
+    for ours, expected in zip(mixed, exact, strict=True):
+        assert ours.grad.dtype == ours.dtype
+        np.testing.assert_allclose(ours.grad, expected.grad, rtol=1e-5, atol=1e-5)
