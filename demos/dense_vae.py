@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratchnet import data, no_grad, ops, plotting
-from scratchnet.backend import standard_normal, to_cpu, to_device_of
+from scratchnet.backend import standard_normal, to_device_of
 from scratchnet.demo import Frames, arguments, mover
 from scratchnet.models.vae import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
@@ -48,7 +48,7 @@ def fit(args, model, name, images, rng, epochs):
     """Maximise the ELBO. Each pass sees the grey images drawn to black and white anew ("dynamic" binarisation)."""
     optimizer = Adam(model.parameters(), lr=1e-3)
     run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly)
+              anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale})
     frames = Frames(args.out / f"frames-{name}", args.resume)
     latent = model.mean.b.size
     codes = standard_normal(np.random.default_rng(0), (40, latent), like=images)
@@ -105,7 +105,7 @@ def show_map(out, model, test, labels):
                         "$z_1$", "$z_2$", names, names[::-1])
     with no_grad():
         mean, _ = model.encode(test)
-    plotting.scatter(to_cpu(mean.data), labels, "Test images in the plane of codes, by digit", out / "codes.png")
+    plotting.scatter({"": mean}, labels, "Test images in the plane of codes, by digit", out / "codes.png")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,20 @@ import pytest
 from PIL import Image
 
 from scratchnet import Tensor, plotting
-from scratchnet.plotting import GAP, curves, frame, image_grid, image_rows, read_log, save_gif, scatter, table
+from scratchnet.plotting import (
+    curves,
+    figure,
+    frame,
+    heat_map,
+    image_grid,
+    image_rows,
+    matrices,
+    read_log,
+    save_gif,
+    scatter,
+    table,
+)
+from scratchnet.plotting.images import GAP
 
 
 def noise(*shape, seed=0):
@@ -22,12 +35,12 @@ def drawn(monkeypatch):
     """The list of axes drawn in this test, as they were when saved."""
     axes = []
 
-    class Caught(plotting.Figure):
+    class Caught(figure.Figure):
         def savefig(self, *args, **kwargs):
             axes.extend(self.axes)
             super().savefig(*args, **kwargs)
 
-    monkeypatch.setattr(plotting, "Figure", Caught)
+    monkeypatch.setattr(figure, "Figure", Caught)
     return axes
 
 
@@ -241,9 +254,12 @@ def test_curves_refuse(tmp_path, lines, message):
 def test_scatter(tmp_path, drawn):
     points, labels = noise(30, 2), np.repeat([7, 3, 5], [12, 10, 8])
     points[labels == 3] += 2
-    scatter(Tensor(points, requires_grad=True), labels, "Codes", tmp_path / "codes.png", "u", "v")
-    axes, = drawn
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("u", "v", "Codes")
+    panels = {"first": Tensor(points, requires_grad=True), "second": 2 * points}
+    scatter(panels, labels, "Codes", tmp_path / "codes.png", "u", "v")
+    axes, second = drawn
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("u", "v", "Codes\nfirst")
+    assert second.get_title("left") == "second" and second.get_window_extent().x0 > axes.get_window_extent().x1
+    np.testing.assert_array_equal(second.collections[0].get_offsets(), 2 * points[labels == 3])
     glyphs = set()
     for label, collection, name in zip([3, 5, 7], axes.collections, axes.texts, strict=True):
         np.testing.assert_array_equal(collection.get_offsets(), points[labels == label])
@@ -264,7 +280,61 @@ def test_scatter(tmp_path, drawn):
 ])
 def test_scatter_refuses(tmp_path, points, labels, message):
     with pytest.raises(ValueError, match=f"^scatter: .*{message}"):
-        scatter(points, labels, "title", tmp_path / "codes.png")
+        scatter({"": points}, labels, "title", tmp_path / "codes.png")
+
+
+def test_scatter_of_named_labels(tmp_path, drawn):
+    scatter({"": noise(4, 2)}, np.array([0, 2, 2, 0]), "Texts", tmp_path / "map.png", names=["ast", "re", "json"])
+    assert texts(drawn[0].texts) == ["ast", "json"] and drawn[0].get_title("left") == "Texts"
+    with pytest.raises(ValueError, match="^scatter: labels from 0 to 2 for 2 names"):
+        scatter({"": noise(4, 2)}, np.array([0, 2, 2, 0]), "Texts", tmp_path / "map.png", names=["ast", "re"])
+
+
+def test_spread_is_shaded_and_scales_may_be_logarithmic(tmp_path, drawn):
+    x, y, s = np.array([1.0, 10.0, 100.0]), np.array([4.0, 2.0, np.nan]), np.array([1.0, 0.5, 9.0])
+    curves({"a": (x, y, s)}, "x", "y", "title", tmp_path / "a.png", "log", "log")
+    axes, = drawn
+    shade, = axes.collections
+    vertices = {tuple(v) for v in shade.get_paths()[0].vertices}
+    assert vertices == {(1, 3), (1, 5), (10, 1.5), (10, 2.5)}
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    with pytest.raises(ValueError, match=r"'a' has steps \(3,\) and values \(3,\) and spread \(2,\)"):
+        curves({"a": (x, y, s[:2])}, "x", "y", "title", tmp_path / "a.png")
+
+
+def test_heat_map(tmp_path, drawn):
+    values, points = noise(4, 5), noise(7, 2)
+    feet, vectors = noise(3, 2), noise(3, 2, seed=1)
+    heat_map({"a": values, "b": values + 1}, (-1, 1, 0, 2), "Heat", tmp_path / "heat.png", "much", points,
+             {"a": (feet, vectors), "b": (feet, vectors)}, "u", "v")
+    a, b, bar = drawn
+    assert a.get_title("left") == "Heat\na" and b.get_title("left") == "b" and bar.get_ylabel() == "much"
+    for axes, shown in ((a, values), (b, values + 1)):
+        image, = axes.images
+        np.testing.assert_array_equal(image.get_array(), shown)
+        assert image.origin == "lower" and image.get_clim() == (values.min(), values.max() + 1)
+        assert (axes.get_xlim(), axes.get_ylim()) == ((-1, 1), (0, 2))
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), points)
+        arrows, = axes.collections
+        np.testing.assert_array_equal(arrows.get_offsets(), feet)
+        np.testing.assert_array_equal(np.stack([arrows.U, arrows.V], axis=1), vectors)
+
+
+@pytest.mark.parametrize("values", [noise(4), noise(2, 2, 2), np.array([[0, np.nan]])])
+def test_heat_map_refuses(tmp_path, values):
+    with pytest.raises(ValueError, match="^matrices: a matrix .* expected .H, W., all of it finite"):
+        matrices({"": values}, "title", tmp_path / "matrix.png")
+    with pytest.raises(ValueError, match="^heat_map: values .* expected .H, W., all of them finite"):
+        heat_map({"": values}, (0, 1, 0, 1), "title", tmp_path / "heat.png")
+
+
+def test_matrices_share_a_scale_about_zero(tmp_path, drawn):
+    a, b = noise(2, 3), -3 * noise(3, 2)
+    matrices({"A": Tensor(a), "B": b}, "Two", tmp_path / "two.png")
+    assert [axes.get_title("left") for axes in drawn] == ["Two\nA, 2 × 3", "B, 3 × 2"]
+    for axes, shown in zip(drawn, (a, b), strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), shown)
+        np.testing.assert_allclose(axes.images[0].get_clim(), (b.min(), -b.min()))
 
 
 # ---------------------------------------------------------------- the style is ours, and stays with us
@@ -273,7 +343,9 @@ def everything(folder):
     image_grid(noise(4, 5, 6, 1), 2, "grid", folder / "grid.png")
     image_rows([noise(4, 5, 6, 1)], ["row"], "rows", folder / "rows.png")
     curves({"a": ([0, 1], [0, 1]), "b": ([0, 1], [1, 0])}, "x", "y", "curves", folder / "curves.png")
-    scatter(noise(9, 2), np.arange(9) % 3, "points", folder / "points.png")
+    scatter({"": noise(9, 2)}, np.arange(9) % 3, "points", folder / "points.png")
+    heat_map({"": noise(3, 3)}, (0, 1, 0, 1), "heat", folder / "heat.png")
+    matrices({"A": noise(3, 3)}, "matrix", folder / "matrix.png")
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
@@ -284,7 +356,7 @@ def test_the_look_does_not_depend_on_the_users_settings(tmp_path):
         before = dict(matplotlib.rcParams)
         assert everything(tmp_path / "b") == ours
         assert dict(matplotlib.rcParams) == before
-    assert len(ours) == 4
+    assert len(ours) == 6
 
 
 def test_pyplot_and_its_backend_are_left_alone(tmp_path):
@@ -313,7 +385,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 
     curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", path)
     old = path.read_bytes()
-    monkeypatch.setattr(plotting.Figure, "savefig", fail)
+    monkeypatch.setattr(figure.Figure, "savefig", fail)
     with pytest.raises(OSError, match="No space left"):
         curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", path)
     assert path.read_bytes() == old

@@ -1,0 +1,48 @@
+"""The paper that all figures are drawn on: one style, whatever the user's is; files are replaced as a whole."""
+
+import os
+import textwrap
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+from matplotlib.figure import Figure
+
+# Told apart without their hue too: each has a lightness, a dash and a marker of its own (hues of Okabe & Ito 2008).
+LINES = (matplotlib.cycler(color=["#000000", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7"])
+         + matplotlib.cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))])
+         + matplotlib.cycler(marker=["o", "s", "^", "D", "v", "x"]))
+STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titlepad": 8,
+         "axes.spines.top": False, "axes.spines.right": False, "axes.prop_cycle": LINES, "axes.grid": True,
+         "axes.axisbelow": True, "grid.color": "0.9", "lines.linewidth": 1.5, "lines.markersize": 4.5,
+         "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200, "savefig.bbox": "tight"}
+
+
+@contextmanager
+def figure(path, width, height, title, names=("",)):
+    """A row of axes to draw on, one for each name, width × height inches each, in our style whatever the user's is.
+
+    Written to `path` at the end, with what stands around the axes; its ending tells the format (PNG, PDF, SVG).
+    """
+    with matplotlib.style.context(["default", STYLE]):
+        canvas = Figure(figsize=(width, height))
+        axes = [canvas.add_axes((k * (1 + 0.7 / width), 0, 1, 1)) for k in range(len(names))]
+        yield axes
+        above = [textwrap.fill(title, max(40, int(13 * width * len(names)))) + "\n", *[""] * (len(names) - 1)]
+        for ax, head, name in zip(axes, above, names, strict=True):
+            ax.set_title((head + name).rstrip("\n"))
+        with replacing(path) as temporary:
+            canvas.savefig(temporary, format=Path(path).suffix[1:])
+
+
+@contextmanager
+def replacing(path):
+    """A temporary file beside `path` that takes its place when all went well."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

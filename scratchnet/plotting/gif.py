@@ -1,0 +1,47 @@
+"""GIFs that show how something was learned."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from scratchnet.plotting.figure import replacing
+
+
+def save_gif(frames, path, per_second=5.0, captions=None):
+    """An endless GIF of frames (uint8 arrays from `frame`, or paths of PNG files), a caption in a strip above each.
+
+    The last frame stays for two seconds. GIFs count in 1/100 s, to which 1/per_second is rounded.
+    """
+    if captions is not None and len(captions) != len(frames):
+        raise ValueError(f"save_gif: {len(captions)} captions for {len(frames)} frames")
+    if not 0 < per_second <= 50:
+        raise ValueError(f"save_gif: {per_second} frames per second, expected 0 < per_second ≤ 50, all a viewer shows")
+    frames = [_read_png(f) if isinstance(f, (str, Path)) else f for f in frames]
+    if not frames or any(f.dtype != np.uint8 or f.shape != frames[0].shape or 0 in f.shape for f in frames):
+        raise ValueError(f"save_gif: needs at least one frame, all uint8 and of one shape, got "
+                         f"{[(str(f.dtype), f.shape) for f in frames[:4]]}")
+    pictures = [Image.fromarray(f) for f in frames]
+    if captions is not None:
+        pictures = _captioned(pictures, captions)
+    pause = [10 * round(100 / per_second)] * (len(frames) - 1) + [2000]
+    with replacing(path) as temporary:
+        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=pause, loop=0)
+
+
+def _read_png(path):
+    with Image.open(path) as picture:
+        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+
+
+def _captioned(pictures, captions, height=22):
+    """Each picture under a white strip with its text; all as wide as the longest text needs."""
+    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
+    width = max(pictures[0].width, *(8 + int(font.getlength(text)) for text in captions))
+    sheets = []
+    for picture, text in zip(pictures, captions, strict=True):
+        sheets.append(Image.new(picture.mode, (width, picture.height + height), "white"))
+        sheets[-1].paste(picture, (0, height))
+        ImageDraw.Draw(sheets[-1]).text((4, 3), text, fill="black", font=font)
+    return sheets

@@ -1,0 +1,89 @@
+"""Sheets of images: digits as dark ink on white paper, every pixel as it is, the first image at the top left."""
+
+import numpy as np
+from PIL import Image
+
+from scratchnet.backend import to_cpu
+from scratchnet.plotting.figure import STYLE, figure, replacing
+from scratchnet.tensor import data_of
+
+GAP = 2  # pixels between the images of a sheet
+
+
+def image_rows(rows, labels, title, path):
+    """One labelled row of images for each entry of `rows`, each (N, H, W, 1) or (N, H, W, 3), all of one shape."""
+    shapes = [np.shape(data_of(row)) for row in rows]
+    if len(labels) != len(shapes) or len(set(shapes)) != 1:
+        raise ValueError(f"image_rows: {len(labels)} labels for {len(shapes)} rows of shapes {shapes}, "
+                         f"expected at least one row, one label a row, and one shape")
+    images = np.concatenate([to_cpu(data_of(row)) for row in rows])
+    _sheet("image_rows", images, shapes[0][0], title, path, yticks=labels)
+
+
+def image_grid(images, columns, title, path, xlabel="", ylabel="", xticks=None, yticks=None):
+    """Images (N, H, W, 1) or (N, H, W, 3) row by row, `columns` to a row.
+
+    For a grid over latent codes, xticks and yticks are the coordinate of each column and of each row, top row first.
+    """
+    _sheet("image_grid", images, columns, title, path, xlabel, ylabel, xticks, yticks)
+
+
+def frame(images, columns, scale=3):
+    """A sheet of images (N, H, W, C) as uint8 pixels, (H′, W′) for C = 1 and (H′, W′, 3) for C = 3, enlarged `scale`
+    times: a frame for `save_gif`. Nothing is drawn, so it is cheap enough for every step."""
+    return _tile("frame", _pixels("frame", images), columns, scale)
+
+
+def save_frame(pixels, path):
+    """One frame as a PNG file."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG")
+
+
+def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, yticks=None):
+    """Images as one picture, each pixel enlarged a whole number of times; ticks are at the centres of columns, rows."""
+    pixels = _tile(op, _pixels(op, images), columns)
+    height, width = pixels.shape[:2]
+    zoom = min(max(1300 // width, 1), 4) / STYLE["savefig.dpi"]
+    with figure(path, width * zoom, height * zoom, title) as (axes,):
+        axes.imshow(Image.fromarray(pixels).convert("RGB"), interpolation="nearest")  # (a colour map may round)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0)
+        axes.tick_params("x", labelsize=8)  # twenty columns of "-3.0" have to fit
+        for axis, label, ticks, step, size in ((axes.xaxis, xlabel, xticks, images.shape[2] + GAP, width),
+                                               (axes.yaxis, ylabel, yticks, images.shape[1] + GAP, height)):
+            centres = np.arange(GAP, size, step) + (step - GAP - 1) / 2
+            if ticks is not None and len(ticks) != len(centres):
+                raise ValueError(f"{op}: {len(ticks)} ticks for {len(centres)} columns or rows")
+            axis.set_ticks(*([], []) if ticks is None else (centres, ticks))
+            axis.set_label_text(label)
+
+
+def _tile(op, ink, columns, scale=1):
+    """uint8 images (N, H, W, C) side by side with GAP white pixels around: (H′, W′) for C = 1, else (H′, W′, C)."""
+    if columns < 1 or scale < 1:
+        raise ValueError(f"{op}: columns is {columns}, expected a whole number ≥ 1, as for scale, which is {scale}")
+    N, H, W, C = ink.shape
+    columns = min(columns, N)
+    rows = -(-N // columns)
+    sheet = np.full((rows * columns, H + GAP, W + GAP, C), 255, np.uint8)
+    sheet[:N, GAP:, GAP:] = ink
+    sheet = sheet.reshape(rows, columns, H + GAP, W + GAP, C).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * (H + GAP), columns * (W + GAP), C)
+    sheet = np.pad(sheet, ((0, GAP), (0, GAP), (0, 0)), constant_values=255)
+    sheet = sheet.repeat(scale, axis=0).repeat(scale, axis=1)
+    return sheet[:, :, 0] if C == 1 else sheet
+
+
+def _pixels(op, images):
+    """Images (N, H, W, C) in [0, 1] as uint8, one channel turned to dark ink on white."""
+    images = to_cpu(data_of(images))
+    if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
+        raise ValueError(f"{op}: images {images.shape}, expected (N, H, W, 1) or (N, H, W, 3), none of them 0")
+    if images.dtype.kind not in "fb":
+        raise TypeError(f"{op}: images of {images.dtype}, expected floats in [0, 1]: divide by 255 if that is white")
+    if not np.isfinite(images).all():
+        raise ValueError(f"{op}: {int((~np.isfinite(images)).sum())} pixels are NaN or infinite")
+    pixels = np.rint(255 * np.clip(images.astype(np.float32), 0, 1)).astype(np.uint8)
+    return 255 - pixels if images.shape[3] == 1 else pixels

@@ -1,0 +1,53 @@
+"""Tables of numbers: written as Markdown, read from the log of a run."""
+
+import csv
+from contextlib import suppress
+
+import numpy as np
+
+from scratchnet.plotting.figure import replacing
+
+
+def table(rows, header, path=None):
+    """Rows of strings and numbers as an aligned Markdown table: returned, and written to `path` if one is given.
+
+    Floats get four significant digits; give a string for anything else. Columns with numbers are aligned to the right.
+    """
+    lengths = {len(row) for row in rows}
+    if len(header) == 0 or lengths != {len(header)}:
+        raise ValueError(f"table: {len(rows)} rows of {sorted(lengths)} cells under {len(header)} names, "
+                         f"expected at least one row, and as many cells in each row as names")
+    columns = []
+    for name, *cells in zip(header, *rows, strict=True):
+        right = not all(isinstance(cell, str) for cell in cells)
+        texts = [_cell(c) for c in (name, *cells)]
+        width = max(3, *map(len, texts))
+        texts.insert(1, "-" * (width - 1) + (":" if right else "-"))
+        columns.append([text.rjust(width) if right else text.ljust(width) for text in texts])
+    text = "".join(f"| {' | '.join(line)} |\n" for line in zip(*columns, strict=True))
+    if path is not None:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text
+
+
+def _cell(x):
+    if isinstance(x, (float, np.floating)):
+        return f"{x:.0f}" if abs(x) >= 999.95 else f"{x:#.4g}"
+    return str(x).replace("|", r"\|").replace("\n", " ")
+
+
+def read_log(path):
+    """The columns of a CSV file: name → float64 array (empty cells are NaN), or list of str if a cell is no number."""
+    with open(path, newline="", encoding="utf-8") as file:
+        header, *lines = list(csv.reader(file)) or [[]]
+    if not header or len(set(header)) < len(header):
+        raise ValueError(f"read_log: {path}: the first line is {header}, expected the names of the columns, all unlike")
+    for number, line in enumerate(lines, start=2):
+        if len(line) != len(header):
+            raise ValueError(f"read_log: {path}: line {number} has {len(line)} cells, expected {len(header)}")
+    columns = {name: [line[k] for line in lines] for k, name in enumerate(header)}
+    for name, cells in columns.items():
+        with suppress(ValueError):
+            columns[name] = np.array([float(cell or "nan") for cell in cells])
+    return columns
