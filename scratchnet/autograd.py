@@ -20,11 +20,11 @@ from scratchnet import anomaly
 from scratchnet.anomaly import AnomalyError, detect_anomaly
 from scratchnet.backend import array_module
 from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable
-from scratchnet.tensor import Tensor, data_of, mode, no_grad
+from scratchnet.tensor import Tensor, data_of, enable_grad, mode, no_grad, recording
 from scratchnet.threads import product
 
 __all__ = ["REGISTRY", "AnomalyError", "GradientShapeError", "Tensor", "detect_anomaly", "differentiable", "grad",
-           "no_grad"]
+           "enable_grad", "no_grad"]
 
 
 class GradientShapeError(ValueError):
@@ -101,7 +101,7 @@ def _walk(y, gy, deliver, targets=None, retain_graph=False, create_graph=False):
     wanted = None if targets is None else _between(root, targets)
     gy = gy if create_graph else data_of(gy)
     grads, ours, heap = {root: gy}, set(), [(-root.order, root)]
-    with _recording(create_graph):
+    with recording(create_graph):
         while heap:
             node = heapq.heappop(heap)[1]
             gy = grads.pop(node)
@@ -191,19 +191,6 @@ def _into(destination, rule, gy, arguments):
         return rule(gy, *arguments)
     finally:
         mode.destination = None
-
-
-class _recording:
-    """Record inside gradient rules only when a second derivative is wanted."""
-
-    def __init__(self, wanted):
-        self.wanted = wanted
-
-    def __enter__(self):
-        self.before, mode.recording = mode.recording, self.wanted
-
-    def __exit__(self, *_):
-        mode.recording = self.before
 
 
 def _with_history(node, i, value):

@@ -118,10 +118,20 @@ def data_of(x):
 
 
 @contextmanager
-def no_grad():
-    """Inside, nothing is recorded: results have no tape and keep no arrays."""
-    before, mode.recording = mode.recording, False
+def recording(on):
+    """Inside, ops record themselves, or do not."""
+    before, mode.recording = mode.recording, on
     try:
         yield
     finally:
         mode.recording = before
+
+
+def no_grad():
+    """Inside, nothing is recorded: results have no tape and keep no arrays."""
+    return recording(False)
+
+
+def enable_grad():
+    """Inside, ops record themselves even within no_grad(): for a loss that takes a gradient on its way."""
+    return recording(True)

@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 
-from scratchnet import AnomalyError, Tensor, detect_anomaly, differentiable, grad, no_grad, ops
+from scratchnet import AnomalyError, Tensor, detect_anomaly, differentiable, enable_grad, grad, no_grad, ops
 from scratchnet.optimizers import SGD
 
 
@@ -94,6 +94,20 @@ def test_what_cannot_be_differentiated_says_so():
         ops.clip(x, Tensor(0.0, requires_grad=True), 1.0)
     with pytest.raises(TypeError, match="t.detach"):
         np.asarray(x)
+
+
+def test_a_loss_that_takes_a_gradient_can_be_evaluated_where_nothing_is_recorded():
+    w = Tensor(np.array([2.0, -3.0]), requires_grad=True)
+
+    def penalty(x):
+        x = Tensor(x, requires_grad=True)
+        with enable_grad():
+            return ops.square(grad((w * x * x).sum(), x, create_graph=True)).sum()  # Σ (2 w x)²
+    with no_grad():
+        inside = penalty(np.array([1.0, 0.5]))
+        assert (w * w).node is None  # what was off before is off again
+    assert inside.item() == penalty(np.array([1.0, 0.5])).item() == 25.0
+    np.testing.assert_allclose(grad(penalty(np.array([1.0, 0.5])), w).data, [16.0, -6.0])
 
 
 def test_detach_and_no_grad_cut_the_tape():
