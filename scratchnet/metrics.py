@@ -1,4 +1,4 @@
-"""The numbers that papers print: Fréchet distance, accuracy, squared error per image.
+"""The numbers that papers print: Fréchet distance, accuracy, squared error per image, neighbours with the same label.
 
 Arrays may be on either device or be Tensors; all sums are taken on the host in float64.
 """
@@ -83,6 +83,75 @@ def squared_error_per_image(a, b):
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(f"{op}: shapes {a.shape} and {b.shape}, expected twice the same (N, …)")
     return float(np.sum((a - b)**2) / len(a))
+
+
+def knn_accuracy(train, train_labels, test, test_labels, k=5):
+    """The share of test points whose label is the one that most of their k nearest training points have, in [0, 1].
+
+    train (N, D), test (M, D), labels integers (N,) and (M,). Distance is Euclidean; on an equal vote the smallest label
+    wins, as in scikit-learn.
+    """
+    op = "knn_accuracy"
+    train_labels, test_labels = _labels(op, train_labels, train), _labels(op, test_labels, test)
+    classes, codes = np.unique(train_labels, return_inverse=True)
+    votes = codes[nearest(train, test, k)]                                    # (M, k)
+    counts = np.stack([(votes == c).sum(axis=1) for c in range(len(classes))], axis=1)
+    return float(np.mean(classes[counts.argmax(axis=1)] == test_labels))
+
+
+def precision_at_k(items, item_labels, queries=None, query_labels=None, k=10):
+    """Of the k items nearest to a query, the share with the label of the query; the mean over queries, in [0, 1].
+
+    items (N, D), queries (M, D), labels integers (N,) and (M,). Distance is Euclidean; scale all rows to length 1 for
+    cosine. Without queries the items are the queries, and none is an answer to itself.   (Manning, Raghavan & Schütze
+    2008, section 8.4)
+    """
+    op = "precision_at_k"
+    item_labels = _labels(op, item_labels, items)
+    query_labels = item_labels if queries is None else _labels(op, query_labels, queries)
+    found = nearest(items, queries, k)                                        # (M, k)
+    return float(np.mean(item_labels[found] == query_labels[:, None]))
+
+
+def nearest(items, queries=None, k=10):
+    """Indices (M, k) of the k items (N, D) nearest to each query (M, D), the nearest first; of equals the first.
+
+    ‖q − x‖² = ‖q‖² − 2 q·x + ‖x‖², of which ‖q‖² does not matter for the order. Without queries the items are the
+    queries, and none is an answer to itself.
+    """
+    own = queries is None
+    x = _finite("nearest", "items", items)
+    q = x if own else _finite("nearest", "queries", queries)
+    if x.ndim != 2 or q.ndim != 2 or x.shape[1] != q.shape[1]:
+        raise ValueError(f"nearest: items {x.shape} and queries {q.shape}, expected (N, D) and (M, D)")
+    if not 1 <= k <= len(x) - own:
+        raise ValueError(f"nearest: k={k} of {len(x) - own} items, expected 1 ≤ k ≤ that many")
+    found = np.empty((len(q), k), dtype=np.int64)
+    for start in range(0, len(q), 500):
+        distance = (x * x).sum(axis=1) - 2.0 * (q[start:start + 500] @ x.T)
+        if own:
+            distance[np.arange(len(distance)), np.arange(start, start + len(distance))] = np.inf
+        found[start:start + 500] = _smallest(distance, k)
+    return found
+
+
+def _smallest(a, k):
+    """Columns (M, k) of the k smallest entries of each row of a (M, N), the smallest first; of equals the first."""
+    columns = np.sort(np.argpartition(a, k - 1, axis=1)[:, :k], axis=1)
+    values = np.take_along_axis(a, columns, axis=1)
+    columns = np.take_along_axis(columns, np.argsort(values, axis=1, kind="stable"), axis=1)
+    tied = (a <= values.max(axis=1, keepdims=True)).sum(axis=1) > k  # which of several equals is in is argpartition's
+    columns[tied] = np.argsort(a[tied], axis=1, kind="stable")[:, :k]
+    return columns
+
+
+def _labels(op, labels, points):
+    """Integer labels (N,) of points (N, D), on the host."""
+    labels = np.asarray(to_cpu(data_of(labels)))
+    if labels.shape != points.shape[:1] or labels.dtype.kind not in "iu":
+        raise ValueError(f"{op}: labels are {labels.dtype} of shape {labels.shape}, expected integers of shape "
+                         f"{tuple(points.shape[:1])}")
+    return labels
 
 
 def _finite(op, name, x, dtype=np.float64):

@@ -1,4 +1,4 @@
-"""Fréchet distance, accuracy and squared error against closed forms, SciPy and scikit-learn (where installed)."""
+"""Fréchet distance, accuracy, squared error, neighbours against closed forms, SciPy, scikit-learn (where installed)."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet import Tensor
-from scratchnet.metrics import accuracy, frechet_distance, frechet_distance_gaussians, squared_error_per_image
+from scratchnet.metrics import (
+    accuracy,
+    frechet_distance,
+    frechet_distance_gaussians,
+    knn_accuracy,
+    nearest,
+    precision_at_k,
+    squared_error_per_image,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 SIZES = st.integers(1, 12)
@@ -197,3 +205,72 @@ def test_squared_error_of_pca():
 def test_squared_error_refuses(a, b, message):
     with pytest.raises(ValueError, match=f"^squared_error_per_image: .*{message}"):
         squared_error_per_image(a, b)
+
+
+# ---------------------------------------------------------------- neighbours
+
+@given(SEEDS, st.integers(1, 30), st.integers(1, 20), st.integers(1, 5))
+def test_nearest_against_all_distances(seed, n, m, D):
+    rng = np.random.default_rng(seed)
+    items, queries = rng.integers(-3, 4, (n, D)), rng.integers(-3, 4, (m, D))  # whole numbers: many equal distances
+    k = int(rng.integers(1, n + 1))
+    distance = ((queries[:, None] - items)**2).sum(axis=2)
+    np.testing.assert_array_equal(nearest(items, queries, k), np.argsort(distance, axis=1, kind="stable")[:, :k])
+
+
+def test_nearest_of_many_queries():
+    rng = np.random.default_rng(0)
+    items, queries = rng.standard_normal((50, 3)), rng.standard_normal((1201, 3))  # more than one block
+    distance = ((queries[:, None] - items)**2).sum(axis=2)
+    np.testing.assert_array_equal(nearest(items, queries, 4), np.argsort(distance, axis=1)[:, :4])
+
+
+def test_a_query_is_no_answer_to_itself():
+    x = np.array([[0.0], [1.0], [1.0], [5.0]])
+    np.testing.assert_array_equal(nearest(x, k=2), [[1, 2], [2, 0], [1, 0], [1, 2]])
+    np.testing.assert_array_equal(nearest(x, x, 1), [[0], [1], [1], [3]])
+    x = np.random.default_rng(0).standard_normal((1100, 2))
+    assert not (nearest(x, k=3) == np.arange(1100)[:, None]).any()
+
+
+@given(SEEDS, st.integers(1, 7))
+def test_knn_accuracy_against_sklearn(seed, k):
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    rng = np.random.default_rng(seed)
+    x, y, tx, ty = rng.random((40, 3)), rng.integers(-2, 3, 40), rng.random((25, 3)), rng.integers(-2, 3, 25)
+    expected = neighbors.KNeighborsClassifier(k, algorithm="brute").fit(x, y).score(tx, ty)
+    assert knn_accuracy(x, y, Tensor(tx), ty, k) == pytest.approx(expected, abs=1e-12)
+
+
+@given(SEEDS, st.integers(1, 9))
+def test_precision_at_k_against_sklearn(seed, k):
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    rng = np.random.default_rng(seed)
+    x, y, q, t = rng.random((40, 3)), rng.integers(0, 3, 40), rng.random((25, 3)), rng.integers(0, 3, 25)
+    found = neighbors.NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(q, return_distance=False)
+    assert precision_at_k(x, y, q, t, k) == pytest.approx(np.mean(y[found] == t[:, None]), abs=1e-12)
+    found = neighbors.NearestNeighbors(n_neighbors=k, algorithm="brute").fit(x).kneighbors(return_distance=False)
+    assert precision_at_k(x, y, k=k) == pytest.approx(np.mean(y[found] == y[:, None]), abs=1e-12)
+
+
+def test_precision_by_hand():
+    items, labels = np.array([[0.0], [1.0], [2.0], [9.0]]), np.array([0, 1, 0, 1])
+    assert precision_at_k(items, labels, np.array([[0.2], [8.0]]), np.array([0, 1]), k=2) == (1 + 1) / 4
+    assert knn_accuracy(items, labels, np.array([[0.2], [8.0]]), np.array([0, 0]), k=1) == 0.5
+    assert knn_accuracy(items, labels, np.array([[0.4]]), np.array([0]), k=2) == 1.0  # an equal vote: the smaller label
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), [
+    ((np.zeros((4, 3)), np.zeros(4, int), np.zeros((2, 2)), np.zeros(2, int)), ValueError, "nearest: items .4, 3."),
+    ((np.zeros((4, 3)), np.zeros(4, int), np.zeros(3), np.zeros(3, int)), ValueError, "nearest: items"),
+    ((np.zeros((4, 3)), np.zeros(3, int), np.zeros((2, 3)), np.zeros(2, int)), ValueError, "labels are int64 of shape"),
+    ((np.zeros((4, 3)), np.zeros(4, int), np.zeros((2, 3)), np.zeros(2)), ValueError, "labels are float64"),
+    ((np.zeros((4, 3)), np.zeros(4, int), np.zeros((2, 3)), np.zeros(2, int), 5), ValueError, "k=5 of 4 items"),
+    ((np.zeros((4, 3)), np.zeros(4, int), np.zeros((2, 3)), np.zeros(2, int), 0), ValueError, "k=0 of 4 items"),
+    ((np.full((4, 3), np.nan), np.zeros(4, int), np.zeros((2, 3)), np.zeros(2, int), 1), ValueError, "items has NaN"),
+    ((np.zeros((4, 3)), np.zeros(4, int), np.zeros((0, 3)), np.zeros(0, int), 1), ValueError, "queries is empty"),
+])
+def test_neighbours_refused(arguments, error, message):
+    for measure in (knn_accuracy, precision_at_k):
+        with pytest.raises(error, match=message):
+            measure(*arguments)
