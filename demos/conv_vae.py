@@ -62,7 +62,7 @@ def train_vae(args, model, images, rng, size, epochs):
     """The main job. The four lines of mathematics are: loss, zero_grad, backward, step."""
     optimizer = Adam(model.parameters(), lr=1e-3)
     run = Run(args.out, name="vae", model=model, optimizer=optimizer, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly)
+              anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale})
     frames = Frames(args.out / "frames", args.resume)
     picture_rng = np.random.default_rng(0)  # the same noise and the same switches in each frame
     epsilon = standard_normal(picture_rng, (40, 128), like=images)
@@ -86,7 +86,8 @@ def train_vae(args, model, images, rng, size, epochs):
 def train_classifier(args, classifier, images, labels, rng, size, epochs):
     """The judge of the samples: its 128 features are where the Fréchet distance is measured."""
     optimizer = Adam(classifier.parameters(), lr=1e-3)
-    run = Run(args.out, name="classifier", model=classifier, optimizer=optimizer, rng=rng, resume=args.resume)
+    run = Run(args.out, name="classifier", model=classifier, optimizer=optimizer, rng=rng, resume=args.resume,
+              settings={"seed": args.seed, "scale": args.scale})
     for x, t in run.batches(images, labels, size=size, epochs=epochs):
         loss = classifier.loss(x, t)
         optimizer.zero_grad()
@@ -98,7 +99,8 @@ def train_classifier(args, classifier, images, labels, rng, size, epochs):
 def train_head(args, head, model, images, rng, size, epochs):
     """Teaches the head to guess the encoder's switches from the code alone; the VAE stays as it is."""
     optimizer = Adam(head.parameters(), lr=2e-3)
-    run = Run(args.out, name="switches", model=head, optimizer=optimizer, rng=rng, resume=args.resume)
+    run = Run(args.out, name="switches", model=head, optimizer=optimizer, rng=rng, resume=args.resume,
+              settings={"seed": args.seed, "scale": args.scale})
     for x in run.batches(images, size=size, epochs=epochs):
         with no_grad():
             mean, s, argmax1, argmax2 = model.encode(x)

@@ -48,10 +48,11 @@ class Run:
     save_every         steps between checkpoints; one more is written at the end of each epoch
     log_every          steps between reads of the logged values: each read waits for a GPU
     anomaly            run every step under detect_anomaly()
+    settings           what else a resumed run must share, {"seed": 0, "epochs": 15}, say
     """
 
     def __init__(self, out, *, model, optimizer, rng, name="", resume=False, save_every=200, log_every=20,
-                 anomaly=False):
+                 anomaly=False, settings=None):
         self.out = Path(out)
         self.out.mkdir(parents=True, exist_ok=True)
         self.checkpoint_path = self.out / f"{name}{'-' * bool(name)}checkpoint.safetensors"
@@ -60,7 +61,7 @@ class Run:
         self.rng, self.save_every, self.log_every, self.anomaly = rng, save_every, log_every, anomaly
         self.step = self.epoch = self.batch = 0  # steps done in all, epochs done, batches done in this epoch
         self.epoch_rng = None  # the state of rng before this epoch's order was drawn
-        self.plan = None  # sizes that a resumed run must share
+        self.settings, self.plan = settings or {}, None  # what a resumed run must share
         self.pending, self.rows, self.shown = [], [], {}
         if resume and self.checkpoint_path.exists():
             self._restore()
@@ -70,7 +71,7 @@ class Run:
     def batches(self, *arrays, size, epochs):
         """The batches of all epochs, shuffled by rng, without a last smaller one; from where the run stands."""
         per_epoch = len(arrays[0]) // size
-        plan = {"examples": len(arrays[0]), "batch size": size}
+        plan = {"examples": len(arrays[0]), "batch size": size} | self.settings
         if self.plan not in (None, plan):
             raise checkpoint.CheckpointError(f"{self.checkpoint_path}: was written by a run with {self.plan}, but this "
                                              f"run has {plan}; start anew without resume, or in another folder")
