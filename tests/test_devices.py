@@ -11,8 +11,12 @@ import pytest
 import strict as stand_in
 from cases import cases, layer_cases
 
-from scratchnet import Tensor, averaging, backend, layers, losses, ops, optimizers
+from scratchnet import Tensor, averaging, backend, layers, losses, ops, optimizers, penalties
+from scratchnet.data import corruption
+from scratchnet.models.autoencoder import Autoencoder
 from scratchnet.models.classifier import DigitClassifier
+from scratchnet.models.conv_autoencoder import ConvAutoencoder
+from scratchnet.models.pca import LogisticPCA
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import ConvVAE, DenseVAE
 
@@ -131,11 +135,29 @@ def head_step(model, x, rng):
     return model.loss(ops.flatten(x)[:, :128], argmax1, argmax2)
 
 
+def dense_autoencoder(rng, **options):
+    return Autoencoder([784, 20, 5], code=ops.sigmoid, rng=rng, **options)
+
+
+def penalties_step(model, x, rng):
+    h = model.encode(corruption.gaussian(x, 0.1, rng))
+    return (penalties.l1_activity(h) + penalties.sparsity_kl(h, 0.1) + penalties.contraction(model.encode, x)
+            + 0.0 * model.loss(x))
+
+
 MODELS = {
     "DenseVAE": (DenseVAE, {}, vae_step), "DenseVAE, lecture": (DenseVAE, {"objective": "lecture"}, vae_step),
     "DenseVAE, Gaussian": (DenseVAE, {"likelihood": "gaussian"}, vae_step), "ConvVAE": (ConvVAE, {}, vae_step),
     "SwitchHead": (SwitchHead, {}, head_step),
-    "DigitClassifier": (DigitClassifier, {}, lambda m, x, rng: losses.mse(m(x), m(x).data * 0.0, "mean"))}
+    "DigitClassifier": (DigitClassifier, {}, lambda m, x, rng: losses.mse(m(x), m(x).data * 0.0, "mean")),
+    "Autoencoder, masked": (dense_autoencoder, {}, lambda m, x, rng: m.loss(corruption.masking(x, 0.3, rng), x)),
+    "Autoencoder, salt and pepper": (dense_autoencoder, {"tied": True},
+                                     lambda m, x, rng: m.loss(corruption.salt_and_pepper(x, 0.3, rng), x)),
+    "Autoencoder, penalties": (dense_autoencoder, {}, penalties_step),
+    "ConvAutoencoder, unpool": (ConvAutoencoder, {"up": "unpool"}, lambda m, x, rng: m.loss(x)),
+    "ConvAutoencoder, repeat": (ConvAutoencoder, {"up": "repeat"}, lambda m, x, rng: m.loss(x)),
+    "ConvAutoencoder, transposed": (ConvAutoencoder, {"up": "transposed"}, lambda m, x, rng: m.loss(x)),
+    "LogisticPCA": (LogisticPCA, {"pixels": 784, "size": 3}, lambda m, x, rng: m.loss(x))}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,0 +1,31 @@
+"""Ways to spoil images, for autoencoders that learn to repair them (Vincent et al. 2008, 2010, section 3.3).
+
+Each takes images x (any shape, pixels in [0, 1]), how much, and rng, and gives a new array of the same dtype.
+"""
+
+from scratchnet.backend import array_module, standard_normal, uniform
+
+
+def masking(x, rate, rng):
+    """Each pixel 0 with probability `rate`, else as it was."""
+    _check_rate("masking", rate)
+    return x * (uniform(rng, x.shape, like=x) >= rate)
+
+
+def salt_and_pepper(x, rate, rng):
+    """Each pixel, with probability `rate`, 0 or 1 (a fair coin), else as it was."""
+    _check_rate("salt_and_pepper", rate)
+    u = uniform(rng, x.shape, like=x)
+    return array_module(x).where(u < rate, (u < 0.5 * rate).astype(x.dtype), x)
+
+
+def gaussian(x, sigma, rng):
+    """x + σ ε,  ε ~ N(0, 1); pixels may leave [0, 1]."""
+    if not sigma >= 0:
+        raise ValueError(f"gaussian: sigma must be ≥ 0, got {sigma}")
+    return x + sigma * standard_normal(rng, x.shape, like=x)
+
+
+def _check_rate(name, rate):
+    if not 0 <= rate <= 1:
+        raise ValueError(f"{name}: the rate must lie in [0, 1], got {rate}")

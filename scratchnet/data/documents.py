@@ -1,0 +1,113 @@
+"""Texts to search in: the docstrings of Python packages, or a folder of one's own; and texts as bags of words."""
+
+import ast
+import re
+import sysconfig
+from collections import Counter
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+PACKAGES = ("numpy", "scipy", "matplotlib")
+SHORTEST = 20  # words
+
+
+def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
+    """(texts, labels): docstrings of the packages that are installed and of the standard library; label = top module.
+
+    Sources are parsed, nothing is imported. Docstrings of under 20 words, and tests, are left out, of the standard
+    library private modules too, then labels of fewer than `fewest` documents; of more than `most` that many are drawn,
+    the first without rng.
+    """
+    found = {}
+    for package in packages:
+        spec = find_spec(package)
+        if spec is not None and spec.submodule_search_locations:
+            found[package] = list(_docstrings_under(Path(spec.submodule_search_locations[0])))
+    library = Path(sysconfig.get_path("stdlib"))
+    for path in sorted(library.iterdir()):
+        if not path.name.startswith("_") and (path.suffix == ".py" or (path / "__init__.py").exists()):
+            found[path.stem] = list(_docstrings_under(path))
+    texts, labels = [], []
+    for label, group in found.items():
+        group = list(dict.fromkeys(group))  # equal ones once
+        if len(group) >= fewest:
+            order = range(len(group)) if rng is None else rng.permutation(len(group))
+            texts += [group[i] for i in order[:most]]
+            labels += [label] * min(len(group), most)
+    return texts, labels
+
+
+def folder(path):
+    """(texts, labels) of the files in the sub-folders of a folder; label = the sub-folder. Hidden files and folders are
+    left out; a file that is no text in UTF-8 raises ValueError."""
+    path, texts, labels = Path(path), [], []
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path}: expected a folder with a sub-folder of texts for each label")
+    for file in sorted(path.glob("*/**/*")):
+        parts = file.relative_to(path).parts
+        if file.is_file() and not any(part.startswith(".") for part in parts):
+            try:
+                texts.append(file.read_text(encoding="utf-8"))
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{file}: is no text in UTF-8: {error}") from error
+            labels.append(parts[0])
+    if len(set(labels)) < 2:
+        raise ValueError(f"{path}: has files in {len(set(labels))} sub-folders, expected at least 2: each is a label")
+    return texts, labels
+
+
+class BagOfWords:
+    """The `size` words that most of the texts have, and how often each stands in a text.
+
+    Words are runs of at least two letters, in lower case. Words in more than `common` of all texts say nothing of any
+    and are left out, as are those in `without`.
+    """
+
+    def __init__(self, texts, size=2000, common=0.5, without=()):
+        documents, without = Counter(word for text in texts for word in set(words(text))), set(without)
+        kept = {word: n for word, n in documents.items() if n <= common * len(texts) and word not in without}
+        self.words = sorted(kept, key=lambda word: (-kept[word], word))[:size]
+        if not self.words:
+            raise ValueError(f"BagOfWords: no word is left of {len(documents)} in {len(texts)} texts")
+        self.column = {word: k for k, word in enumerate(self.words)}
+
+    def __call__(self, texts):
+        """Counts (N, size), float32"""
+        counts = np.zeros((len(texts), len(self.words)), dtype=np.float32)
+        for row, text in zip(counts, texts, strict=True):
+            for word, n in Counter(words(text)).items():
+                if word in self.column:
+                    row[self.column[word]] = n
+        return counts
+
+
+def words(text):
+    """Runs of at least two letters, in lower case."""
+    return re.findall(r"[^\W\d_]{2,}", text.lower())
+
+
+def _docstrings_under(path):
+    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    for file in files:
+        if {"test", "tests", "idle_test"} & set(file.relative_to(path.parent).parts) or file.name.startswith("test_"):
+            continue
+        try:
+            tree = ast.parse(file.read_bytes())
+        except (SyntaxError, ValueError):  # meant to be broken, or written for another Python
+            continue
+        for text in _docstrings_in(tree):
+            if len(words(text)) >= SHORTEST:
+                yield text
+
+
+def _docstrings_in(node):
+    """Of a module, class or function and of those in its body; expressions, most of a tree, are not looked at."""
+    if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+        text = ast.get_docstring(node)
+        if text:
+            yield text
+    for field in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for part in getattr(node, field, ()):
+            yield from _docstrings_in(part)

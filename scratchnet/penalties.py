@@ -1,0 +1,61 @@
+"""What is added to a loss so that a code is sparse, or moves little when its input does."""
+
+import math
+
+from scratchnet import ops
+from scratchnet.autograd import enable_grad, grad
+from scratchnet.backend import array_module
+from scratchnet.tensor import Tensor, data_of
+
+
+def l1_activity(h):
+    """Σⱼ |hⱼ| per image        activities h (N, K) → a number        (Olshausen & Field 1996)"""
+    return ops.abs(h).sum() / len(h)
+
+
+def sparsity_kl(h, target):
+    """Σⱼ ρ ln(ρ/ρ̂ⱼ) + (1 − ρ) ln((1 − ρ)/(1 − ρ̂ⱼ)),  ρ̂ⱼ the mean of hⱼ over the batch, ρ the target
+
+    Activities h (N, K) in [0, 1], those of sigmoids → a number. Zero where every unit is active a share ρ of the time.
+    ∂/∂ρ̂ⱼ = (ρ̂ⱼ − ρ) / (ρ̂ⱼ (1 − ρ̂ⱼ))        (Ng 2011, "Sparse autoencoder", section 3)
+    10⁻⁷ is added inside of the logarithms, so that a dead unit is pushed up, and not infinitely.
+    """
+    if not 0 < target < 1:
+        raise ValueError(f"sparsity_kl: the target is a share in (0, 1), got {target}")
+    mean = h.mean(axis=0)
+    constant = mean.shape[0] * (target * math.log(target) + (1 - target) * math.log(1 - target))
+    return constant - (target * ops.log(mean + 1e-7) + (1 - target) * ops.log(1.0 - mean + 1e-7)).sum()
+
+
+def contraction_of_sigmoid(h, w):
+    """‖∂h/∂x‖²_F per image for h = σ(x w + b), in closed form: Σⱼ (hⱼ (1 − hⱼ))² Σᵢ wᵢⱼ²
+
+    h (N, K), w (D, K) → a number        (Rifai et al. 2011)
+    """
+    slope = h * (1.0 - h)
+    return (slope * slope @ (w * w).sum(axis=0)).sum() / len(h)
+
+
+def contraction(encode, x):
+    """‖∂h/∂x‖²_F per image for any encoder that treats images one by one: Σⱼ ‖∂hⱼ/∂x‖², one backward pass for each j,
+    recorded, so that the penalty has a gradient itself.        (Rifai et al. 2011)
+
+    x (N, …), an array → a number
+    """
+    with enable_grad():
+        rows = _rows_of_jacobian(encode, x, create_graph=True)
+        return sum(ops.square(row).sum() for row in rows) / len(x)
+
+
+def jacobian(encode, x):
+    """∂h/∂x for each image, codes h and images x as vectors: x (N, …) → (N, K, D), an array"""
+    with enable_grad():
+        rows = [row.data.reshape(len(x), -1) for row in _rows_of_jacobian(encode, x, retain_graph=True)]
+    return array_module(rows[0]).stack(rows, axis=1)
+
+
+def _rows_of_jacobian(encode, x, **options):
+    """∂hⱼ/∂x for each j, in the shape of x. Images do not mix, so row n of the gradient of Σₙ hₙⱼ is ∂hₙⱼ/∂xₙ."""
+    x = Tensor(data_of(x), requires_grad=True)
+    h = ops.flatten(encode(x))
+    return [grad(h[:, j].sum(), x, **options) for j in range(h.shape[1])]
