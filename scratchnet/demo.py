@@ -1,16 +1,24 @@
-"""What all demos share on the command line, so that `python demos/any.py --help` always reads the same."""
+"""What all demos share: the command line, so that `python demos/any.py --help` always reads the same, and chores."""
 
 import argparse
 from pathlib import Path
 
-from scratchnet import plotting
-from scratchnet.backend import gpu_available, to_gpu
+import numpy as np
+
+from scratchnet import data, plotting
+from scratchnet.autograd import no_grad
+from scratchnet.backend import gpu_available, to_cpu, to_gpu
+from scratchnet.optimizers import Adam
+from scratchnet.schedules import cosine
+from scratchnet.tensor import data_of
+from scratchnet.training import Run
 
 
-def arguments(name, description, seconds, argv=None):
+def arguments(name, description, seconds, argv=None, more=None):
     """The parsed command line. seconds: how long {"quick", "default", "full"} take on two CPU cores, in words.
 
-    The result has .scale ("quick", "default" or "full"), .seed, .device, .out, .resume, .detect_anomaly.
+    The result has .scale ("quick", "default" or "full"), .seed, .device, .out, .resume, .detect_anomaly, and what a
+    demo adds by more = {"--option": what argparse is told of it}.
     """
     parser = argparse.ArgumentParser(prog=name, description=description)
     scale = parser.add_mutually_exclusive_group()
@@ -22,17 +30,71 @@ def arguments(name, description, seconds, argv=None):
     parser.add_argument("--out", type=Path, default=Path("runs") / name, help="folder for everything that is written")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT, if there is one")
     parser.add_argument("--detect-anomaly", action="store_true", help="find the op behind a NaN (slow)")
+    for option, settings in (more or {}).items():
+        parser.add_argument(option, **settings)
     args = parser.parse_args(argv)
     if args.device == "gpu" and not gpu_available():
         parser.error("--device gpu: no CUDA device is in reach of CuPy (install the extra cuda12 or cuda13)")
     print(f"{name} ({args.scale}, {args.device}): {description} About {seconds[args.scale]} on two CPU cores.\n"
           f"Everything is written to {args.out}/", flush=True)
+    if not args.resume:  # or a run that is killed and resumed would meet those that it has not yet come to
+        for old in args.out.glob("*-checkpoint.safetensors"):
+            old.replace(old.with_suffix(".previous.safetensors"))
     return args
 
 
 def mover(device):
     """A function that brings a host array to the device."""
     return to_gpu if device == "gpu" else lambda x: x
+
+
+def digits(args, n_train, n_test):
+    """(training images, labels, test images, labels) of MNIST, on the device; the whole set with --full."""
+    found, device = data.mnist(full=args.scale == "full"), mover(args.device)
+    return (device(found.train_images[:n_train]), found.train_labels[:n_train],
+            device(found.test_images[:n_test]), found.test_labels[:n_test])
+
+
+def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3):
+    """Minimise loss_of(*batch) by Adam, whose learning rate falls to 0 along half a cosine. Gives the model.
+
+    Checkpoint and log have the given name. With --resume what is done is not done again; so that it ends as if it had
+    not been stopped, loss_of draws its noise from this very rng.
+    """
+    if args.device == "gpu":
+        model.to_gpu()
+    optimizer = Adam(model.parameters(), lr=cosine(lr, epochs * (len(arrays[0]) // size)))
+    run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
+              anomaly=args.detect_anomaly,
+              settings={"seed": args.seed, "scale": args.scale, "epochs": epochs, "lr": lr})
+    for batch in run.batches(*arrays, size=size, epochs=epochs):
+        loss = loss_of(*batch) if len(arrays) > 1 else loss_of(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        run.log(loss=loss)
+    return model
+
+
+def in_batches(f, x, size=500):
+    """f(x), `size` rows at a time, so that memory stays small, and nothing recorded; a NumPy array."""
+    with no_grad():
+        return np.concatenate([to_cpu(data_of(f(part))) for part in data.batches(x, size=size)])
+
+
+def tsne(panels):
+    """Panels name → codes (N, D) as name → points (N, 2), laid out so that neighbours stay neighbours.
+
+    Clusters are real; the gaps between them are not to scale (van der Maaten & Hinton 2008). Without scikit-learn: no
+    panels, and a word about it.
+    """
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        print("The layout by t-SNE is left out: it needs scikit-learn (pip install -e '.[demos]').")
+        return {}
+    return {name: TSNE(2, init="pca", random_state=0, perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z)
+            for name, z in panels.items()}
 
 
 class Frames:

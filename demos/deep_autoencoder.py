@@ -1,0 +1,87 @@
+"""How much of a digit do 30 numbers hold? PCA, logistic PCA and a deep autoencoder (Hinton & Salakhutdinov 2006).
+
+And what do codes look like? Two numbers for each digit, by PCA and by a deep autoencoder, side by side, and beside
+them the 30 numbers of the deep autoencoder laid out by t-SNE.
+"""
+
+import numpy as np
+
+from scratchnet import metrics, ops, plotting
+from scratchnet.demo import arguments, digits, fit, in_batches, tsne
+from scratchnet.initializers import he_normal
+from scratchnet.models.autoencoder import Autoencoder
+from scratchnet.models.pca import PCA, LogisticPCA
+
+SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "an hour"}
+SIZES = {  # training images, test images; epochs of the deep autoencoders with 30 and with 2 numbers, of logistic PCA
+    "quick": (2_000, 500, 6, 6, 3), "default": (10_000, 2_000, 20, 20, 5), "full": (60_000, 10_000, 100, 40, 10)}
+EXPECTED = {  # squared error per test image, at most
+    "quick": {"PCA": 17.0, "logistic PCA": 13.0, "deep autoencoder": 35.0},
+    "default": {"PCA": 15.0, "logistic PCA": 9.0, "deep autoencoder": 8.0},
+    "full": {"PCA": 13.88, "logistic PCA": 8.2, "deep autoencoder": 2.8}}
+PUBLISHED = {"PCA": "13.87", "logistic PCA": "8.01", "deep autoencoder": "3.00"}  # Hinton & Salakhutdinov 2006, Fig. 2B
+HIDDEN = [784, 1000, 500, 250]
+
+
+def main():
+    args = arguments("deep_autoencoder", "30 numbers for a digit: PCA, logistic PCA, a deep autoencoder.", SECONDS)
+    n_train, n_test, *epochs = SIZES[args.scale]
+    train, train_labels, test, labels = digits(args, n_train, n_test)
+    rng = np.random.default_rng(args.seed)
+
+    deep, flat = (fit_deep(args, size, train, rng, n) for size, n in zip((30, 2), epochs, strict=False))
+    logistic = LogisticPCA(784, 30, rng=rng)
+    fit(args, "logistic", logistic, logistic.loss, train, rng=rng, epochs=epochs[2], lr=1e-2)
+
+    pca = PCA(train, 30)
+    errors = compare(args.out, {"PCA": pca, "logistic PCA": logistic, "deep autoencoder": deep}, test)
+    planes = {"PCA": lambda x: pca.encode(x)[:, :2], "deep autoencoder": flat.encode}
+    show_planes(args.out, planes, deep, train, train_labels, test, labels)
+    show_training(args.out)
+
+    print(f"\nPictures: {args.out}/reconstructions.png, planes.png, training.png; table: errors.md")
+    for name, error in errors.items():
+        print(f"Squared error per test image by {name}: {error:.2f} (expected: at most {EXPECTED[args.scale][name]}).")
+
+
+def fit_deep(args, size, images, rng, epochs):
+    """784-1000-500-250-size and back, all layers at once; ReLU and Adam do what took pre-training in 2006."""
+    model = Autoencoder([*HIDDEN, size], rng=rng, activation=ops.relu, init=he_normal)
+    print(model)
+    return fit(args, f"deep{size}", model, model.loss, images, rng=rng, epochs=epochs)
+
+
+def compare(out, models, test):
+    """The table of squared errors, and pictures; gives name → error."""
+    restored = {name: in_batches(model.restore, test) for name, model in models.items()}
+    errors = {name: metrics.squared_error_per_image(test, x) for name, x in restored.items()}
+    rows = [[name, error, PUBLISHED[name]] for name, error in errors.items()]
+    print("\n" + plotting.table(rows, ["30 numbers by", "squared error per test image", "published, full MNIST"],
+                                out / "errors.md"))
+    plotting.image_rows([test[:12], *(x[:12] for x in restored.values())],
+                        ["test image", *(f"{name}\n{error:.2f}" for name, error in errors.items())],
+                        "From 30 numbers; below each name the squared error per test image",
+                        out / "reconstructions.png")
+    return errors
+
+
+def show_planes(out, planes, deep, train, train_labels, test, labels):
+    """Codes of two numbers, how many digits their neighbours tell right, and the 30 numbers laid out by t-SNE."""
+    panels = {}
+    for name, encode in planes.items():
+        z = in_batches(encode, test)
+        right = metrics.knn_accuracy(in_batches(encode, train), train_labels, z, labels)
+        panels[f"{name}: 5 nearest neighbours tell {100 * right:.1f} % right"] = z[:2_000]
+        print(f"2 numbers by {name}: the 5 nearest training images tell {100 * right:.1f} % of test digits right.")
+    panels |= tsne({"the 30 numbers, by t-SNE": in_batches(deep.encode, test[:2_000])})
+    plotting.scatter(panels, labels[:2_000], "Test images in the plane, by digit", out / "planes.png", "", "")
+
+
+def show_training(out):
+    logs = {f"{size} numbers": plotting.read_log(out / f"deep{size}-log.csv") for size in (30, 2)}
+    plotting.curves({name: (log["step"], log["loss"]) for name, log in logs.items()}, "training step",
+                    "cross-entropy, nats per image", "Deep autoencoder on MNIST", out / "training.png")
+
+
+if __name__ == "__main__":
+    main()

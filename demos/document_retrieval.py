@@ -1,0 +1,125 @@
+"""Search by meaning: documents as counts of words, as tf-idf, and as codes of few numbers (LSA, an autoencoder).
+
+The documents are the docstrings of NumPy, SciPy, Matplotlib and the standard library; a search is good if it finds
+documents of the query's module. --corpus DIR takes one's own texts, a sub-folder for each label; --query TEXT searches.
+(Hinton & Salakhutdinov 2006, Fig. 4, do so with 2000-500-250-125-10 on news.)
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from scratchnet import metrics, ops, plotting
+from scratchnet.data import corruption, documents
+from scratchnet.demo import arguments, fit, in_batches, mover, tsne
+from scratchnet.initializers import he_normal
+from scratchnet.losses import softmax_cross_entropy
+from scratchnet.models.autoencoder import Autoencoder
+from scratchnet.models.pca import LSA
+
+SECONDS = {"quick": "30 seconds", "default": "2 minutes", "full": "10 minutes"}
+SIZES = {  # packages besides the standard library, documents of each label at most, words, epochs
+    "quick": (("numpy",), 150, 1000, 10), "default": (documents.PACKAGES, 600, 2000, 30),
+    "full": (documents.PACKAGES, 3000, 2000, 80)}
+CODE = 32
+SCALE = 15.0  # brings rows of length 1 to entries about as large as pixels
+QUERY = "discrete Fourier transform of a real signal"
+MORE = {"--corpus": {"type": Path, "metavar": "DIR", "help": "texts of your own, a sub-folder for each label"},
+        "--query": {"metavar": "TEXT", "default": QUERY, "help": f'what to look for (default: "{QUERY}")'}}
+
+
+def main():
+    args = arguments("document_retrieval", "Documents found by counts, tf-idf, LSA, autoencoder.", SECONDS, more=MORE)
+    packages, most, size, epochs = SIZES[args.scale]
+    rng = np.random.default_rng(args.seed)
+    texts, labels = (documents.folder(args.corpus) if args.corpus else
+                     documents.docstrings(packages, most=most, rng=rng))
+    if len(texts) < 20:
+        raise SystemExit(f"{args.corpus}: holds {len(texts)} documents, expected at least 20")
+    names, labels = np.unique(labels, return_inverse=True)
+    common = max(0.5, np.bincount(labels).max() / len(labels))  # the words of a large label are no common words
+    bag = documents.BagOfWords(texts, size, common, without=[name.lower() for name in names])
+    counts = bag(texts)
+    kept = counts.sum(axis=1) > 0
+    texts, labels, counts = [t for t, k in zip(texts, kept, strict=True) if k], labels[kept], counts[kept]
+    order = rng.permutation(len(texts))
+    items, queries = order[len(order) // 5:], order[:len(order) // 5]     # four fifths to search in, a fifth to ask
+    code = min(CODE, *counts[items].shape)
+    print(f"{len(texts)} documents of {len(names)} labels, {len(bag.words)} words")
+
+    weight = np.log(len(items) / np.maximum((counts[items] > 0).sum(axis=0), 1)).astype(np.float32)
+
+    def tf_idf(n):
+        """ln(1 + n) · ln(documents / documents with the word), in rows of length 1  (a variant of Manning et al. 2008,
+        section 6.4)"""
+        return unit(np.log1p(n) * weight)
+
+    device = mover(args.device)
+    model = Autoencoder([len(bag.words), 500, 250, code], rng=rng, activation=ops.relu, init=he_normal)
+    fit(args, "documents", model, lambda x: loss(model, x, rng), device(tf_idf(counts[items])), rng=rng, epochs=epochs,
+        size=min(100, len(items)))
+    lsa = LSA(tf_idf(counts[items]), code)
+    spaces = {  # name → a function from counts to vectors, to be compared by cosine
+        "counts": lambda n: n, "tf-idf": tf_idf, f"LSA, {code} numbers": lambda n: lsa.encode(tf_idf(n)),
+        f"autoencoder, {code} numbers": lambda n: in_batches(lambda x: encode(model, x), device(tf_idf(n)))}
+    codes = {name: unit(f(counts)) for name, f in spaces.items()}
+    precision = compare(args.out, codes, labels, items, queries)
+    show_map(args.out, codes, labels, names, queries)
+    search(args.query, spaces, codes, bag, texts, names[labels])
+    print(f"\nPicture: {args.out}/map.png; table: precision.md")
+    print(f"The autoencoder's {code} numbers find {precision[-1]:.1f} % of the query's module, counts of words "
+          f"{precision[0]:.1f} % (expected: more than counts).")
+
+
+def loss(model, x, rng):
+    """−Σ_w p_w ln q_w, in nats: p the shares of words in tf-idf x, q = softmax of what is decoded (Hinton &
+    Salakhutdinov 2006). Half of the words are hidden from the encoder, or it would learn these documents by heart."""
+    p = x / x.sum(axis=1, keepdims=True)
+    return softmax_cross_entropy(model.decode(encode(model, corruption.masking(x, 0.5, rng))), p, "mean")
+
+
+def encode(model, x):
+    return model.encode(SCALE * x)
+
+
+def unit(x):
+    """Rows of length 1, so that nearest means largest cosine."""
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def compare(out, codes, labels, items, queries):
+    """The table of precisions; gives those at 10 (of few documents, at less)."""
+    counts = [k for k in (1, 10, 50) if k <= len(items)]
+    rows = [[name, z.shape[1], *(100 * metrics.precision_at_k(z[items], labels[items], z[queries], labels[queries], k)
+                                 for k in counts)] for name, z in codes.items()]
+    header = ["documents as", "numbers", *(f"precision at {k}, %" for k in counts)]
+    print("\n" + plotting.table(rows, header, out / "precision.md"))
+    return [row[2 + len(counts) // 2] for row in rows]
+
+
+def show_map(out, codes, labels, names, queries):
+    """The held-out documents of the ten largest labels, laid out by their codes."""
+    largest = np.argsort(-np.bincount(labels[queries]), kind="stable")[:10]
+    shown = queries[np.isin(labels[queries], largest)][:1500]
+    panels = tsne({name: z[shown] for name, z in codes.items() if "numbers" in name})
+    if panels:
+        plotting.scatter(panels, labels[shown], "Documents laid out by t-SNE of their codes", out / "map.png", "", "",
+                         names=names)
+
+
+def search(query, spaces, codes, bag, texts, labels, k=3):
+    """Print the first lines of the k documents nearest to a query."""
+    counts = bag([query])
+    known = [word for word in documents.words(query) if word in bag.column]
+    print(f'\nQuery: "{query}"; known words: {", ".join(known) or "none"}')
+    if not known:
+        return
+    for name, vector in spaces.items():
+        print(f"  by {name}:")
+        for i in metrics.nearest(codes[name], unit(vector(counts)), min(k, len(texts)))[0]:
+            line = next(line for line in texts[i].splitlines() if documents.words(line))
+            print(f"    {labels[i]}: {line.strip()[:90]}")
+
+
+if __name__ == "__main__":
+    main()

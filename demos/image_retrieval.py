@@ -1,0 +1,61 @@
+"""Which images are like this one? Neighbours in the space of codes against neighbours in the space of pixels.
+
+Pixels compare stroke by stroke: a digit shifted by two pixels is far away. The code of an autoencoder keeps in 30
+numbers what tells images apart (Krizhevsky & Hinton 2011). It is trained on images with pixels masked, so that it
+cannot rely on any of them.
+"""
+
+import numpy as np
+
+from scratchnet import metrics, ops, plotting
+from scratchnet.backend import to_device_of
+from scratchnet.data import corruption
+from scratchnet.demo import arguments, digits, fit, in_batches
+from scratchnet.initializers import he_normal
+from scratchnet.models.autoencoder import Autoencoder
+
+SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "40 minutes"}
+SIZES = {"quick": (2_000, 500, 8), "default": (10_000, 2_000, 25), "full": (60_000, 10_000, 60)}
+QUERIES, MASKED = 6, 0.3
+EXPECTED = {"quick": -5, "default": 1.5, "full": 1.0}  # by how much the code's precision is the better one, in percent
+
+
+def main():
+    args = arguments("image_retrieval", "Retrieval of digits by code and by pixels.", SECONDS)
+    n_train, n_test, epochs = SIZES[args.scale]
+    train, train_labels, test, labels = digits(args, n_train, n_test)
+
+    rng = np.random.default_rng(args.seed)
+    model = Autoencoder([784, 1000, 500, 250, 30], rng=rng, activation=ops.relu, init=he_normal)
+    fit(args, "deep", model, lambda x: model.loss(corruption.masking(x, MASKED, rng), target=x), train, rng=rng,
+        epochs=epochs)
+
+    spaces = {"code": (in_batches(model.encode, train), in_batches(model.encode, test)),
+              "pixels": (in_batches(ops.flatten, train), in_batches(ops.flatten, test))}
+    precision = {name: metrics.precision_at_k(items, train_labels, queries, labels)
+                 for name, (items, queries) in spaces.items()}
+    rows = [[name, spaces[name][0].shape[1], 100 * p] for name, p in precision.items()]
+    print("\n" + plotting.table(rows, ["neighbours by", "numbers", "precision at 10, %"], args.out / "precision.md"))
+    show_neighbours(args.out, spaces, train, test, train_labels, labels)
+    print(f"\nPicture: {args.out}/neighbours.png; table: precision.md")
+    print(f"The code's precision is better by {100 * (precision['code'] - precision['pixels']):.1f} % "
+          f"(expected: at least {EXPECTED[args.scale]}).")
+
+
+def show_neighbours(out, spaces, train, test, train_labels, labels):
+    """Queries on which the two differ most, and the ten nearest images by each."""
+    found = {name: metrics.nearest(items, queries, 10) for name, (items, queries) in spaces.items()}
+    right = {name: (train_labels[indices] == labels[:, None]).sum(axis=1) for name, indices in found.items()}
+    different = np.argsort(-np.abs(right["code"] - right["pixels"]), kind="stable")[:QUERIES]
+    rows, names = [], []
+    for query in different:
+        for name, indices in found.items():
+            answers = train[to_device_of(indices[query], train)]
+            rows.append(ops.concat([test[query:query + 1], 0.0 * test[:1], answers]))  # with a gap between
+            names.append(f"{name}: {right[name][query]} of 10")
+    plotting.image_rows(rows, names, "Test images (left) whose neighbours by code and by pixels differ most",
+                        out / "neighbours.png")
+
+
+if __name__ == "__main__":
+    main()

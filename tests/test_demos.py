@@ -1,0 +1,157 @@
+"""Every demo runs from start to end on a few images, writes what it says it writes, and resumes a finished run."""
+
+import importlib.util
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scratchnet import checkpoint, ops, optimizers
+
+DEMOS = Path(__file__).parents[1] / "demos"
+TINY = {  # in the place of what --quick takes
+    "code_plane": (200, 100, 1), "contractive_autoencoder": (200, 100, 1), "conv_autoencoder": (100, 50, 1),
+    "conv_vae": (200, 150, 50, 1, 1, 1), "deep_autoencoder": (300, 100, 1, 1, 1), "dense_vae": None,
+    "denoising": (200, 100, 1, 500, 1), "document_retrieval": ((), 100, 200, 1), "image_retrieval": (200, 100, 1),
+    "pretraining": (200, 100, 2, 1, 3, (20, 100)), "sparse_autoencoder": (200, 100, 1)}
+SLOW = {"conv_vae", "dense_vae"}  # .ci/run has the one; the other is much like it
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(f"demo_{name}", DEMOS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_no_demo_is_forgotten():
+    assert {path.stem for path in DEMOS.glob("*.py")} == set(TINY)
+
+
+@pytest.mark.parametrize("name", sorted(set(TINY) - SLOW))
+def test_demo(name, tmp_path, monkeypatch, capsys):
+    demo = load(name)
+    monkeypatch.setitem(demo.SIZES, "quick", TINY[name])
+    assert len(TINY[name]) == len(demo.SIZES["default"]) == len(demo.SIZES["full"])
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path)])
+    demo.main()
+    first = capsys.readouterr().out
+    promised = re.findall(r"[\w*-]+\.(?:png|md|gif)", first.split("Picture", 1)[1])
+    for pattern in promised:
+        assert list(tmp_path.glob(pattern)), f"{pattern} is promised and not there"
+    assert promised and {p.name for p in tmp_path.glob("*.png")} == {
+        p.name for pattern in promised for p in tmp_path.glob(pattern) if p.suffix == ".png"}
+
+    def refuse(self):
+        raise AssertionError("a finished run is trained again")
+    monkeypatch.setattr(optimizers.Optimizer, "step", refuse)
+    monkeypatch.setattr(sys, "argv", [name, "--quick", "--resume", "--out", str(tmp_path)])
+    demo.main()
+    numbers = [np.array(re.findall(r"\d+\.\d+", text.split("| -")[1]), dtype=float)
+               for text in (first, capsys.readouterr().out)]
+    np.testing.assert_allclose(*numbers, rtol=1e-4)  # and the table says the same
+
+
+@pytest.mark.parametrize("name", ["denoising", "pretraining"])  # noise, and models that rest on each other
+def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
+    demo = load(name)
+    monkeypatch.setitem(demo.SIZES, "quick", TINY[name])
+
+    def run(folder, *more, kill_after=None):
+        done, step = [0], optimizers.Optimizer.step
+
+        def counted(self):
+            if done[0] == kill_after:
+                raise KeyboardInterrupt
+            done[0] += 1
+            step(self)
+        with monkeypatch.context() as patch:
+            patch.setattr(optimizers.Optimizer, "step", counted)
+            patch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path / folder), *more])
+            demo.main()
+        return done[0]
+
+    steps = run("whole")
+    run("other", "--seed", "7")                              # what an earlier run left in the folder
+    with pytest.raises(KeyboardInterrupt):
+        run("other", kill_after=2 * steps // 3)
+    assert 0 < run("other", "--resume") < steps
+    for path in (tmp_path / "whole").glob("*-checkpoint.safetensors"):
+        ours, theirs = (checkpoint.load(tmp_path / folder / path.name)[0] for folder in ("whole", "other"))
+        assert ours.keys() == theirs.keys()
+        for key, array in ours.items():
+            np.testing.assert_array_equal(theirs[key], array, err_msg=f"{path.name}: {key}")
+    if name == "denoising":  # (each seed of the other has checkpoints of its own)
+        with pytest.raises(checkpoint.CheckpointError, match="was written by a run with .*'seed': 0.* but"):
+            run("other", "--seed", "7", "--resume")
+
+
+def test_a_transposed_convolution_is_a_convolution():
+    demo, rng = load("conv_autoencoder"), np.random.default_rng(0)
+    for stride, k in ((1, 3), (2, 3), (3, 2)):
+        y, w = rng.standard_normal((2, 4, 5, 3)), rng.standard_normal((k, k, 2, 3))
+        expected = ops.conv2d_transpose(y, w, stride=stride, padding="valid")
+        np.testing.assert_allclose(demo.as_convolution(y, w, stride), expected, atol=1e-12)
+    C = demo.matrix(lambda x: ops.conv2d(x, w[..., :1, :1], padding="valid"), 4)
+    T = demo.matrix(lambda y: ops.conv2d_transpose(y, w[..., :1, :1], padding="valid"), 3)
+    np.testing.assert_allclose(T, C.T, atol=1e-12)
+
+
+def test_the_score_that_the_denoiser_is_measured_by():
+    demo, x = load("denoising"), np.random.default_rng(0).uniform(-2, 2, (20, 2))
+    _, score = demo.smoothed(x)
+    for k, e in enumerate(1e-6 * np.eye(2)):
+        slope = (np.log(demo.smoothed(x + e)[0]) - np.log(demo.smoothed(x - e)[0])) / 2e-6
+        np.testing.assert_allclose(score[:, k], slope, rtol=1e-6, atol=1e-7)
+    line = np.linspace(-4, 4, 201)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+    assert demo.smoothed(grid)[0].sum() * (line[1] - line[0])**2 == pytest.approx(1, abs=1e-6)
+    assert (demo.smoothed(grid)[0] * (grid**2).sum(axis=1)).sum() * (line[1] - line[0])**2 == pytest.approx(
+        1 + 2 * (demo.STD**2 + demo.SIGMA**2), rel=1e-3)  # E|x|² of the ring with both noises
+
+
+def test_labelled_images_are_balanced():
+    demo, labels = load("pretraining"), np.random.default_rng(0).integers(0, 10, 500)
+    some = demo.balanced(labels, 100, np.random.default_rng(1))
+    assert len(set(some)) == 100 and (np.bincount(labels[some]) == 10).all()
+    assert sorted(demo.balanced(labels, 500, np.random.default_rng(1))) == list(range(500))
+    for count in (105, 490):
+        with pytest.raises(ValueError, match=f"^balanced: {count} labels, expected a multiple of 10"):
+            demo.balanced(labels, count, np.random.default_rng(1))
+
+
+def test_grid_over_the_used_region():
+    demo = load("code_plane")
+    z = np.random.default_rng(0).uniform([0, 10], [1, 30], (10_000, 2))
+    np.testing.assert_allclose(demo.rectangle(z), [0.01, 0.99, 10.2, 29.8], atol=0.1)
+    points, columns, rows = demo.points_of((0, 1, 10, 30), 3)
+    np.testing.assert_array_equal(points[:4], [[0, 10], [0.5, 10], [1, 10], [0, 20]])
+    np.testing.assert_array_equal(columns, [0, 0.5, 1])
+    np.testing.assert_array_equal(rows, [10, 20, 30])
+
+
+def test_documents_of_ones_own(tmp_path, monkeypatch, capsys):
+    for label, word in (("fruit", "apple pear plum"), ("tools", "hammer saw pliers")):
+        (tmp_path / "texts" / label).mkdir(parents=True)
+        for k in range(12):
+            text = f"{word} {word.split()[k % 3]} number{'abcd'[k % 4] * 3}"
+            (tmp_path / "texts" / label / f"{k}.txt").write_text(text)
+    demo = load("document_retrieval")
+    monkeypatch.setattr(sys, "argv", ["", "--quick", "--corpus", str(tmp_path / "texts"), "--query", "a red Plum",
+                                      "--out", str(tmp_path / "out")])
+    demo.main()
+    said = capsys.readouterr().out
+    assert "24 documents of 2 labels" in said and "known words: plum" in said
+    assert re.search(r"by tf-idf:\n    fruit: ", said)
+    monkeypatch.setattr(sys, "argv", ["", "--quick", "--resume", "--corpus", str(tmp_path / "texts"), "--query", "xyz",
+                                      "--out", str(tmp_path / "out")])
+    demo.main()
+    assert "known words: none" in capsys.readouterr().out
+    (tmp_path / "texts" / "fruit" / "0.txt").unlink()
+    for label in ("fruit", "tools"):
+        for k in range(3, 12):
+            (tmp_path / "texts" / label / f"{k}.txt").unlink()
+    with pytest.raises(SystemExit, match="texts: holds 5 documents, expected at least 20"):
+        demo.main()
