@@ -24,7 +24,7 @@ KINDS = {  # name → (what is done to an image, how much of it in training)
     "Gaussian": (corruption.gaussian, 0.4)}
 LEVELS = np.linspace(0, 0.8, 9)  # in the test
 STD, SIGMA = 0.2, 0.3  # of the Gaussians on a ring, and of the noise added to their points
-EXPECTED = {"quick": 0.5, "default": 0.1, "full": 0.03}  # squared error of the arrows over squared length, at most
+EXPECTED = {"quick": 0.7, "default": 0.1, "full": 0.03}  # squared error of the arrows over squared length, at most
 
 
 def main():
