@@ -105,7 +105,7 @@ def report(out, errors, counts):
     plotting.curves({name: (counts, e.mean(axis=0), e.std(axis=0, ddof=1)) for name, e in values.items()},
                     "labelled images", "test error, %",
                     f"784-1000-1000-500-10, mean and spread of {len(errors['pre-trained'])} seeds", out / "errors.png",
-                    "log", "log")
+                    xscale="log")
     print(f"Picture: {out}/errors.png; table: errors.md")
     return (values["from scratch"] - values["pre-trained"])[:, 0].mean()
 
