@@ -73,19 +73,22 @@ def measure(name, threads, environment, rounds, seconds, ways=tuple(WAYS), other
 
 
 def compare(name, way, ours, theirs):
-    """Raise unless the losses of the first step agree to 1e-4 and each gradient, as a vector, to 1e-2.
+    """Raise unless losses and gradients of the first step agree to 1e-3 of their largest entry, one gradient to 1e-2.
 
-    Not closer, for the kink of a relu: of a million activations, a few are zero but for rounding, each library may take
-    its own side, and a single one moves a gradient by up to 3e-3. (A bias before a batch norm has gradient zero, and
-    rounding beside it: a hundredth of the largest entry of all gradients is added to every entry of the norm.)
+    That one for the kink of a relu: of a million activations a few are zero but for rounding, each library may take its
+    own side, and a single one moves a gradient by up to 3e-3. (A bias before a batch norm has gradient zero, and
+    rounding beside it: a hundredth of the largest gradient of all is added.)
     """
     for (our_loss, our_gradients), (their_loss, their_gradients) in zip(ours, theirs, strict=True):
         assert math.isclose(our_loss, their_loss, rel_tol=1e-4), f"{name}, {way}: losses {our_loss}, {their_loss}"
         assert our_gradients.keys() == their_gradients.keys(), f"{name}, {way}: other parameters"
         largest = max(np.abs(g).max() for g in their_gradients.values())
-        for key, g in their_gradients.items():
-            error = np.linalg.norm(our_gradients[key] - g) / (np.linalg.norm(g) + 1e-2 * largest * math.sqrt(g.size))
-            assert error < 1e-2, f"{name}, {way}: gradients of {key} differ by {error:.1e}"
+        errors = {key: np.abs(our_gradients[key] - g).max() / (np.abs(g).max() + 1e-2 * largest)
+                  for key, g in their_gradients.items()}
+        worst, *others = sorted(errors, key=errors.get, reverse=True)
+        assert errors[worst] < 1e-2, f"{name}, {way}: gradients of {worst} differ by {errors[worst]:.1e}"
+        for key in others:
+            assert errors[key] < 1e-3, f"{name}, {way}: gradients of {key} differ by {errors[key]:.1e}"
 
 
 def summary(found):
