@@ -17,9 +17,9 @@ SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "2½ hours"}
 SIZES = {  # training images, test images, seeds, epochs for each layer, steps of fine-tuning, label counts
     "quick": (2_000, 500, 2, 2, 60, (100, 600)),
     "default": (10_000, 2_000, 2, 4, 300, (100, 600, 1_000, 10_000)),
-    "full": (60_000, 10_000, 5, 10, 2_000, (100, 600, 1_000, 10_000))}
+    "full": (60_000, 10_000, 5, 8, 2_000, (100, 600, 1_000, 10_000))}
 LAYERS = [784, 1000, 1000, 500]
-SPARSE = 0.02  # weight of the L1 penalty
+SPARSE = 0.1  # weight of the L1 penalty
 DENOISING = [784, 1000, 1000, 1000]
 MASKING = (0.1, 0.2, 0.3)  # share of what each layer sees that is masked
 EXPECTED = {"quick": -20, "default": 3, "full": 3}  # percent less wrong with the fewest labels
@@ -35,7 +35,7 @@ def main():
         rng = np.random.default_rng(seed)
         stack = StackedClassifier(LAYERS, rng=rng)
         scratch = stack.state_dict()
-        pretrain(args, f"seed{seed}", stack, train, rng, epochs, sparse_loss)
+        pretrain(args, f"seed{seed}", stack, train, rng, epochs, sparse_loss, lr=5e-3)
         print(f"seed {seed}: mean activity of the last layer {in_batches(stack.features, test).mean():.3f}")
         for name, state in (("pre-trained", stack.state_dict()), ("from scratch", scratch)):
             errors[name].append([])
@@ -52,14 +52,14 @@ def main():
           f"{EXPECTED[args.scale]}).")
 
 
-def pretrain(args, name, stack, images, rng, epochs, loss_of):
+def pretrain(args, name, stack, images, rng, epochs, loss_of, lr):
     """Each layer in turn as the encoder of an autoencoder; what it has to restore is what the layers below make of the
     images. loss_of(autoencoder, x, k, rng) is the loss of layer k."""
     for k in range(len(stack.layers)):
         layer = stack.autoencoder(k)
         inputs = mover(args.device)(in_batches(lambda x, k=k: stack.features(x, k), images))
         fit(args, f"{name}-layer{k + 1}", layer, lambda x, k=k, layer=layer: loss_of(layer, x, k, rng), inputs, rng=rng,
-            epochs=epochs)
+            epochs=epochs, lr=lr)
 
 
 def sparse_loss(layer, x, k, rng):
@@ -114,7 +114,7 @@ def denoising_stack(args, train, labels, test, test_labels):
     """Published: 1.3 % (Theano's deep learning tutorials), 1.28 % (Vincent et al. 2010)."""
     rng = np.random.default_rng(args.seed)
     stack = StackedClassifier(DENOISING, rng=rng)
-    pretrain(args, "denoising", stack, train, rng, 15, denoising_loss)
+    pretrain(args, "denoising", stack, train, rng, 15, denoising_loss, lr=1e-3)
     fit(args, "denoising-tuned", stack, stack.loss, train, mover(args.device)(labels), rng=rng, epochs=36)
     print(f"Stacked denoising autoencoder, all labels: {error(stack, test, test_labels):.2f} % of test images wrong "
           f"(expected: at most 1.40).")
