@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_device_of
-from scratchnet.demo import arguments, digits, fit, in_batches
+from scratchnet.demo import arguments, digits, file_name, fit, in_batches
 from scratchnet.initializers import he_normal
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
@@ -55,11 +55,7 @@ def fit_plane(args, name, weight, images, rng, epochs):
         z = model.encode(x)
         return reconstruction_loss(model.decode(z), x) + weight * ops.square(z).sum() / len(x)
 
-    return fit(args, short(name), model, loss, images, rng=rng, epochs=epochs)
-
-
-def short(name):
-    return name.split()[0].lower()
+    return fit(args, name, model, loss, images, rng=rng, epochs=epochs)
 
 
 def rectangle(z):
@@ -83,7 +79,7 @@ def show_map(out, name, model, z, like):
     grid, columns, rows = points_of(rectangle(z), SIDE)
     drawn = pictures(model, grid, like).reshape(SIDE, SIDE, 28, 28, 1)[::-1].reshape(-1, 28, 28, 1)  # top row first
     plotting.image_grid(drawn, SIDE, f"What each point of the plane decodes to ({name})",
-                        out / f"map-{short(name)}.png", "$z_1$", "$z_2$",
+                        out / f"map-{file_name(name)}.png", "$z_1$", "$z_2$",
                         [f"{c:.1f}" for c in columns], [f"{r:.1f}" for r in rows[::-1]])
 
 
@@ -108,7 +104,7 @@ def show_holes(out, models, codes, test):
         diagonal = np.hypot(extent[1] - extent[0], extent[3] - extent[2])
         moved = np.linalg.norm(back - grid, axis=1) / diagonal
         plotting.heat_map({name: np.minimum(moved, 0.5).reshape(80, 80)}, extent,
-                          "Holes: how far a decoded point is from its code", out / f"holes-{short(name)}.png",
+                          "Holes: how far a decoded point is from its code", out / f"holes-{file_name(name)}.png",
                           "|z′ − z| / diagonal of the rectangle (cut off at ½)", codes[name][:2_000])
         error = metrics.squared_error_per_image(test, in_batches(model.restore, test))
         rows.append([name, error, float(codes[name].std()), float(100 * np.mean(moved > 0.1))])

@@ -36,8 +36,8 @@ def main():
     plain = fit_denoiser(args, "plain", lambda x: x, train, rng, epochs)
     denoisers = {}
     for kind, (spoil, level) in KINDS.items():
-        denoisers[kind] = fit_denoiser(args, kind.replace(" ", "-").lower(),
-                                       lambda x, spoil=spoil, level=level: spoil(x, level, rng), train, rng, epochs)
+        denoisers[kind] = fit_denoiser(args, kind, lambda x, spoil=spoil, level=level: spoil(x, level, rng), train, rng,
+                                       epochs)
     show_repairs(args.out, denoisers, test)
     compare(args.out, plain, denoisers, test)
     error = show_score(args, n_points, plane_epochs)

@@ -13,11 +13,11 @@ from scratchnet.data import corruption
 from scratchnet.demo import arguments, digits, fit, in_batches, mover
 from scratchnet.models.autoencoder import StackedClassifier, reconstruction_loss
 
-SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "2½ hours"}
+SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "an hour"}
 SIZES = {  # training images, test images, seeds, epochs for each layer, steps of fine-tuning, label counts
     "quick": (2_000, 500, 2, 2, 60, (100, 600)),
     "default": (10_000, 2_000, 2, 4, 300, (100, 600, 1_000, 10_000)),
-    "full": (60_000, 10_000, 5, 8, 2_000, (100, 600, 1_000, 10_000))}
+    "full": (60_000, 10_000, 5, 5, 1_000, (100, 600, 1_000, 10_000))}
 LAYERS = [784, 1000, 1000, 500]
 SPARSE = 0.1  # weight of the L1 penalty
 DENOISING = [784, 1000, 1000, 1000]
@@ -42,7 +42,7 @@ def main():
             for count in counts:
                 stack.load_state_dict(state)
                 rng = np.random.default_rng([seed, count])  # the same images, in the same order, for both
-                fine_tune(args, f"seed{seed}-{name.replace(' ', '-')}-{count}", stack, train, labels,
+                fine_tune(args, f"seed{seed} {name} {count}", stack, train, labels,
                           balanced(labels, count, rng), rng, steps)
                 errors[name][-1].append(error(stack, test, test_labels))
     gain = report(args.out, errors, counts)
@@ -58,7 +58,7 @@ def pretrain(args, name, stack, images, rng, epochs, loss_of, lr):
     for k in range(len(stack.layers)):
         layer = stack.autoencoder(k)
         inputs = mover(args.device)(in_batches(lambda x, k=k: stack.features(x, k), images))
-        fit(args, f"{name}-layer{k + 1}", layer, lambda x, k=k, layer=layer: loss_of(layer, x, k, rng), inputs, rng=rng,
+        fit(args, f"{name} layer{k + 1}", layer, lambda x, k=k, layer=layer: loss_of(layer, x, k, rng), inputs, rng=rng,
             epochs=epochs, lr=lr)
 
 
@@ -115,7 +115,7 @@ def denoising_stack(args, train, labels, test, test_labels):
     rng = np.random.default_rng(args.seed)
     stack = StackedClassifier(DENOISING, rng=rng)
     pretrain(args, "denoising", stack, train, rng, 15, denoising_loss, lr=1e-3)
-    fit(args, "denoising-tuned", stack, stack.loss, train, mover(args.device)(labels), rng=rng, epochs=36)
+    fit(args, "denoising tuned", stack, stack.loss, train, mover(args.device)(labels), rng=rng, epochs=36)
     print(f"Stacked denoising autoencoder, all labels: {error(stack, test, test_labels):.2f} % of test images wrong "
           f"(expected: at most 1.40).")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, fit, in_batches
+from scratchnet.demo import arguments, digits, file_name, fit, in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "20 minutes"}
@@ -53,11 +53,7 @@ def fit_sparse(args, name, penalty, images, epochs):
         h = model.encode(x)
         return reconstruction_loss(model.decode(h), x) + penalty(h)
 
-    return fit(args, short(name), model, loss, images, rng=rng, epochs=epochs, lr=5e-3)
-
-
-def short(name):
-    return name.split()[0].lower()
+    return fit(args, name, model, loss, images, rng=rng, epochs=epochs, lr=5e-3)
 
 
 def show_histogram(out, activities):
@@ -73,7 +69,7 @@ def show_filters(out, name, model):
     w = to_cpu(model.down[0].w.data).T[:100].reshape(-1, 28, 28, 1)
     largest = np.abs(w).max(axis=(1, 2, 3), keepdims=True)
     plotting.image_grid(0.5 + 0.5 * w / largest, 20, f"What 100 of {UNITS} units look for ({name}): dark is "
-                        "wanted, light unwanted", out / f"filters-{short(name)}.png")
+                        "wanted, light unwanted", out / f"filters-{file_name(name)}.png")
 
 
 if __name__ == "__main__":

@@ -58,13 +58,13 @@ def digits(args, n_train, n_test):
 def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3):
     """Minimise loss_of(*batch) by Adam, whose learning rate falls to 0 along half a cosine. Gives the model.
 
-    Checkpoint and log have the given name. With --resume what is done is not done again; so that it ends as if it had
-    not been stopped, loss_of draws its noise from this very rng.
+    Checkpoint and log are called file_name(name). With --resume what is done is not done again; so that it ends as if
+    it had not been stopped, loss_of draws its noise from this very rng.
     """
     if args.device == "gpu":
         model.to_gpu()
     optimizer = Adam(model.parameters(), lr=cosine(lr, epochs * (len(arrays[0]) // size)))
-    run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
+    run = Run(args.out, name=file_name(name), model=model, optimizer=optimizer, rng=rng, resume=args.resume,
               anomaly=args.detect_anomaly,
               settings={"seed": args.seed, "scale": args.scale, "epochs": epochs, "lr": lr})
     for batch in run.batches(*arrays, size=size, epochs=epochs):
@@ -74,6 +74,11 @@ def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3):
         optimizer.step()
         run.log(loss=loss)
     return model
+
+
+def file_name(name):
+    """A name as part of a file's: "KL to the target" → "kl-to-the-target"."""
+    return name.lower().replace(" ", "-")
 
 
 def in_batches(f, x, size=500):

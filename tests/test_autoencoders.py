@@ -6,7 +6,7 @@ import pytest
 from scratchnet import Tensor, check, data, grad, initializers, losses, metrics, no_grad, ops, penalties
 from scratchnet.data import corruption
 from scratchnet.layers import Dense, Sequential
-from scratchnet.models.autoencoder import Autoencoder, StackedClassifier, reconstruction_loss
+from scratchnet.models.autoencoder import Autoencoder, StackedClassifier, reconstruction_loss, squared_error
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
 from scratchnet.models.pca import LSA, PCA, LogisticPCA
 from scratchnet.optimizers import Adam
@@ -91,6 +91,18 @@ def test_sizes_refused(sizes):
 def test_reconstruction_loss_refuses_other_images(shape):
     with pytest.raises(ValueError, match="bce_with_logits: both arguments need the same shape"):
         reconstruction_loss(np.zeros(shape), X)
+
+
+def test_squared_error_is_what_is_measured():
+    model = small(activation=ops.silu)
+
+    def loss():
+        return squared_error(model.decode(model.encode(X)), X)
+
+    np.testing.assert_allclose(loss().item(), metrics.squared_error_per_image(X, model.restore(X).data), rtol=1e-5)
+    check.gradients(loss, parameters=model, order=2)
+    with pytest.raises(ValueError, match="mse: both arguments need the same shape"):
+        squared_error(np.zeros((7, 11)), X)
 
 
 # ---------------------------------------------------------------- penalties

@@ -2,14 +2,15 @@
 
     z = encode(x),   x̂ = σ(decode(z)),   L = −Σ_pixels [x ln x̂ + (1 − x) ln(1 − x̂)]        per image, in nats
 
-Pixels x lie in [0, 1] and are read as probabilities, so the loss is a cross-entropy of logits. A net that is trained to
-give back its input can only do so by way of the code. What the code is like depends on its width, and on what is added:
-noise on the input (data.corruption), or a penalty on the code (penalties).
+Pixels x lie in [0, 1] and are read as probabilities, so the loss is a cross-entropy of logits; or it is the squared
+error, where that is what counts. A net that is trained to give back its input can only do so by way of the code. What
+the code is like depends on its width, and on what is added: noise on the input (data.corruption), or a penalty on the
+code (penalties).
 """
 
 from scratchnet import initializers, ops
 from scratchnet.layers import Dense
-from scratchnet.losses import bce_with_logits, softmax_cross_entropy
+from scratchnet.losses import bce_with_logits, mse, softmax_cross_entropy
 from scratchnet.module import Module, Parameter
 
 
@@ -77,6 +78,11 @@ def through(layers, h, activation):
 def reconstruction_loss(logits, x):
     """−Σ_pixels [x ln σ(a) + (1 − x) ln(1 − σ(a))] per image, in nats        logits a (N, D), images x (N, …)"""
     return bce_with_logits(logits, ops.flatten(x), "sum") / len(x)
+
+
+def squared_error(logits, x):
+    """Σ_pixels (σ(a) − x)² per image        logits a (N, D), images x (N, …)"""
+    return mse(ops.sigmoid(logits), ops.flatten(x), "sum") / len(x)
 
 
 class StackedClassifier(Module):
