@@ -16,7 +16,8 @@ from scratchnet.models.autoencoder import Autoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "40 minutes"}
 SIZES = {"quick": (2_000, 500, 8), "default": (10_000, 2_000, 25), "full": (60_000, 10_000, 60)}
-QUERIES, MASKED = 6, 0.3
+NEIGHBOURS, QUERIES = 10, 6
+MASKED = 0.3  # share of the pixels, in training
 EXPECTED = {"quick": -5, "default": 1.5, "full": 1.0}  # by how much the code's precision is the better one, in percent
 
 
@@ -32,27 +33,27 @@ def main():
 
     spaces = {"code": (in_batches(model.encode, train), in_batches(model.encode, test)),
               "pixels": (in_batches(ops.flatten, train), in_batches(ops.flatten, test))}
-    precision = {name: metrics.precision_at_k(items, train_labels, queries, labels)
-                 for name, (items, queries) in spaces.items()}
-    rows = [[name, spaces[name][0].shape[1], 100 * p] for name, p in precision.items()]
-    print("\n" + plotting.table(rows, ["neighbours by", "numbers", "precision at 10, %"], args.out / "precision.md"))
-    show_neighbours(args.out, spaces, train, test, train_labels, labels)
+    found = {name: metrics.nearest(items, queries, NEIGHBOURS) for name, (items, queries) in spaces.items()}
+    right = {name: (train_labels[indices] == labels[:, None]).mean(axis=1) for name, indices in found.items()}
+    rows = [[name, spaces[name][0].shape[1], 100 * share.mean(),
+             *(f"{100 * share[labels == digit].mean():.1f}" for digit in range(10))] for name, share in right.items()]
+    print("\n" + plotting.table(rows, ["neighbours by", "numbers", f"precision at {NEIGHBOURS}, %",
+                                       *(f"of {digit}" for digit in range(10))], args.out / "precision.md"))
+    show_neighbours(args.out, found, right, train, test)
+    gain = 100 * (right["code"].mean() - right["pixels"].mean())
     print(f"\nPicture: {args.out}/neighbours.png; table: precision.md")
-    print(f"The code's precision is better by {100 * (precision['code'] - precision['pixels']):.1f} % "
-          f"(expected: at least {EXPECTED[args.scale]}).")
+    print(f"The code's precision is better by {gain:.1f} % (expected: at least {EXPECTED[args.scale]}).")
 
 
-def show_neighbours(out, spaces, train, test, train_labels, labels):
-    """Queries on which the two differ most, and the ten nearest images by each."""
-    found = {name: metrics.nearest(items, queries, 10) for name, (items, queries) in spaces.items()}
-    right = {name: (train_labels[indices] == labels[:, None]).sum(axis=1) for name, indices in found.items()}
+def show_neighbours(out, found, right, train, test):
+    """Queries on which the two differ most, and the images nearest to them by each."""
     different = np.argsort(-np.abs(right["code"] - right["pixels"]), kind="stable")[:QUERIES]
     rows, names = [], []
     for query in different:
         for name, indices in found.items():
             answers = train[to_device_of(indices[query], train)]
             rows.append(ops.concat([test[query:query + 1], 0.0 * test[:1], answers]))  # with a gap between
-            names.append(f"{name}: {right[name][query]} of 10")
+            names.append(f"{name}: {round(NEIGHBOURS * right[name][query])} of {NEIGHBOURS}")
     plotting.image_rows(rows, names, "Test images (left) whose neighbours by code and by pixels differ most",
                         out / "neighbours.png")
 
