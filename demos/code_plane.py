@@ -13,7 +13,7 @@ from scratchnet.initializers import he_normal
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "2 minutes", "full": "25 minutes"}
-SIZES = {"quick": (2_000, 500, 6), "default": (10_000, 2_000, 20), "full": (60_000, 10_000, 40)}
+SIZES = {"quick": (2_000, 500, 6), "default": (10_000, 2_000, 20), "full": (60_000, 10_000, 15)}
 EXPECTED = {"quick": 50, "default": 38, "full": 32}  # squared error per test image of the plain one, at most
 PENALTIES = {"plain": 0.0, "L2 on the code": 1.0}  # λ of λ ‖z‖² in nats
 SIDE = 20  # pictures along one side of the map

@@ -15,7 +15,7 @@ from scratchnet.initializers import he_normal
 from scratchnet.models.autoencoder import Autoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "40 minutes"}
-SIZES = {"quick": (2_000, 500, 8), "default": (10_000, 2_000, 25), "full": (60_000, 10_000, 60)}
+SIZES = {"quick": (2_000, 500, 8), "default": (10_000, 2_000, 25), "full": (60_000, 10_000, 25)}
 NEIGHBOURS, QUERIES = 10, 6
 MASKED = 0.3  # share of the pixels, in training
 EXPECTED = {"quick": -5, "default": 1.5, "full": 1.0}  # by how much the code's precision is the better one, in percent
