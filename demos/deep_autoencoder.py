@@ -23,10 +23,12 @@ EXPECTED = {  # squared error per test image, at most
     "full": {"PCA": 13.88, "logistic PCA": 8.2, "logistic PCA, codes sought": 6.0, "deep autoencoder": 2.8}}
 PUBLISHED = {"PCA": "13.87", "logistic PCA": "8.01", "deep autoencoder": "3.00"}  # Hinton & Salakhutdinov 2006, Fig. 2B
 HIDDEN = [784, 1000, 500, 250]
+MORE = {"--tied": {"action": "store_true", "help": "the decoder's weights are the encoder's, transposed"}}
 
 
 def main():
-    args = arguments("deep_autoencoder", "30 numbers for a digit: PCA, logistic PCA, a deep autoencoder.", SECONDS)
+    args = arguments("deep_autoencoder", "30 numbers for a digit: PCA, logistic PCA, a deep autoencoder.", SECONDS,
+                     more=MORE)
     n_train, n_test, *epochs = SIZES[args.scale]
     train, train_labels, test, labels = digits(args, n_train, n_test)
     rng = np.random.default_rng(args.seed)
@@ -58,7 +60,7 @@ decoder hold far more; what is missing is an encoder that finds them at once."""
 def fit_deep(args, size, images, rng, epochs):
     """784-1000-500-250-size and back, all layers at once; SiLU and Adam do what took pre-training in 2006. The loss is
     the squared error, the number in which they are compared."""
-    model = Autoencoder([*HIDDEN, size], rng=rng, activation=ops.silu, init=he_normal)
+    model = Autoencoder([*HIDDEN, size], rng=rng, activation=ops.silu, tied=args.tied, init=he_normal)
     print(model)
 
     def loss(x):
