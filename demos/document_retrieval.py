@@ -12,7 +12,6 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.data import corruption, documents
 from scratchnet.demo import arguments, fit, in_batches, mover, tsne
-from scratchnet.initializers import he_normal
 from scratchnet.losses import softmax_cross_entropy
 from scratchnet.models.autoencoder import Autoencoder
 from scratchnet.models.pca import LSA
@@ -23,7 +22,7 @@ SIZES = {  # packages besides the standard library, documents of each label at m
     "full": (documents.PACKAGES, 3000, 2000, 80)}
 EXPECTED = {"quick": -10, "default": 5, "full": 5}  # precision at 10, percent above that of counts, at least
 CODE = 32
-SCALE = 15.0  # brings rows of length 1 to entries about as large as pixels
+SCALE = 5.0  # of rows of length 1, so that a unit of the hidden layer gets sums of about 1
 QUERY = "discrete Fourier transform of a real signal"
 MORE = {"--corpus": {"type": Path, "metavar": "DIR", "help": "texts of your own, a sub-folder for each label"},
         "--query": {"metavar": "TEXT", "default": QUERY, "help": f'what to look for (default: "{QUERY}")'}}
@@ -56,7 +55,7 @@ def main():
         return unit(np.log1p(n) * weight)
 
     device = mover(args.device)
-    model = Autoencoder([len(bag.words), 500, 250, code], rng=rng, activation=ops.relu, init=he_normal)
+    model = Autoencoder([len(bag.words), 500, code], rng=rng, activation=ops.tanh)
     fit(args, "documents", model, lambda x: loss(model, x, rng), device(tf_idf(counts[items])), rng=rng, epochs=epochs,
         size=min(100, len(items)))
     lsa = LSA(tf_idf(counts[items]), code)

@@ -126,8 +126,8 @@ def denoising_stack(args, train, labels, test, test_labels, layer_epochs, epochs
         fit(args, f"denoising {name}", stack, lambda x, y, rng=rng: stack.loss(corruption.masking(x, TUNED, rng), y),
             train, mover(args.device)(labels), rng=rng, epochs=epochs)
         errors[name] = error(stack, test, test_labels)
-    print(f"All labels, {100 * TUNED:.0f} % of the pixels masked: from scratch {errors['from scratch']:.2f} % of "
-          f"test images wrong,\nby the stacked denoising autoencoder {errors['pre-trained']:.2f} % (expected: at most 1.40).")
+    print(f"All labels, {100 * TUNED:.0f} % of the pixels masked, from scratch: {errors['from scratch']:.2f} % wrong.\n"
+          f"With a stack of denoising autoencoders: {errors['pre-trained']:.2f} % wrong (expected: at most 1.40).")
 
 
 if __name__ == "__main__":
