@@ -8,7 +8,7 @@ import numpy as np
 from scratchnet import data, plotting
 from scratchnet.autograd import no_grad
 from scratchnet.backend import gpu_available, to_cpu, to_gpu
-from scratchnet.optimizers import Adam
+from scratchnet.optimizers import AdamW
 from scratchnet.schedules import cosine
 from scratchnet.tensor import data_of
 from scratchnet.training import Run
@@ -55,15 +55,15 @@ def digits(args, n_train, n_test):
             device(found.test_images[:n_test]), found.test_labels[:n_test])
 
 
-def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3):
-    """Minimise loss_of(*batch) by Adam, whose learning rate falls to 0 along half a cosine. Gives the model.
+def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, weight_decay=0.0):
+    """Minimise loss_of(*batch) by AdamW, whose learning rate falls to 0 along half a cosine. Gives the model.
 
     Checkpoint and log are called file_name(name). With --resume what is done is not done again; so that it ends as if
     it had not been stopped, loss_of draws its noise from this very rng.
     """
     if args.device == "gpu":
         model.to_gpu()
-    optimizer = Adam(model.parameters(), lr=cosine(lr, epochs * (len(arrays[0]) // size)))
+    optimizer = AdamW(model.parameters(), lr=cosine(lr, epochs * (len(arrays[0]) // size)), weight_decay=weight_decay)
     run = Run(args.out, name=file_name(name), model=model, optimizer=optimizer, rng=rng, resume=args.resume,
               anomaly=args.detect_anomaly,
               settings={"seed": args.seed, "scale": args.scale, "epochs": epochs, "lr": lr})
