@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import data, metrics, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_cpu, to_device_of
-from scratchnet.demo import Frames, arguments, mover
+from scratchnet.demo import Frames, arguments, expect, mover
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import ConvVAE, evaluate, gaussian_of_codes
@@ -49,9 +49,9 @@ def main():
     expected_bound, expected_distance = EXPECTED[args.scale]
     print("Trained too briefly to learn much from the table." if args.scale == "quick" else LESSON)
     print(f"\nPictures: {args.out}/reconstructions.png, samples.png, training.png, samples.gif; table: switches.md")
-    print(f"Test loss with the encoder's switches: {bound:.1f} nats per image, of which KL {kl:.1f} "
-          f"(expected: at most {expected_bound}).")
-    print(f"Fréchet distance of the best samples: {distance:.1f} (expected: at most {expected_distance}).")
+    expect(f"Test loss with the encoder's switches, of which KL {kl:.1f}", bound, high=expected_bound,
+           unit=" nats per image")
+    expect("Fréchet distance of the best samples", distance, high=expected_distance)
 
 
 def move(model, device):

@@ -7,7 +7,7 @@ them the 30 numbers of the deep autoencoder laid out by t-SNE.
 import numpy as np
 
 from scratchnet import metrics, ops, plotting
-from scratchnet.demo import arguments, digits, fit, in_batches, tsne
+from scratchnet.demo import arguments, digits, expect, fit, in_batches, tsne
 from scratchnet.initializers import he_normal
 from scratchnet.models.autoencoder import Autoencoder, squared_error
 from scratchnet.models.pca import PCA, LogisticPCA
@@ -17,10 +17,13 @@ SIZES = {  # training images, test images; epochs of the deep autoencoders with 
     # with an encoder, with codes sought
     "quick": (1_500, 400, 4, 3, 10, 2), "default": (10_000, 2_000, 20, 15, 20, 2),
     "full": (60_000, 10_000, 40, 20, 15, 3)}
-EXPECTED = {  # squared error per test image, at most
-    "quick": {"PCA": 17.0, "logistic PCA": 28.0, "logistic PCA, codes sought": 35.0, "deep autoencoder": 40.0},
-    "default": {"PCA": 15.0, "logistic PCA": 10.0, "logistic PCA, codes sought": 8.0, "deep autoencoder": 8.0},
-    "full": {"PCA": 13.88, "logistic PCA": 8.2, "logistic PCA, codes sought": 6.0, "deep autoencoder": 2.8}}
+EXPECTED = {  # squared error per test image, at least and at most; of PCA of all of MNIST the number is known
+    "quick": {"PCA": (None, 17), "logistic PCA": (None, 28), "logistic PCA, codes sought": (None, 35),
+              "deep autoencoder": (None, 40)},
+    "default": {"PCA": (None, 15), "logistic PCA": (None, 10), "logistic PCA, codes sought": (None, 8),
+                "deep autoencoder": (None, 6.5)},
+    "full": {"PCA": (13.86, 13.88), "logistic PCA": (None, 8.2), "logistic PCA, codes sought": (None, 6),
+             "deep autoencoder": (None, 2.8)}}
 PUBLISHED = {"PCA": "13.87", "logistic PCA": "8.01", "deep autoencoder": "3.00"}  # Hinton & Salakhutdinov 2006, Fig. 2B
 HIDDEN = [784, 1000, 500, 250]
 MORE = {"--untied": {"action": "store_true", "help": "a decoder with weights of its own"}}
@@ -29,15 +32,16 @@ MORE = {"--untied": {"action": "store_true", "help": "a decoder with weights of 
 def main():
     args = arguments("deep_autoencoder", "30 numbers for a digit: PCA, logistic PCA, a deep autoencoder.", SECONDS,
                      more=MORE)
-    n_train, n_test, *epochs = SIZES[args.scale]
+    n_train, n_test, epochs30, epochs2, epochs_logistic, epochs_sought = SIZES[args.scale]
     train, train_labels, test, labels = digits(args, n_train, n_test)
     rng = np.random.default_rng(args.seed)
 
-    deep, flat = (fit_deep(args, size, train, rng, n) for size, n in zip((30, 2), epochs, strict=False))
+    deep = fit_deep(args, 30, train, rng, epochs30)
+    flat = fit_deep(args, 2, train, rng, epochs2)
     logistic = Autoencoder([784, 30], rng=rng)  # a linear encoder, σ behind a linear decoder
-    fit(args, "logistic", logistic, logistic.loss, train, rng=rng, epochs=epochs[2], lr=1e-2)
+    fit(args, "logistic", logistic, logistic.loss, train, rng=rng, epochs=epochs_logistic, lr=1e-2)
     sought = LogisticPCA(784, 30, rng=rng)
-    fit(args, "sought", sought, sought.loss, train, rng=rng, epochs=epochs[3], lr=1e-2)
+    fit(args, "sought", sought, sought.loss, train, rng=rng, epochs=epochs_sought, lr=1e-2)
 
     pca = PCA(train, 30)
     errors = compare(args.out, {"PCA": pca, "logistic PCA": logistic, "logistic PCA, codes sought": sought,
@@ -47,18 +51,18 @@ def main():
     show_training(args.out)
 
     print(f"\nPictures: {args.out}/reconstructions.png, planes.png, training.png; table: errors.md")
-    print(LESSON)
+    print("Trained too briefly to learn much from the table." if args.scale == "quick" else LESSON)
     for name, error in errors.items():
-        print(f"Squared error per test image by {name}: {error:.2f} (expected: at most {EXPECTED[args.scale][name]}).")
+        expect(f"Squared error per test image by {name}", error, *EXPECTED[args.scale][name])
 
 
-LESSON = """Logistic PCA has two readings. With a linear encoder it is the autoencoder without hidden layers, whose
-published error is 8.01. If the code of each image is sought instead, by Newton's method, 30 numbers and a linear
-decoder hold far more; what is missing is an encoder that finds them at once."""
+LESSON = """Logistic PCA has two readings. With a linear encoder it is the autoencoder without hidden layers; on all of
+MNIST its error is near the published 8.01. If the code of each image is sought instead, by Newton's method, 30 numbers
+and a linear decoder hold far more; what is missing is an encoder that finds them at once."""
 
 
 def fit_deep(args, size, images, rng, epochs):
-    """784-1000-500-250-size and back, all layers at once; SiLU and Adam do what took pre-training in 2006. The loss is
+    """784-1000-500-250-size and back, all layers at once; SiLU and AdamW do what took pre-training in 2006. The loss is
     the squared error, the number in which they are compared; tied weights and weight decay keep it as small on test
     images as they can."""
     model = Autoencoder([*HIDDEN, size], rng=rng, activation=ops.silu, tied=not args.untied, init=he_normal)

@@ -2,14 +2,14 @@
 
 Then why it works, in the plane: the best repair r(x) of points with added noise of standard deviation σ moves each of
 them up the slope of the smoothed density p_σ, and by exactly  r(x) − x = σ² ∇ ln p_σ(x)  (Tweedie's formula, Efron
-2011, eq. 2.6; for small σ Alain & Bengio 2014, theorem 1; as a way to learn the score Vincent 2011).
+2011; for small σ Alain & Bengio 2014, theorem 1; as a way to learn the score Vincent 2011).
 """
 
 import numpy as np
 
 from scratchnet import losses, metrics, ops, plotting
 from scratchnet.data import corruption, toy2d
-from scratchnet.demo import arguments, digits, fit, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, in_batches, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential
 from scratchnet.models.autoencoder import Autoencoder
@@ -43,8 +43,8 @@ def main():
     error = show_score(args, n_points, plane_epochs)
 
     print(f"\nPictures: {args.out}/repaired.png, levels.png, score.png; table: levels.md")
-    print(f"Arrows r(x) − x against σ² ∇ ln p_σ(x): squared error {error:.3f} of their squared length, weighed by p_σ "
-          f"(expected: at most {EXPECTED[args.scale]}).")
+    expect("Arrows r(x) − x against σ² ∇ ln p_σ(x), weighed by p_σ: squared error over squared length", error,
+           high=EXPECTED[args.scale])
 
 
 def fit_denoiser(args, name, spoil, images, rng, epochs):

@@ -4,7 +4,7 @@ import numpy as np
 
 from scratchnet import data, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_device_of
-from scratchnet.demo import Frames, arguments, mover
+from scratchnet.demo import Frames, arguments, expect, mover
 from scratchnet.models.vae import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
@@ -41,7 +41,7 @@ def main():
 
     print(f"\nPictures: {args.out}/reconstructions.png, samples.png, interpolation.png, map.png, codes.png, "
           f"training.png, samples.gif")
-    print(f"Test −ELBO with 128 numbers: {bounds[128]:.1f} nats per image (expected: at most {EXPECTED[args.scale]}).")
+    expect("Test −ELBO with 128 numbers", bounds[128], high=EXPECTED[args.scale], unit=" nats per image")
 
 
 def fit(args, model, name, images, rng, epochs):

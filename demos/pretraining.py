@@ -10,21 +10,21 @@ import numpy as np
 from scratchnet import metrics, penalties, plotting
 from scratchnet.backend import to_device_of
 from scratchnet.data import corruption
-from scratchnet.demo import arguments, digits, fit, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, in_batches, mover
 from scratchnet.models.autoencoder import StackedClassifier, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "an hour"}
 SIZES = {  # training images, test images, seeds, epochs for each layer, steps of fine-tuning, label counts; of the
     # denoising stack epochs for each layer and of fine-tuning
     "quick": (2_000, 500, 2, 2, 60, (100, 600), None),
-    "default": (10_000, 2_000, 2, 4, 300, (100, 600, 1_000, 10_000), None),
+    "default": (10_000, 2_000, 2, 4, 200, (100, 600, 1_000, 10_000), None),
     "full": (60_000, 10_000, 5, 5, 1_000, (100, 600, 1_000, 10_000), (15, 24))}
 LAYERS = [784, 1000, 1000, 500]
 SPARSE = 0.1  # weight of the L1 penalty
 DENOISING = [784, 1000, 1000, 1000]
 MASKING = (0.1, 0.2, 0.3)  # share of what each layer sees that is masked
 TUNED = 0.25  # and of the pixels when all layers learn from labels
-EXPECTED = {"quick": -20, "default": 3, "full": 3}  # percent less wrong with the fewest labels
+EXPECTED = {"quick": -20, "default": 3, "full": 3}  # percentage points less wrong with the fewest labels
 
 
 def main():
@@ -50,8 +50,8 @@ def main():
     gain = report(args.out, errors, counts)
     if stack_epochs:
         denoising_stack(args, train, labels, test, test_labels, *stack_epochs)
-    print(f"With {counts[0]} labels pre-training saves {gain:.1f} % of wrong answers (expected: at least "
-          f"{EXPECTED[args.scale]}).")
+    expect(f"With {counts[0]} labels pre-training lowers the test error by", gain, low=EXPECTED[args.scale],
+           unit=" percentage points")
 
 
 def pretrain(args, name, stack, images, rng, epochs, loss_of, lr):
@@ -78,8 +78,11 @@ def fine_tune(args, name, stack, images, labels, some, rng, steps):
     again, for a checkpoint is written at the end of each epoch.)"""
     size = min(100, len(some))
     some = np.resize(some, max(len(some), min(steps, 200) * size))
+    epochs, rest = divmod(steps * size, len(some))
+    if epochs < 1 or rest:
+        raise ValueError(f"fine_tune: {steps} steps of {size} images, expected a multiple of {len(some)} images")
     fit(args, name, stack, stack.loss, images[to_device_of(some, images)], mover(args.device)(labels[some]), rng=rng,
-        epochs=max(1, steps * size // len(some)), size=size)
+        epochs=epochs, size=size)
 
 
 def balanced(labels, count, rng):
@@ -126,8 +129,9 @@ def denoising_stack(args, train, labels, test, test_labels, layer_epochs, epochs
         fit(args, f"denoising {name}", stack, lambda x, y, rng=rng: stack.loss(corruption.masking(x, TUNED, rng), y),
             train, mover(args.device)(labels), rng=rng, epochs=epochs)
         errors[name] = error(stack, test, test_labels)
-    print(f"All labels, {100 * TUNED:.0f} % of the pixels masked, from scratch: {errors['from scratch']:.2f} % wrong.\n"
-          f"With a stack of denoising autoencoders: {errors['pre-trained']:.2f} % wrong (expected: at most 1.40).")
+    print("\n" + plotting.table([[name, e] for name, e in errors.items()], [
+        f"all labels, {100 * TUNED:.0f} % of the pixels masked", "% of test images wrong"], args.out / "denoising.md"))
+    expect("Test error of the stack of denoising autoencoders", errors["pre-trained"], high=1.4, unit=" %")
 
 
 if __name__ == "__main__":

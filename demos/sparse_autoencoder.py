@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, file_name, fit, in_batches
+from scratchnet.demo import arguments, digits, expect, file_name, fit, in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "20 minutes"}
@@ -40,8 +40,9 @@ def main():
         show_filters(args.out, name, model)
     units = in_batches(models["KL to the target"].encode, train).mean(axis=0)
     print(f"\nPictures: {args.out}/activities.png, filters-*.png; table: sparsity.md")
-    print(f"Mean activity on the training images, unit by unit, with the KL penalty: {units.min():.3f} to "
-          f"{units.max():.3f} (expected: {TARGET} ± {TOLERANCE[args.scale]}).")
+    for name, value in (("lowest", units.min()), ("highest", units.max())):
+        expect(f"With the KL penalty the {name} mean activity of a unit on the training images", value,
+               TARGET - TOLERANCE[args.scale], TARGET + TOLERANCE[args.scale])
 
 
 def fit_sparse(args, name, penalty, images, epochs):

@@ -55,18 +55,19 @@ def digits(args, n_train, n_test):
             device(found.test_images[:n_test]), found.test_labels[:n_test])
 
 
-def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, weight_decay=0.0):
+def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, weight_decay=0.0, **settings):
     """Minimise loss_of(*batch) by AdamW, whose learning rate falls to 0 along half a cosine. Gives the model.
 
     Checkpoint and log are called file_name(name). With --resume what is done is not done again; so that it ends as if
-    it had not been stopped, loss_of draws its noise from this very rng.
+    it had not been stopped, loss_of draws its noise from this very rng. settings are what else a resumed run must
+    share.
     """
     if args.device == "gpu":
         model.to_gpu()
     optimizer = AdamW(model.parameters(), lr=cosine(lr, epochs * (len(arrays[0]) // size)), weight_decay=weight_decay)
     run = Run(args.out, name=file_name(name), model=model, optimizer=optimizer, rng=rng, resume=args.resume,
               anomaly=args.detect_anomaly,
-              settings={"seed": args.seed, "scale": args.scale, "epochs": epochs, "lr": lr})
+              settings={"seed": args.seed, "scale": args.scale, "epochs": epochs, "lr": lr} | settings)
     for batch in run.batches(*arrays, size=size, epochs=epochs):
         loss = loss_of(*batch) if len(arrays) > 1 else loss_of(batch)
         optimizer.zero_grad()
@@ -74,6 +75,14 @@ def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, wei
         optimizer.step()
         run.log(loss=loss)
     return model
+
+
+def expect(what, value, low=None, high=None, unit=""):
+    """Print a number that was measured, which it was expected to be, and whether it is."""
+    bounds = {(True, False): f"at least {low}", (False, True): f"at most {high}", (True, True): f"{low} to {high}"}
+    reached = (low is None or value >= low) and (high is None or value <= high)
+    print(f"{what}: {value:.4g}{unit} (expected: {bounds[low is not None, high is not None]}, "
+          f"{'reached' if reached else 'NOT REACHED'})")
 
 
 def file_name(name):
@@ -90,8 +99,8 @@ def in_batches(f, x, size=500):
 def tsne(panels):
     """Panels name → codes (N, D) as name → points (N, 2), laid out so that neighbours stay neighbours.
 
-    Clusters are real; the gaps between them are not to scale (van der Maaten & Hinton 2008). Without scikit-learn: no
-    panels, and a word about it.
+    Close neighbours can be trusted; sizes of clusters, gaps between them and small clusters cannot (van der Maaten &
+    Hinton 2008; Wattenberg et al. 2016). Without scikit-learn: no panels, and a word about it.
     """
     try:
         from sklearn.manifold import TSNE

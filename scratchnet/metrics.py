@@ -107,6 +107,8 @@ def precision_at_k(items, item_labels, queries=None, query_labels=None, k=10):
     2008, section 8.4)
     """
     op = "precision_at_k"
+    if queries is None and query_labels is not None:
+        raise ValueError(f"{op}: query_labels without queries")
     item_labels = _labels(op, item_labels, items)
     query_labels = item_labels if queries is None else _labels(op, query_labels, queries)
     found = nearest(items, queries, k)                                        # (M, k)
@@ -116,7 +118,9 @@ def precision_at_k(items, item_labels, queries=None, query_labels=None, k=10):
 def nearest(items, queries=None, k=10):
     """Indices (M, k) of the k items (N, D) nearest to each query (M, D), the nearest first; of equals the first.
 
-    ‖q − x‖² = ‖q‖² − 2 q·x + ‖x‖², of which ‖q‖² does not matter for the order. Without queries the items are the
+    ‖q − x‖² = ‖q‖² − 2 q·x + ‖x‖², of which ‖q‖² does not matter for the order; both have the items' mean
+    taken off first, in whole numbers, or items far from the origin would lose their differences to rounding, and equal
+    distances of whole numbers would no longer be equal. Without queries the items are the
     queries, and none is an answer to itself.
     """
     own = queries is None
@@ -126,6 +130,8 @@ def nearest(items, queries=None, k=10):
         raise ValueError(f"nearest: items {x.shape} and queries {q.shape}, expected (N, D) and (M, D)")
     if not 1 <= k <= len(x) - own:
         raise ValueError(f"nearest: k={k} of {len(x) - own} items, expected 1 ≤ k ≤ that many")
+    center = np.rint(x.mean(axis=0))
+    x, q = x - center, q - center
     found = np.empty((len(q), k), dtype=np.int64)
     for start in range(0, len(q), 500):
         distance = (x * x).sum(axis=1) - 2.0 * (q[start:start + 500] @ x.T)
@@ -147,7 +153,7 @@ def _smallest(a, k):
 
 def _labels(op, labels, points):
     """Integer labels (N,) of points (N, D), on the host."""
-    labels = np.asarray(to_cpu(data_of(labels)))
+    labels, points = np.asarray(to_cpu(data_of(labels))), np.asarray(to_cpu(data_of(points)))
     if labels.shape != points.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(f"{op}: labels are {labels.dtype} of shape {labels.shape}, expected integers of shape "
                          f"{tuple(points.shape[:1])}")

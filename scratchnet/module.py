@@ -142,20 +142,24 @@ class Module:
         return ""
 
     def __repr__(self):
-        rows = list(self._rows("", ""))
+        rows = list(self._rows("", "", set()))
         widths = [max(len(row[i]) for row in rows) for i in (0, 1, 2)]
         lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows]
         return "\n".join(lines)
 
-    def _rows(self, indent, name):
-        count = sum(p.size for p in self.parameters())
+    def _rows(self, indent, name, seen):
+        """Rows (name, what, number of weights); a Parameter that stood in an earlier row does not count again."""
+        count = sum(p.size for p in self.parameters() if id(p) not in seen)
         what = f"{type(self).__name__} {self.describe()}".rstrip()
         yield f"{indent}{name}", what, f"{count:,} parameters" if not indent else f"{count:,}" if count else ""
         for name, value in vars(self).items():
             if isinstance(value, Parameter) and self.children():
-                yield f"{indent}  {name}", f"Parameter {value.shape}", f"{value.size:,}"
+                count = 0 if id(value) in seen else value.size
+                yield f"{indent}  {name}", f"Parameter {value.shape}", f"{count:,}"
+                seen.add(id(value))
         for name, child in self.children().items():
-            yield from child._rows(indent + "  ", name)
+            yield from child._rows(indent + "  ", name, seen)
+        seen.update(id(p) for p in self.parameters())
 
 
 def _is_array(value):

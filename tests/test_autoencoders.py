@@ -10,6 +10,7 @@ from scratchnet.models.autoencoder import Autoencoder, StackedClassifier, recons
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
 from scratchnet.models.pca import LSA, PCA, LogisticPCA
 from scratchnet.optimizers import Adam
+from scratchnet.tensor import data_of
 
 
 def rng(seed=0):
@@ -60,6 +61,18 @@ def test_a_linear_code_has_no_activation_and_hidden_layers_have_theirs():
     with no_grad():
         np.testing.assert_array_equal(model.encode(X).data, np.ones((7, 5)))
         np.testing.assert_array_equal(model.decode(np.ones((7, 5))).data, np.ones((7, 12)))
+
+
+def test_activations_refused():
+    for options in ({"activation": None}, {"code": "relu"}):
+        with pytest.raises(TypeError, match="^Autoencoder: activation and code are functions, code may be None"):
+            small(**options)
+
+
+def test_tied_weights_are_counted_once():
+    lines = str(small(tied=True)).splitlines()
+    total, *rows = (int(line.split()[-1 if k else -2].replace(",", "")) for k, line in enumerate(lines))
+    assert total == sum(rows) == 12 * 8 + 8 + 8 * 5 + 5 + 8 + 12
 
 
 def test_tied_weights_are_one_parameter():
@@ -186,8 +199,10 @@ def test_jacobian_of_images():
                                      lambda model: penalties.sparsity_kl(model.encode(X), 0.05),
                                      lambda m: penalties.contraction_of_sigmoid(m.encode(X), m.down[0].w),
                                      lambda model: penalties.contraction(model.encode, X)])
-def test_a_penalty_of_weight_zero_changes_nothing(penalty):
+@pytest.mark.parametrize("bias", [0.0, -1e4, 1e4])  # units between, all at 0, all at 1
+def test_a_penalty_of_weight_zero_changes_nothing(penalty, bias):
     model = Autoencoder([12, 5], rng=rng(), code=ops.sigmoid)
+    model.down[0].b.data[...] = bias
     plain, penalised = model.loss(X), model.loss(X) + 0.0 * penalty(model)
     assert penalised.item() == plain.item()
     expected, found = gradients_of(model, plain), gradients_of(model, penalised)
@@ -233,6 +248,12 @@ def test_how_much_is_corrupted():
     assert set(np.unique(corruption.salt_and_pepper(x, 1.0, rng()))) == {0.0, 1.0}
 
 
+@pytest.mark.parametrize("spoil", KINDS)
+def test_pixels_as_bytes_refused(spoil):
+    with pytest.raises(TypeError, match=f"^{spoil.__name__}: images are uint8, expected float32 or float64"):
+        spoil(np.zeros((2, 3), dtype=np.uint8), 0.5, rng())
+
+
 @pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
 def test_amounts_refused(amount):
     for spoil in KINDS[:2]:
@@ -266,6 +287,8 @@ def test_pca_refuses(k):
     x = rng().random((40, 4, 3, 1))
     with pytest.raises(ValueError, match=r"^PCA: images \(N, D\)=\(40, 12\) have codes of 1 to 12 numbers"):
         PCA(x, k)
+    with pytest.raises(ValueError, match="^PCA: the images have NaN"):
+        PCA(np.where(x > 0.9, np.nan, x), 2)
     with pytest.raises(ValueError, match="^PCA: rows of 9 numbers, expected 12"):
         PCA(x, 2).encode(x[:, :3])
 
@@ -311,6 +334,9 @@ def test_newton_steps_that_are_too_long_are_shortened(seed):
 
 
 def test_logistic_pca_refuses():
+    for ridge in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="^LogisticPCA: ridge must be > 0"):
+            LogisticPCA(12, 3, rng=rng(), ridge=ridge)
     for sizes in ((12, 0), (0, 3)):
         with pytest.raises(ValueError, match="^LogisticPCA: pixels and size are numbers ≥ 1"):
             LogisticPCA(*sizes, rng=rng())
@@ -369,8 +395,11 @@ def test_features_of_each_depth():
         h.append(1 / (1 + np.exp(-(h[k] @ p[f"layers.{k}.w"] + p[f"layers.{k}.b"]))))
     with no_grad():
         for depth in range(3):
-            np.testing.assert_allclose(getattr(f := stack.features(X, depth), "data", f), h[depth], rtol=1e-6)
+            np.testing.assert_allclose(data_of(stack.features(X, depth)), h[depth], rtol=1e-6)
         np.testing.assert_allclose(stack(X).data, h[2] @ p["logits.w"] + p["logits.b"], rtol=1e-5, atol=1e-6)
+    for depth in (-1, 3):
+        with pytest.raises(ValueError, match=f"features of layer {depth}, expected 0 to 2"):
+            stack.features(X, depth)
     labels = np.arange(7) % 4
     assert stack.loss(X, labels).item() == losses.softmax_cross_entropy(stack(X), labels, "mean").item()
     check.gradients(lambda: stack.loss(X, labels), parameters=stack)

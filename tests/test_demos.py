@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from scratchnet import checkpoint, ops, optimizers
+from scratchnet.demo import expect
 
 DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # in the place of what --quick takes
@@ -88,14 +89,34 @@ def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
             run("other", "--seed", "7", "--resume")
 
 
+def test_without_scikit_learn_no_layout_is_promised(tmp_path, monkeypatch, capsys):
+    demo = load("document_retrieval")
+    monkeypatch.setitem(demo.SIZES, "quick", TINY["document_retrieval"])
+    monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
+    monkeypatch.setattr(sys, "argv", ["", "--quick", "--out", str(tmp_path)])
+    demo.main()
+    said = capsys.readouterr().out
+    assert "needs scikit-learn" in said and "map.png" not in said and not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(("value", "low", "high", "said"), [
+    (2.0, None, 2.0, "at most 2.0, reached"), (2.1, None, 2.0, "at most 2.0, NOT REACHED"),
+    (2.0, 2.0, None, "at least 2.0, reached"), (1.9, 2.0, None, "at least 2.0, NOT REACHED"),
+    (0.3, 0.0, 0.2, "0.0 to 0.2, NOT REACHED"), (float("nan"), None, 1, "at most 1, NOT REACHED")])
+def test_expectations(value, low, high, said, capsys):
+    expect("the error", value, low, high, " %")
+    assert capsys.readouterr().out == f"the error: {value:.4g} % (expected: {said})\n"
+
+
 def test_a_transposed_convolution_is_a_convolution():
     demo, rng = load("conv_autoencoder"), np.random.default_rng(0)
-    for stride, k in ((1, 3), (2, 3), (3, 2)):
-        y, w = rng.standard_normal((2, 4, 5, 3)), rng.standard_normal((k, k, 2, 3))
+    for stride, (k, m) in ((1, (3, 3)), (2, (3, 2)), (3, (2, 3)), (2, (1, 1))):
+        y, w = rng.standard_normal((2, 4, 5, 3)), rng.standard_normal((k, m, 2, 3))
         expected = ops.conv2d_transpose(y, w, stride=stride, padding="valid")
         np.testing.assert_allclose(demo.as_convolution(y, w, stride), expected, atol=1e-12)
-    C = demo.matrix(lambda x: ops.conv2d(x, w[..., :1, :1], padding="valid"), 4)
-    T = demo.matrix(lambda y: ops.conv2d_transpose(y, w[..., :1, :1], padding="valid"), 3)
+    w = rng.standard_normal((2, 2, 1, 1))
+    C = demo.matrix(lambda x: ops.conv2d(x, w, padding="valid"), 4)
+    T = demo.matrix(lambda y: ops.conv2d_transpose(y, w, padding="valid"), 3)
     np.testing.assert_allclose(T, C.T, atol=1e-12)
 
 

@@ -58,19 +58,24 @@ def test_docstrings_of_a_package(tmp_path, monkeypatch):
         f'        """{LONG} method"""\n    def short(self):\n        """Too short."""\n'
         f'async def g():\n    """{LONG} function"""\n'
         f'try:\n    pass\nexcept ImportError:\n    def h():\n        """{LONG} handler"""\n'
-        f'if True:\n    pass\nelse:\n    def h():\n        """{LONG} otherwise"""\n')
+        f'if True:\n    pass\nelse:\n    def h():\n        """{LONG} otherwise"""\n'
+        f'add_newdoc("toypackage", "c", """\n    {LONG} compiled\n""")\nprint("{LONG} no docstring")\n'
+        f'core.add_newdoc("toypackage", "C", ("member", "{LONG} member"))\n')
     (package / "broken.py").write_text("def (:\n")
     (package / "tests" / "test_code.py").write_text(f'"""{LONG} test"""\n')
     monkeypatch.syspath_prepend(tmp_path)
     texts, labels = documents.docstrings(["toypackage", "no_such_package"], fewest=1)
     ours = {text.split()[-1] for text, label in zip(texts, labels, strict=True) if label == "toypackage"}
-    assert ours == {"module", "function", "class", "method", "handler", "otherwise"}
-    assert labels.count("toypackage") == 6  # equal docstrings count once
+    assert ours == {"module", "function", "class", "method", "handler", "otherwise",
+                    "compiled", "member"}
+    assert labels.count("toypackage") == 8  # equal docstrings count once
     assert documents.docstrings(["toypackage"], fewest=1, most=2)[1].count("toypackage") == 2
-    assert "toypackage" not in documents.docstrings(["toypackage"], fewest=7)[1]
+    assert "toypackage" not in documents.docstrings(["toypackage"], fewest=9)[1]
 
 
 def test_docstrings_of_this_machine():
     texts, labels = documents.docstrings(["numpy"], most=50, rng=np.random.default_rng(0))
     assert labels.count("numpy") == 50 and labels.count("asyncio") == 50 and "scipy" not in labels
     assert all(len(words(text)) >= documents.SHORTEST for text in texts)
+    everything = documents.docstrings(["numpy"], most=10**6)[0]
+    assert sum("Return evenly spaced values within a given interval." in text for text in everything) == 1  # np.arange

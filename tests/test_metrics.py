@@ -218,6 +218,11 @@ def test_nearest_against_all_distances(seed, n, m, D):
     np.testing.assert_array_equal(nearest(items, queries, k), np.argsort(distance, axis=1, kind="stable")[:, :k])
 
 
+def test_nearest_far_from_the_origin():
+    items = np.array([[0.0], [1.0], [2.0], [3.0]])
+    np.testing.assert_array_equal(nearest(items + 1e8, items + 1e8, 2), nearest(items, items, 2))
+
+
 def test_nearest_of_many_queries():
     rng = np.random.default_rng(0)
     items, queries = rng.standard_normal((50, 3)), rng.standard_normal((1201, 3))  # more than one block

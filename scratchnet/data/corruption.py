@@ -8,24 +8,27 @@ from scratchnet.backend import array_module, standard_normal, uniform
 
 def masking(x, rate, rng):
     """Each pixel 0 with probability `rate`, else as it was."""
-    _check_rate("masking", rate)
+    _check("masking", x, rate)
     return x * (uniform(rng, x.shape, like=x) >= rate)
 
 
 def salt_and_pepper(x, rate, rng):
     """Each pixel, with probability `rate`, 0 or 1 (a fair coin), else as it was."""
-    _check_rate("salt_and_pepper", rate)
+    _check("salt_and_pepper", x, rate)
     u = uniform(rng, x.shape, like=x)
     return array_module(x).where(u < rate, (u < 0.5 * rate).astype(x.dtype), x)
 
 
 def gaussian(x, sigma, rng):
     """x + σ ε,  ε ~ N(0, 1); pixels may leave [0, 1]."""
+    _check("gaussian", x, 0.0)
     if not sigma >= 0:
         raise ValueError(f"gaussian: sigma must be ≥ 0, got {sigma}")
     return x + sigma * standard_normal(rng, x.shape, like=x)
 
 
-def _check_rate(name, rate):
+def _check(name, x, rate):
+    if x.dtype.kind != "f":
+        raise TypeError(f"{name}: images are {x.dtype}, expected float32 or float64")
     if not 0 <= rate <= 1:
         raise ValueError(f"{name}: the rate must lie in [0, 1], got {rate}")

@@ -5,6 +5,7 @@ import re
 import sysconfig
 from collections import Counter
 from importlib.util import find_spec
+from inspect import cleandoc
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ SHORTEST = 20  # words
 def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
     """(texts, labels): docstrings of the packages that are installed and of the standard library; label = top module.
 
-    Sources are parsed, nothing is imported. Docstrings of under 20 words, and tests, are left out, of the standard
-    library private modules too, then labels of fewer than `fewest` documents; of more than `most` that many are drawn,
-    the first without rng.
+    Sources are parsed, nothing is imported; so of compiled functions only those are found whose docstrings stand in
+    Python, in calls of add_newdoc (np.array, scipy.special.gamma), and not NumPy's ufuncs. Docstrings of under 20
+    words, and tests, are left out, of the standard library private modules too, then labels of fewer than `fewest`
+    documents; of more than `most` that many are drawn, the first without rng.
     """
     found = {}
     for package in packages:
@@ -108,6 +110,15 @@ def _docstrings_in(node):
         text = ast.get_docstring(node)
         if text:
             yield text
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value.func) == "add_newdoc":
+        for part in ast.walk(node.value):  # (module, name, text), or (module, name, (member, text)), or a list of those
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                yield cleandoc(part.value)
     for field in ("body", "orelse", "handlers", "finalbody", "cases"):
         for part in getattr(node, field, ()):
             yield from _docstrings_in(part)
+
+
+def _name(function):
+    """Of f: "f"; of module.f: "f"."""
+    return getattr(function, "id", getattr(function, "attr", ""))

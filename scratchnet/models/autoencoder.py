@@ -38,6 +38,9 @@ class Autoencoder(Module):
     def __init__(self, sizes, *, rng, activation=ops.sigmoid, code=None, tied=False, init=initializers.glorot_uniform):
         if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(f"Autoencoder: sizes are at least an input and a code, each ≥ 1; got {list(sizes)}")
+        if not callable(activation) or not (code is None or callable(code)):
+            raise TypeError(f"Autoencoder: activation and code are functions, code may be None; got {activation!r} and "
+                            f"{code!r}")
         self.activation, self.code = activation, code
         self.down = [Dense(a, b, rng=rng, init=init) for a, b in zip(sizes, sizes[1:], strict=False)]
         self.up = [TiedDense(layer) if tied else Dense(*layer.w.shape[::-1], rng=rng, init=init)
@@ -101,6 +104,8 @@ class StackedClassifier(Module):
 
     def features(self, x, depth=None):
         """Images (N, …) → activities of layer `depth`, the last if None; of layer 0: the pixels        (N, size)"""
+        if depth is not None and not 0 <= depth <= len(self.layers):
+            raise ValueError(f"StackedClassifier: features of layer {depth}, expected 0 to {len(self.layers)}")
         h = ops.flatten(x)
         for layer in self.layers[:depth]:
             h = ops.sigmoid(layer(h))

@@ -25,6 +25,8 @@ class PCA:
         x = np.asarray(to_cpu(data_of(images)), dtype=np.float64).reshape(len(images), -1)
         if not 1 <= size <= min(x.shape):
             raise ValueError(f"PCA: images (N, D)={x.shape} have codes of 1 to {min(x.shape)} numbers, got {size}")
+        if not np.isfinite(x).all():
+            raise ValueError("PCA: the images have NaN or infinite values")
         self.mean = x.mean(axis=0)
         V, values = _right_singular_vectors(x - self.mean)
         self.V, self.singular_values = V[:size], values[:size]
@@ -55,6 +57,8 @@ class LogisticPCA(Module):
     def __init__(self, pixels, size, *, rng, ridge=0.01):
         if pixels < 1 or size < 1:
             raise ValueError(f"LogisticPCA: pixels and size are numbers ≥ 1, got {pixels} and {size}")
+        if not ridge > 0:
+            raise ValueError(f"LogisticPCA: ridge must be > 0, got {ridge}")
         self.V = Parameter(initializers.normal(rng, (size, pixels), std=0.1))
         self.b = Parameter(initializers.zeros(rng, (pixels,)))
         self.ridge = ridge
@@ -63,7 +67,7 @@ class LogisticPCA(Module):
         """argmin_z of the loss, for images x (N, …) → (N, K), an array
 
         Newton: z ← z − η H⁻¹ g,  g = (σ(a) − x) Vᵀ + λ z,  H = V diag(σ (1 − σ)) Vᵀ + λ 1,  a = z V + b, with the
-        first η of 1, ½, ¼, 1/16 that lowers the loss, image by image; twelve steps, or as many as lower any.
+        first η of 1, ½, ¼, 1/16 that lowers the loss, image by image, or none; twelve steps.
         """
         V, b = self.V.data, self.b.data
         xp, x, (K, D) = array_module(V), _rows("LogisticPCA", data_of(x), V), V.shape
