@@ -17,7 +17,7 @@ from scratchnet.models.autoencoder import Autoencoder
 SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "25 minutes"}
 SIZES = {  # training images, test images, epochs; points in the plane, epochs
     "quick": (2_000, 500, 4, 20_000, 5), "default": (10_000, 2_000, 15, 50_000, 20),
-    "full": (60_000, 10_000, 8, 100_000, 40)}
+    "full": (60_000, 10_000, 4, 100_000, 40)}
 KINDS = {  # name → (what is done to an image, how much of it in training)
     "masking": (corruption.masking, 0.4),
     "salt and pepper": (corruption.salt_and_pepper, 0.2),

@@ -20,7 +20,7 @@ from scratchnet.models.pca import LSA
 SECONDS = {"quick": "30 seconds", "default": "2 minutes", "full": "10 minutes"}
 SIZES = {  # packages besides the standard library, documents of each label at most, words, epochs
     "quick": (("numpy",), 150, 1000, 10), "default": (documents.PACKAGES, 600, 2000, 30),
-    "full": (documents.PACKAGES, 3000, 2000, 80)}
+    "full": (documents.PACKAGES, 3000, 2000, 30)}
 EXPECTED = {"quick": -10, "default": 5, "full": 5}  # precision at 10, percentage points above that of counts, at least
 CODE = 32
 SCALE = 5.0  # of rows of length 1, so that a unit of the hidden layer gets sums of about 1
