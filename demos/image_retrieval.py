@@ -15,7 +15,7 @@ from scratchnet.models.autoencoder import Autoencoder, squared_error
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "40 minutes"}
 SIZES = {"quick": (2_000, 500, 8), "default": (10_000, 2_000, 25), "full": (60_000, 10_000, 40)}
 NEIGHBOURS, QUERIES = 10, 6
-EXPECTED = {"quick": -5, "default": 3, "full": 1.5}  # by how much the code has to be better, in percentage points
+EXPECTED = {"quick": 0, "default": 3, "full": 1.5}  # by how much the code has to be better, in percentage points
 
 
 def main():
