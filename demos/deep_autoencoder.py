@@ -12,7 +12,7 @@ from scratchnet.initializers import he_normal
 from scratchnet.models.autoencoder import Autoencoder, squared_error
 from scratchnet.models.pca import PCA, LogisticPCA
 
-SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "an hour"}
+SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "40 minutes"}
 SIZES = {  # training images, test images; epochs of the deep autoencoders with 30 and with 2 numbers, of logistic PCA
     # with an encoder, with codes sought
     "quick": (1_500, 400, 4, 3, 10, 2), "default": (10_000, 2_000, 20, 15, 20, 2),

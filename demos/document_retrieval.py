@@ -17,7 +17,7 @@ from scratchnet.losses import softmax_cross_entropy
 from scratchnet.models.autoencoder import Autoencoder
 from scratchnet.models.pca import LSA
 
-SECONDS = {"quick": "30 seconds", "default": "2 minutes", "full": "10 minutes"}
+SECONDS = {"quick": "30 seconds", "default": "2 minutes", "full": "3 minutes"}
 SIZES = {  # packages besides the standard library, documents of each label at most, words, epochs
     "quick": (("numpy",), 150, 1000, 10), "default": (documents.PACKAGES, 600, 2000, 30),
     "full": (documents.PACKAGES, 3000, 2000, 30)}

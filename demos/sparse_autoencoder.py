@@ -11,7 +11,7 @@ from scratchnet.backend import to_cpu
 from scratchnet.demo import arguments, digits, expect, file_name, fit, in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
-SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "20 minutes"}
+SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "4 minutes"}
 SIZES = {"quick": (2_000, 500, 25), "default": (10_000, 2_000, 30), "full": (60_000, 10_000, 15)}
 UNITS, TARGET = 256, 0.05
 ACTIVE = 0.5  # above it a unit counts as active
