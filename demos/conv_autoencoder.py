@@ -10,8 +10,8 @@ from scratchnet import metrics, ops, plotting
 from scratchnet.demo import arguments, digits, expect, fit, in_batches
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
 
-SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "45 minutes"}
-SIZES = {"quick": (2_000, 500, 4), "default": (10_000, 2_000, 5), "full": (60_000, 10_000, 2)}
+SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "8 minutes"}
+SIZES = {"quick": (2_000, 500, 4), "default": (10_000, 2_000, 5), "full": (60_000, 10_000, 4)}
 EXPECTED = {"quick": 25, "default": 5, "full": 4}  # squared error per test image of transposed convolution, at most
 WAYS = {"unpool": "unpool, switches told", "repeat": "repeat, convolve", "transposed": "transposed convolution"}
 
