@@ -16,7 +16,7 @@ TINY = {  # in the place of what --quick takes
     "code_plane": (200, 100, 1), "contractive_autoencoder": (200, 100, 1), "conv_autoencoder": (100, 50, 1),
     "conv_vae": (200, 150, 50, 1, 1, 1), "deep_autoencoder": (300, 100, 1, 1, 1, 1), "dense_vae": None,
     "denoising": (200, 100, 1, 500, 1), "document_retrieval": ((), 100, 200, 1), "image_retrieval": (200, 100, 1),
-    "pretraining": (200, 100, 2, 1, 3, (20, 100), (1, 1)), "sparse_autoencoder": (200, 100, 1)}
+    "pretraining": (200, 100, 2, 1, 3, (20, 100), (2, 1, 1)), "sparse_autoencoder": (200, 100, 1)}
 SLOW = {"conv_vae", "dense_vae"}  # .ci/run has the one; the other is much like it
 
 
