@@ -128,7 +128,7 @@ def denoising_stack(args, train, labels, test, test_labels, seeds, layer_epochs,
             stack.load_state_dict(state)
             rng = np.random.default_rng(seed)  # the same order and the same masks for both
             fit(args, f"denoising seed{seed} {name}", stack,
-                lambda x, y, rng=rng: stack.loss(corruption.masking(x, TUNED, rng), y),
+                lambda x, y, rng=rng, stack=stack: stack.loss(corruption.masking(x, TUNED, rng), y),
                 train, mover(args.device)(labels), rng=rng, epochs=epochs)
             errors[name].append(error(stack, test, test_labels))
             print(f"seed {seed}, all labels, {name}: {errors[name][-1]:.2f} % wrong", flush=True)
