@@ -77,6 +77,30 @@ def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, wei
     return model
 
 
+def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, after=None, **settings):
+    """Several players, each with a loss of its own: in every step each of them in turn takes a step of its optimizer.
+
+    players   name → (optimizer, loss_of): loss_of(*batch) is what the player minimises
+    models    what the checkpoint holds: a Module, or name → whatever has state_dict and load_state_dict
+    after     after(run), if given, is called at the end of every step: to average weights, to draw pictures
+
+    Checkpoint, --resume and settings as in `fit`; noise is drawn from this very rng.
+    """
+    run = Run(args.out, name=file_name(name), model=models, rng=rng, resume=args.resume, anomaly=args.detect_anomaly,
+              optimizer={player: optimizer for player, (optimizer, _) in players.items()},
+              settings={"seed": args.seed, "scale": args.scale, "epochs": epochs} | settings)
+    for batch in run.batches(*arrays, size=size, epochs=epochs):
+        losses = {}
+        for player, (optimizer, loss_of) in players.items():
+            losses[player] = loss_of(*batch) if len(arrays) > 1 else loss_of(batch)
+            optimizer.zero_grad()
+            losses[player].backward()
+            optimizer.step()
+        run.log(**losses)
+        if after:
+            after(run)
+
+
 def expect(what, value, low=None, high=None, unit=""):
     """Print a number that was measured, which it was expected to be, and whether it is."""
     bounds = {(True, False): f"at least {low}", (False, True): f"at most {high}", (True, True): f"{low} to {high}"}

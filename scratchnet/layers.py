@@ -81,6 +81,90 @@ class Conv2DTranspose(Module):
         return f"{o} → {c}, {kh}×{kw}, stride {self.stride}, {self.padding}"
 
 
+class _Spectral:
+    """W/σ(W) in place of the weight W, σ its largest singular value as a matrix (all but the last axis, outputs): then
+    the layer stretches no vector.        (Miyato et al. 2018, section 2)
+
+    σ = uᵀ W v, with u and v found by one step of power iteration at each call in training (algorithm 1):
+    v ← Wᵀu/‖Wᵀu‖, u ← W v/‖W v‖. They count as constants: ∂σ/∂W = u vᵀ where they have converged.
+    """
+
+    def __init__(self, *sizes, rng, **options):
+        super().__init__(*sizes, rng=rng, **options)
+        self.u = rng.standard_normal(self.w.size // self.w.shape[-1]).astype(self.w.dtype)
+        self.v = rng.standard_normal(self.w.shape[-1]).astype(self.w.dtype)
+        self._power_iteration()
+
+    def _power_iteration(self):
+        W, xp = self.w.data.reshape(self.u.size, self.v.size), array_module(self.w.data)
+        v = self.u @ W
+        self.v = v / (xp.sqrt((v * v).sum()) + 1e-12)
+        u = W @ self.v
+        self.u = u / (xp.sqrt((u * u).sum()) + 1e-12)
+
+    def normalized(self):
+        """W/σ"""
+        if self.training:
+            self._power_iteration()
+        W = ops.reshape(self.w, (self.u.size, self.v.size))
+        return self.w / ((self.u @ W) * self.v).sum()
+
+
+class SpectralDense(_Spectral, Dense):
+    """y = x w/σ(w) + b        x (…, inputs) → y (…, outputs); a Dense that stretches no vector, see _Spectral"""
+
+    def __call__(self, x):
+        return ops.dense(x, self.normalized(), self.b)
+
+
+class SpectralConv2D(_Spectral, Conv2D):
+    """y = conv2d(x, w/σ(w)) + b, w taken as a matrix (kh·kw·channels_in, channels_out); see _Spectral, and Conv2D
+
+    (The convolution itself may still stretch by up to √(kh·kw): windows overlap.)
+    """
+
+    def __call__(self, x):
+        return ops.conv2d(x, self.normalized(), self.b, self.stride, self.padding)
+
+
+class Maxout(Module):
+    """y_j = maxₖ (x wₖ + bₖ)_j,  k = 1 … pieces        x (N, inputs) → y (N, outputs)     (Goodfellow et al. 2013)"""
+
+    def __init__(self, inputs, outputs, pieces, *, rng, init=initializers.glorot_uniform):
+        self.outputs, self.pieces = outputs, pieces
+        self.w = Parameter(init(rng, (inputs, outputs * pieces)))
+        self.b = Parameter(initializers.zeros(rng, (outputs * pieces,)))
+
+    def __call__(self, x):
+        h = ops.dense(x, self.w, self.b)
+        return ops.max(ops.reshape(h, (*h.shape[:-1], self.outputs, self.pieces)), axis=-1)
+
+    def describe(self):
+        return f"{self.w.shape[0]} → {self.outputs}, the largest of {self.pieces}"
+
+
+class MinibatchDiscrimination(Module):
+    """[x, o]: beside its own entries each sample gets o, how close it is to the others of its batch.
+
+    M_i = x_i T  (kernels, dimensions),  o_ib = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)      x (N, inputs) → (N, inputs + kernels)
+
+    Samples that are all alike have a large o, so a D with this layer sees a collapse.
+    (Salimans et al. 2016, section 3.2)
+    """
+
+    def __init__(self, inputs, kernels, dimensions, *, rng, init=initializers.glorot_uniform):
+        self.kernels, self.dimensions = kernels, dimensions
+        self.w = Parameter(init(rng, (inputs, kernels * dimensions)))
+
+    def __call__(self, x):
+        M = ops.reshape(ops.matmul(x, self.w), (x.shape[0], self.kernels, self.dimensions))
+        apart = ops.abs(ops.expand_dims(M, 1) - ops.expand_dims(M, 0)).sum(axis=-1)            # (N, N, kernels)
+        return ops.concat([x, ops.exp(-apart).sum(axis=1) - 1.0], axis=-1)                     # itself is e⁰
+
+    def describe(self):
+        return f"{self.w.shape[0]} → + {self.kernels}, by {self.dimensions} numbers each"
+
+
 class MaxPoolWithArgmax(Module):
     """x → (y, argmax): the largest of each window, and where it stood; see ops.max_pool_with_argmax"""
 

@@ -97,6 +97,25 @@ class Module:
                 setattr(owner, attribute, b)
 
     @contextmanager
+    def substituted(self, tensors):
+        """Inside, these Tensors, one for each of parameters(), stand in their places; afterwards the parameters again.
+        The context gives a function that exchanges them for others: so a loss can be a function of computed weights."""
+        places = [[(owner, attribute) for _, owner, attribute, value in self._named(lambda v, p=p: v is p)]
+                  for p in self.parameters()]
+        parameters = self.parameters()
+
+        def substitute(tensors):
+            for where, tensor in zip(places, tensors, strict=True):
+                for owner, attribute in where:
+                    setattr(owner, attribute, tensor)
+
+        try:
+            substitute(tensors)
+            yield substitute
+        finally:
+            substitute(parameters)
+
+    @contextmanager
     def frozen(self):
         """Inside, no parameter requires a gradient: it passes through to the inputs, as in the generator's step of a
         GAN through its discriminator."""

@@ -8,7 +8,7 @@ import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
 FLOORS = [["backend", "memory", "threads"], ["anomaly"], ["tensor"], ["differentiable"], ["autograd"], ["ops"],
-          ["losses", "penalties", "check"],
+          ["losses", "penalties", "adversarial", "check"],
           ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
           ["training", "checkpoint", "metrics", "plotting", "demo"], ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 0.5}

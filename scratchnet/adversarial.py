@@ -1,0 +1,178 @@
+"""What the two players of a GAN minimise, on logits a = D(x) and b = D(G(z)), and what keeps their game in balance.
+
+D tells real from generated, G learns to be taken for real (Goodfellow et al. 2014). A game is a pair of functions, each
+a mean over the batch: what D minimises, of a and b, and what G minimises, of b alone:
+
+    game              D minimises                               G minimises
+    minimax           −ln σ(a) − ln(1 − σ(b))                   ln(1 − σ(b))     (Goodfellow et al. 2014, eq. 1)
+    non-saturating    the same                                  −ln σ(b)         (the same, end of section 3)
+    least squares     ½ (a − 1)² + ½ b²                         ½ (b − 1)²       (Mao et al. 2017, eq. 9)
+    hinge             max(0, 1 − a) + max(0, 1 + b)             −b               (Miyato et al. 2018, eq. 16, 17)
+    wasserstein       b − a                                     −b               (Arjovsky et al. 2017, algorithm 1)
+
+The last needs a D of bounded slope: by clipping its weights, by a gradient penalty, or by spectral normalisation
+(layers.SpectralDense, layers.SpectralConv2D).
+"""
+
+from contextlib import contextmanager
+
+from scratchnet import ops
+from scratchnet.autograd import enable_grad, grad
+from scratchnet.backend import array_module, uniform
+from scratchnet.losses import bce_with_logits
+from scratchnet.tensor import Tensor, data_of
+
+
+def tell_apart(real, fake, smoothing=0.0):
+    """−mean ln D(x) − mean ln(1 − D(G(z))),  D = σ(logit): the cross-entropy of D's two answers
+
+    With one-sided label smoothing s the answer asked for real data is 1 − s:
+    −(1 − s) ln σ(a) − s ln(1 − σ(a)) in the first term (Salimans et al. 2016, section 3.4).
+    Without it the least value, for D* = p/(p + q), is 2 ln 2 − 2 JS(p ‖ q).
+    """
+    if not 0 <= smoothing < 1:
+        raise ValueError(f"tell_apart: smoothing is a share in [0, 1), got {smoothing}")
+    xp = array_module(data_of(real))
+    targets = xp.full(real.shape, 1.0 - smoothing, dtype=real.dtype)
+    return bce_with_logits(real, targets, "mean") + ops.softplus(fake).mean()  # −ln(1 − σ(b)) = softplus(b)
+
+
+def saturating(fake):
+    """mean ln(1 − D(G(z))) = −mean softplus(b)        ∂/∂b = −σ(b), next to nothing where D is sure: G starves"""
+    return -ops.softplus(fake).mean()
+
+
+def non_saturating(fake):
+    """−mean ln D(G(z)) = mean softplus(−b)        ∂/∂b = −(1 − σ(b)), next to −1 where D is sure"""
+    return ops.softplus(-fake).mean()
+
+
+def squares_apart(real, fake):
+    """½ mean (a − 1)² + ½ mean b²"""
+    return 0.5 * ops.square(real - 1.0).mean() + 0.5 * ops.square(fake).mean()
+
+
+def squares(fake):
+    """½ mean (b − 1)²"""
+    return 0.5 * ops.square(fake - 1.0).mean()
+
+
+def hinges_apart(real, fake):
+    """mean max(0, 1 − a) + mean max(0, 1 + b)"""
+    return ops.relu(1.0 - real).mean() + ops.relu(1.0 + fake).mean()
+
+
+def means_apart(real, fake):
+    """mean b − mean a: at its least, over all D of slope ≤ 1, minus the Wasserstein-1 distance"""
+    return fake.mean() - real.mean()
+
+
+def minus_mean(fake):
+    """−mean b"""
+    return -fake.mean()
+
+
+GAMES = {"minimax": (tell_apart, saturating), "non-saturating": (tell_apart, non_saturating),
+         "least squares": (squares_apart, squares), "hinge": (hinges_apart, minus_mean),
+         "wasserstein": (means_apart, minus_mean)}
+
+
+def game(name):
+    """(what D minimises, what G minimises); ValueError for a name that is not among GAMES."""
+    if name not in GAMES:
+        raise ValueError(f"there is no game {name!r}, expected one of {', '.join(GAMES)}")
+    return GAMES[name]
+
+
+def gradient_penalty(discriminator, real, fake, rng, slope=1.0):
+    """mean (‖∂D/∂x̂‖₂ − slope)²,  x̂ = u x + (1 − u) G(z),  u ~ U[0, 1) for each pair        arrays (N, …) → a number
+
+    It is 0 where D rises by `slope` per unit of length along the way from a generated to a real sample, as the best D
+    of Wasserstein's game does. Its gradient is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
+    D has to treat samples one by one: no batch norm in it.
+    """
+    if real.shape != fake.shape:
+        raise ValueError(f"gradient_penalty: {real.shape} real and {fake.shape} generated samples, expected pairs")
+    real, fake = data_of(real), data_of(fake)
+    u = uniform(rng, (len(real), *[1] * (real.ndim - 1)), like=real)
+    with enable_grad():
+        x = Tensor(fake + u * (real - fake), requires_grad=True)
+        g = ops.flatten(grad(discriminator(x).sum(), x, create_graph=True))  # row n: ∂D(x̂ₙ)/∂x̂ₙ
+        length = ops.sqrt(ops.square(g).sum(axis=1) + 1e-12)                 # has a gradient at 0, too
+        return ops.square(length - slope).mean()
+
+
+def clip_weights(parameters, limit):
+    """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
+    for p in parameters:
+        array_module(p.data).clip(p.data, -limit, limit, out=p.data)
+        p.version += 1
+
+
+def pack(x, m):
+    """Samples (N, …, C) → (N/m, …, m C): m of them side by side, in the last axis, for a D that judges m at once.
+
+    If all generated samples are alike, so are the m, and D sees at once that they are not real: modes that are missing
+    are easier to see in packs.        (Lin et al. 2018, "PacGAN")
+    """
+    if m < 1 or len(x) % m:
+        raise ValueError(f"pack: {len(x)} samples in packs of {m}, expected a multiple")
+    if m == 1:
+        return x
+    x = ops.reshape(x, (len(x) // m, m, *x.shape[1:]))
+    axes = (0, *range(2, x.ndim - 1), 1, x.ndim - 1)                         # (N/m, …, m, C)
+    x = ops.transpose(x, axes)
+    return ops.reshape(x, (*x.shape[:-2], m * x.shape[-1]))
+
+
+class Replay:
+    """Remembers generated samples: `mix(fake)` gives the batch with half of it exchanged for older ones.
+
+    So D goes on telling from real what G has given up, and G cannot come round to it again and again.
+    (Shrivastava et al. 2017, section 2.3)        `size` samples are kept; a new one takes the place of a random one.
+    """
+
+    def __init__(self, size, rng):
+        if size < 1:
+            raise ValueError(f"Replay: size is at least 1, got {size}")
+        self.size, self.rng, self.kept = size, rng, None
+
+    def mix(self, fake):
+        """Generated samples (N, …), an array → (N, …), of which ⌊N/2⌋ are older."""
+        if self.kept is None:
+            self.kept = fake[:self.size].copy()
+            return fake
+        xp, half, room = array_module(fake), len(fake) // 2, self.size - len(self.kept)
+        old = self.kept[self.rng.integers(len(self.kept), size=half)]
+        if room:
+            self.kept = xp.concatenate([self.kept, fake[:room]])
+        else:
+            places = self.rng.permutation(self.size)[:half]
+            self.kept[places] = fake[:len(places)]
+        return xp.concatenate([old, fake[half:]])
+
+    def state_dict(self):
+        return {} if self.kept is None else {"kept": self.kept}
+
+    def load_state_dict(self, state):
+        self.kept = state.get("kept")
+
+
+@contextmanager
+def unrolled(discriminator, loss_of_discriminator, steps, lr):
+    """Inside, D has the weights that it would have after `steps` steps of gradient descent on its loss:
+
+        θ₀ = θ,  θₖ₊₁ = θₖ − lr ∂L_D(θₖ)/∂θₖ
+
+    They are functions of what G generated, and remember it. So G's loss, taken inside, has a gradient that knows how D
+    will answer: it does not pay to flee to one mode after another.        (Metz et al. 2017, eq. 7 to 10)
+    Afterwards D is as before.
+    """
+    weights = discriminator.parameters()
+    with discriminator.substituted(weights) as substitute:
+        with enable_grad():
+            for _ in range(steps):
+                gradients = grad(loss_of_discriminator(), weights, create_graph=True)
+                weights = [w if g is None else w - lr * g for w, g in zip(weights, gradients, strict=True)]
+                substitute(weights)
+        yield

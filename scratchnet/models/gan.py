@@ -1,0 +1,65 @@
+"""Generative adversarial networks (Goodfellow et al. 2014): the two players and what each minimises; nets for points.
+
+A generator G turns noise z into samples, a discriminator D gives each sample a logit, high for real ones. In a step D
+learns to tell a batch of real samples from generated ones; then G learns to be taken for real, while D stands still.
+Which losses they minimise is the game's name, see `scratchnet.adversarial`.
+"""
+
+from scratchnet import ops
+from scratchnet.adversarial import game, pack
+from scratchnet.autograd import no_grad
+from scratchnet.backend import standard_normal
+from scratchnet.initializers import he_normal
+from scratchnet.layers import BatchNorm, Dense, Maxout, Module, Sequential
+
+
+class GAN(Module):
+    """generator: z (N, latent) → samples (N, …); discriminator: packs of `packing` samples → logits (N/packing, 1)"""
+
+    def __init__(self, generator, discriminator, latent, name="non-saturating", packing=1):
+        self.generator, self.discriminator = generator, discriminator
+        self.latent, self.packing = latent, packing
+        self.loss_of_discriminator, self.loss_of_generator = game(name)
+
+    def noise(self, n, rng, like):
+        """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        return standard_normal(rng, (n, self.latent), like=like)
+
+    def generate(self, z):
+        """Samples as an array: nothing is recorded, so nothing that is made of them can train G."""
+        with no_grad():
+            return self.generator(z).data
+
+    def judge(self, x):
+        """D's logits, one for each pack of samples."""
+        return self.discriminator(pack(x, self.packing))
+
+    def discriminator_loss(self, real, fake):
+        """What D minimises, of real samples and of `generate(z)`."""
+        return self.loss_of_discriminator(self.judge(real), self.judge(fake))
+
+    def generator_loss(self, z):
+        """What G minimises. D is frozen: the gradient passes through it, and leaves none in it."""
+        with self.discriminator.frozen():
+            return self.loss_of_generator(self.judge(self.generator(z)))
+
+
+def dense_net(sizes, activation=ops.relu, *, rng):
+    """Dense layers of these sizes, the activation between them."""
+    steps = [step for a, b in zip(sizes, sizes[1:], strict=False) for step in (Dense(a, b, rng=rng, init=he_normal),
+                                                                               activation)]
+    return Sequential(*steps[:-1])
+
+
+def pacgan_generator(*, rng):
+    """2 → 400 → 400 → 400 → 400 → 2, batch norm and ReLU after each hidden layer.  (Lin et al. 2018, section 4.1)"""
+    steps = []
+    for inputs in (2, 400, 400, 400):
+        steps += [Dense(inputs, 400, rng=rng), BatchNorm(400), ops.relu]
+    return Sequential(*steps, Dense(400, 2, rng=rng))
+
+
+def pacgan_discriminator(packing=1, *, rng):
+    """2 m → 200 → 200 → 200 → 1, each hidden unit the largest of 5 sums.        (Lin et al. 2018, section 4.1)"""
+    return Sequential(Maxout(2 * packing, 200, 5, rng=rng), Maxout(200, 200, 5, rng=rng), Maxout(200, 200, 5, rng=rng),
+                      Dense(200, 1, rng=rng))
