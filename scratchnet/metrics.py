@@ -141,6 +141,20 @@ def nearest(items, queries=None, k=10):
     return found
 
 
+def modes_covered(samples, centers, std):
+    """(modes, share): how many modes of a mixture of Gaussians are covered, and the share of samples of high quality.
+
+    A sample belongs to the nearest center, and is of high quality within 3 standard deviations of it; a mode is covered
+    by at least one such sample.        samples (N, D), centers (K, D)        (Lin et al. 2018, section 4.1)
+    """
+    samples, centers = _finite("modes_covered", "samples", samples), _finite("modes_covered", "centers", centers)
+    if not std > 0:
+        raise ValueError(f"modes_covered: std must be > 0, got {std}")
+    own = nearest(centers, samples, k=1)[:, 0]
+    good = np.linalg.norm(samples - centers[own], axis=1) <= 3 * std
+    return len(np.unique(own[good])), float(np.mean(good))
+
+
 def _smallest(a, k):
     """Columns (M, k) of the k smallest entries of each row of a (M, N), the smallest first; of equals the first."""
     columns = np.sort(np.argpartition(a, k - 1, axis=1)[:, :k], axis=1)

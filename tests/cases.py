@@ -172,6 +172,10 @@ def layer_cases(rng):
         "Reshape": (layers.Reshape(4, 1), rows), "BatchNorm": (layers.BatchNorm(4), image),
         "BatchNorm, evaluation": (layers.BatchNorm(4).eval(), image), "LayerNorm": (layers.LayerNorm(4), image),
         "Dropout": (drawing, rows), "Embedding": (layers.Embedding(5, 3, rng=rng), np.array([[1, 4], [1, 0]])),
+        "SpectralDense, evaluation": (layers.SpectralDense(4, 3, rng=rng).eval(), rows),  # in training u and v move on
+        "SpectralConv2D, evaluation": (layers.SpectralConv2D(4, 3, kernel, stride, padding, rng=rng).eval(), image),
+        "Maxout": (layers.Maxout(4, 3, int(rng.integers(1, 9)), rng=rng), rows),
+        "MinibatchDiscrimination": (layers.MinibatchDiscrimination(4, 3, 2, rng=rng), rows),
         "TimeEmbedding": (layers.TimeEmbedding(6), rows[:, 0]),
         "LSTM": (layers.Sequential(layers.LSTM(4, 3, rng=rng), lambda result: result[0]), image[0]),
         "Sequential": (layers.Sequential(layers.Dense(4, 6, rng=rng), layers.BatchNorm(6), ops.tanh,

@@ -5,7 +5,7 @@ import math
 from scratchnet.autograd import broadcast_to, differentiable
 from scratchnet.backend import array_module
 from scratchnet.ops.elementwise import exp, where
-from scratchnet.ops.shape import flip, reshape, transpose
+from scratchnet.ops.shape import flip, reshape, stack, transpose
 
 
 def _axes(shape, axis):
@@ -81,18 +81,29 @@ def max(x, axis=None, keepdims=False):
     return reshape(_max_of_rows(rows), _kept(x.shape, axis) if keepdims else tuple(x.shape[i] for i in rest))
 
 
+SHORT = 6  # up to here entry after entry over all rows is faster than row after row (benchmarks/NOTES.md)
+
+
 @differentiable(cache=("winner",))
 def _max_of_rows(x):
-    """The largest along the last axis (…, n) → (…,), and where it stands."""
-    xp = array_module(x)
-    winner = xp.argmax(x, axis=-1)[..., None]  # the first on a tie
-    return xp.take_along_axis(x, winner, axis=-1)[..., 0], winner
+    """The largest along the last axis (…, n) → (…,), and where it stands: the first on a tie."""
+    xp, n = array_module(x), x.shape[-1]
+    if n > SHORT:
+        winner = xp.argmax(x, axis=-1)
+        return xp.take_along_axis(x, winner[..., None], axis=-1)[..., 0], winner
+    y, winner = x[..., 0].copy(), xp.zeros(x.shape[:-1], dtype="int8")
+    for k in range(1, n):
+        winner = xp.maximum(winner, (x[..., k] > y).astype("int8") * k)
+        y = xp.maximum(y, x[..., k])
+    return y, winner
 
 
 @_max_of_rows.backward
 def _(gy, x_shape, winner):
-    hit = array_module(winner).arange(x_shape[-1]) == winner
-    return reshape(gy, (*gy.shape, 1)) * hit
+    n = x_shape[-1]
+    if n > SHORT:
+        return reshape(gy, (*gy.shape, 1)) * (array_module(winner).arange(n) == winner[..., None])
+    return stack([gy * (winner == k) for k in range(n)], axis=-1)
 
 
 def min(x, axis=None, keepdims=False):
