@@ -145,7 +145,12 @@ class Frames:
                 old.unlink()
 
     def add(self, step, images, columns):
-        plotting.save_frame(plotting.frame(images, columns), self.folder / f"{step:06d}.png")
+        """A sheet of images."""
+        self.add_pixels(step, plotting.frame(images, columns))
+
+    def add_pixels(self, step, pixels):
+        """Any picture, as uint8."""
+        plotting.save_frame(pixels, self.folder / f"{step:06d}.png")
 
     def save_gif(self, path):
         files = sorted(self.folder.glob("*.png"))

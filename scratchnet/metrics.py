@@ -21,7 +21,7 @@ def frechet_distance(features_a, features_b):
     """
     gaussians = []
     for name, x in ("features_a", features_a), ("features_b", features_b):
-        x = _finite("frechet_distance", name, x)
+        x = finite("frechet_distance", name, x)
         if x.ndim != 2 or x.shape[1] == 0:
             raise ValueError(f"frechet_distance: {name} has shape {x.shape}, expected (samples, features)")
         if x.shape[0] <= x.shape[1]:
@@ -37,7 +37,7 @@ def frechet_distance_gaussians(mean1, cov1, mean2, cov2):
     (Heusel et al. 2017, eq. 6; Dowson & Landau 1982). The square of the 2-Wasserstein distance of the two Gaussians.
     """
     op = "frechet_distance_gaussians"
-    m1, C1, m2, C2 = (_finite(op, name, x) for name, x in
+    m1, C1, m2, C2 = (finite(op, name, x) for name, x in
                       (("mean1", mean1), ("cov1", cov1), ("mean2", mean2), ("cov2", cov2)))
     D = m1.size
     if m1.shape != (D,) or m2.shape != (D,) or C1.shape != (D, D) or C2.shape != (D, D):
@@ -56,7 +56,7 @@ def accuracy(logits_or_labels, labels):
     logits_or_labels is (N, classes), of which the largest counts (the first of equals), or (N,) integer predictions;
     labels is (N,) integers.
     """
-    predicted, labels = _finite("accuracy", "logits_or_labels", logits_or_labels, None), to_cpu(data_of(labels))
+    predicted, labels = finite("accuracy", "logits_or_labels", logits_or_labels, None), to_cpu(data_of(labels))
     if predicted.ndim not in (1, 2) or labels.shape != predicted.shape[:1]:
         raise ValueError(f"accuracy: predictions of shape {predicted.shape} and labels of shape {labels.shape}, "
                          f"expected (N, classes) or (N,), and (N,)")
@@ -79,7 +79,7 @@ def squared_error_per_image(a, b):
     pixels in [0, 1]. On MNIST a 30-dimensional PCA reaches 13.87 by it.
     """
     op = "squared_error_per_image"
-    a, b = _finite(op, "a", a), _finite(op, "b", b)
+    a, b = finite(op, "a", a), finite(op, "b", b)
     if a.shape != b.shape or a.ndim < 2:
         raise ValueError(f"{op}: shapes {a.shape} and {b.shape}, expected twice the same (N, …)")
     return float(np.sum((a - b)**2) / len(a))
@@ -124,8 +124,8 @@ def nearest(items, queries=None, k=10):
     queries, and none is an answer to itself.
     """
     own = queries is None
-    x = _finite("nearest", "items", items)
-    q = x if own else _finite("nearest", "queries", queries)
+    x = finite("nearest", "items", items)
+    q = x if own else finite("nearest", "queries", queries)
     if x.ndim != 2 or q.ndim != 2 or x.shape[1] != q.shape[1]:
         raise ValueError(f"nearest: items {x.shape} and queries {q.shape}, expected (N, D) and (M, D)")
     if not 1 <= k <= len(x) - own:
@@ -141,13 +141,30 @@ def nearest(items, queries=None, k=10):
     return found
 
 
+def energy_distance(x, y):
+    """2 E‖X − Y‖ − E‖X − X′‖ − E‖Y − Y′‖        samples (N, D), (M, D) → a number ≥ 0, 0 for equal distributions
+
+    X, X′ are independent draws of the one, Y, Y′ of the other. In one dimension it is 2 ∫ (F − G)² of the distribution
+    functions. Pairs of a sample with itself are left in, so it is never negative.        (Székely & Rizzo 2013)
+    """
+    x, y = finite("energy_distance", "x", x), finite("energy_distance", "y", y)
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
+        raise ValueError(f"energy_distance: samples {x.shape} and {y.shape}, expected (N, D) and (M, D)")
+    return max(2 * _mean_distance(x, y) - _mean_distance(x, x) - _mean_distance(y, y), 0.0)
+
+
+def _mean_distance(x, y):
+    """The mean of ‖xᵢ − yⱼ‖ over all pairs."""
+    return float(np.mean([np.linalg.norm(x - point, axis=1).mean() for point in y]))
+
+
 def modes_covered(samples, centers, std):
     """(modes, share): how many modes of a mixture of Gaussians are covered, and the share of samples of high quality.
 
     A sample belongs to the nearest center, and is of high quality within 3 standard deviations of it; a mode is covered
     by at least one such sample.        samples (N, D), centers (K, D)        (Lin et al. 2018, section 4.1)
     """
-    samples, centers = _finite("modes_covered", "samples", samples), _finite("modes_covered", "centers", centers)
+    samples, centers = finite("modes_covered", "samples", samples), finite("modes_covered", "centers", centers)
     if not std > 0:
         raise ValueError(f"modes_covered: std must be > 0, got {std}")
     own = nearest(centers, samples, k=1)[:, 0]
@@ -174,7 +191,7 @@ def _labels(op, labels, points):
     return labels
 
 
-def _finite(op, name, x, dtype=np.float64):
+def finite(op, name, x, dtype=np.float64):
     """x on the host, in float64 unless told otherwise; ValueError when it is empty or not all of it is finite."""
     x = np.asarray(to_cpu(data_of(x)), dtype=dtype)
     if x.size == 0:

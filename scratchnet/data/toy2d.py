@@ -4,6 +4,8 @@ of them is seen at one glance.
 Every function draws n independent points, float32 (n, 2), and returns them with one label each, (n,).
 """
 
+import csv
+
 import numpy as np
 
 
@@ -55,6 +57,29 @@ def swiss_roll(n, rng, noise=0.05):
     t = np.pi * (1.5 + 3 * rng.random(n))
     points = t[:, np.newaxis] / 10 * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _noisy(points, rng, noise), t.astype(np.float32)
+
+
+def read_points(path):
+    """Points of one's own, float32 (n, 2): a CSV file of two columns of numbers; a first line of names is passed over.
+
+    ValueError names the line that is not two finite numbers.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    points = []
+    for k, (number, row) in enumerate(lines):
+        try:
+            point = [float(cell) for cell in row]
+        except ValueError:
+            point = []
+        if len(point) == 2 and np.isfinite(point).all():
+            points.append(point)
+        elif k > 0 or len(row) != 2:
+            raise ValueError(f"read_points: {path}, line {number}: {','.join(row)[:60]!r}, expected two finite numbers "
+                             f"and a comma between them")
+    if not points:
+        raise ValueError(f"read_points: {path} holds no points, expected lines of two numbers")
+    return np.array(points, dtype=np.float32)
 
 
 def _gaussians(n, rng, centers, std):

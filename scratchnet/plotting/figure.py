@@ -19,13 +19,20 @@ STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "a
 
 
 @contextmanager
+def styled():
+    """An empty figure in our style whatever the user's is."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield Figure()
+
+
+@contextmanager
 def figure(path, width, height, title, names=("",)):
     """A row of axes to draw on, one for each name, width × height inches each, in our style whatever the user's is.
 
     Written to `path` at the end, with what stands around the axes; its ending tells the format (PNG, PDF, SVG).
     """
-    with matplotlib.style.context(["default", STYLE]):
-        canvas = Figure(figsize=(width, height))
+    with styled() as canvas:
+        canvas.set_size_inches(width, height)
         axes = [canvas.add_axes((k * (1 + 0.7 / width), 0, 1, 1)) for k in range(len(names))]
         yield axes
         above = [textwrap.fill(title, max(40, int(13 * width * len(names)))) + "\n", *[""] * (len(names) - 1)]

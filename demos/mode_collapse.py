@@ -1,0 +1,186 @@
+"""Mode collapse, measured, and five remedies: a ring and a grid of Gaussians, of which a generator tends to miss some.
+
+Nets, data and measure are those of PacGAN (Lin et al. 2018, section 4.1): a mode is covered if at least one of 2500
+samples lies within three standard deviations of its center, and the share of such samples is their quality. The
+published budget is 400 000 steps a trial, two to three hours each (--full); --steps and --seeds choose a smaller one.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from scratchnet import metrics, plotting
+from scratchnet.adversarial import Replay, gradient_penalty, unrolled
+from scratchnet.data import toy2d
+from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mover
+from scratchnet.layers import Dense, MinibatchDiscrimination, Sequential
+from scratchnet.models.gan import GAN, pacgan_discriminator, pacgan_generator
+from scratchnet.optimizers import Adam
+from scratchnet.schedules import cosine
+
+REMEDIES = {  # what changes in the plain game
+    "plain": "nothing",
+    "PacGAN2": "D judges two points at once (Lin et al. 2018)",
+    "minibatch discrimination": "D sees how close each point is to the others (Salimans et al. 2016)",
+    "experience replay": "half of D's generated points are older ones (Shrivastava et al. 2017)",
+    "unrolled": "G foresees some steps of D (Metz et al. 2017)",
+    "WGAN-GP": "the Wasserstein game with a gradient penalty (Gulrajani et al. 2017)"}
+SECONDS = {"quick": "20 seconds", "default": "3½ minutes", "full": "weeks (36 trials of two to ten hours)"}
+SIZES = {  # mixtures, remedies, seeds, steps
+    "quick": (("ring of 8",), ("plain", "PacGAN2"), 1, 150),
+    "default": (("ring of 8",), ("plain", "PacGAN2"), 1, 3_000),
+    "full": (("ring of 8", "grid of 25"), tuple(REMEDIES), 3, 400_000)}
+OPTIONS = {"--steps": {"type": int, "help": "steps of each trial, all mixtures and remedies; 1000 or a multiple"},
+           "--seeds": {"type": int, "default": 3, "help": "trials of each, with --steps (default: 3)"}}
+EXPECTED = {"quick": 1, "default": 7}  # modes of the ring covered by PacGAN2, at least
+BATCH, SAMPLES, EPOCH = 100, 2_500, 100_000
+UNROLLED, FORESEEN_LR = 5, 0.1  # steps of D that G foresees, and their learning rate
+PENALTY = 0.1  # weight of the gradient penalty; the one of the paper's code for points in the plane
+
+
+class Mixture(NamedTuple):
+    """Gaussians of one standard deviation in the plane, each as likely as the others."""
+    centers: np.ndarray
+    std: float
+
+    def draw(self, n, rng):
+        points = self.centers[rng.integers(len(self.centers), size=n)]
+        return (points + self.std * rng.standard_normal(points.shape)).astype(np.float32)
+
+
+MIXTURES = {"ring of 8": Mixture(toy2d.ring_centers(8, radius=1.0), 0.01),
+            "grid of 25": Mixture(toy2d.grid_centers(5, spacing=2.0), 0.05)}
+
+
+def main():
+    args = arguments("mode_collapse", "Which remedy covers how many modes.", SECONDS, more=OPTIONS)
+    mixtures, remedies, seeds, steps = SIZES[args.scale]
+    if args.steps:
+        mixtures, remedies, seeds, steps = tuple(MIXTURES), tuple(REMEDIES), args.seeds, args.steps
+    if steps > EPOCH // BATCH and steps % (EPOCH // BATCH):
+        raise SystemExit(f"--steps {steps}: expected a multiple of {EPOCH // BATCH}")
+    print(f"{len(mixtures) * len(remedies) * seeds} trials of {steps:,} steps, each of {BATCH} points:")
+    for remedy in remedies:
+        print(f"    {remedy}: {REMEDIES[remedy]}")
+
+    found = {}  # (mixture, remedy) → [(modes, quality) of each seed]
+    for mixture in mixtures:
+        samples = {}
+        for remedy in remedies:
+            for seed in range(args.seed, args.seed + seeds):
+                gan = trial(args, mixture, remedy, seed, steps)
+                x = draw_samples(gan, mover(args.device)(MIXTURES[mixture].draw(1, np.random.default_rng(0))))
+                samples.setdefault(remedy, x)
+                found.setdefault((mixture, remedy), []).append(metrics.modes_covered(x, *MIXTURES[mixture]))
+                print(f"{mixture}, {remedy}, seed {seed}: {found[mixture, remedy][-1][0]} modes covered", flush=True)
+        plotting.points(samples, MIXTURES[mixture].draw(SAMPLES, np.random.default_rng(0)),
+                        f"{mixture}, after {steps:,} steps, seed {args.seed}", args.out / f"{file_name(mixture)}.png")
+        show_growth(args, mixture, remedies, seeds, steps)
+    rows = [[mixture, remedy, *spread(100 * np.array(f) / [100, 1])] for (mixture, remedy), f in found.items()]
+    print("\n" + plotting.table(rows, ["mixture", "remedy", "modes covered", "% of high quality"],
+                                args.out / "modes.md"))
+    names = ", ".join(f"{file_name(m)}.png, {file_name(m)}-growth.png" for m in mixtures)
+    print(f"Pictures: {args.out}/{names}; table: modes.md")
+    report(args, found, mixtures)
+
+
+def trial(args, mixture, remedy, seed, steps):
+    """One GAN, trained on points of the mixture."""
+    rng = np.random.default_rng(seed)
+    gan, replay = build(remedy, rng), Replay(10_000, rng)
+    if args.device == "gpu":
+        gan.to_gpu()
+    points = mover(args.device)(MIXTURES[mixture].draw(min(EPOCH, BATCH * steps), rng))
+    of_discriminator, of_generator = play(remedy, gan, replay, rng)
+    lr, betas = (1e-4, (0.8, 0.999)) if args.scale == "full" else (cosine(1e-3, steps), (0.5, 0.999))
+
+    def count(run):
+        if run.every(max(steps // 20, 1)):
+            modes, quality = metrics.modes_covered(draw_samples(gan, points), *MIXTURES[mixture])
+            run.log(modes=modes, quality=quality)
+
+    fit_in_turns(args, f"{mixture} {remedy} seed{seed}", {"gan": gan, "replay": replay}, {
+        "discriminator": (Adam(gan.discriminator.parameters(), lr=lr, betas=betas), of_discriminator),
+        "generator": (Adam(gan.generator.parameters(), lr=lr, betas=betas), of_generator)},
+        points, rng=rng, epochs=BATCH * steps // len(points), size=BATCH, after=count, steps=steps)
+    return gan
+
+
+def build(remedy, rng):
+    packing = 2 if remedy == "PacGAN2" else 1
+    discriminator = pacgan_discriminator(packing, rng=rng)
+    if remedy == "minibatch discrimination":
+        discriminator = Sequential(*discriminator.steps[:-1], MinibatchDiscrimination(200, 20, 5, rng=rng),
+                                   Dense(220, 1, rng=rng))
+    return GAN(pacgan_generator(rng=rng), discriminator, 2, "wasserstein" if remedy == "WGAN-GP" else "non-saturating",
+               packing)
+
+
+def play(remedy, gan, replay, rng):
+    """What D and what G minimise, of a batch of real points: the plain game, and what the remedy changes in it."""
+
+    def of_discriminator(real):
+        fake = gan.generate(gan.noise(len(real), rng, real))
+        if remedy == "experience replay":
+            fake = replay.mix(fake)
+        loss = gan.discriminator_loss(real, fake)
+        if remedy == "WGAN-GP":
+            loss = loss + PENALTY * gradient_penalty(gan.discriminator, real, fake, rng)
+        return loss
+
+    def of_generator(real):
+        z = gan.noise(len(real), rng, real)
+        if remedy != "unrolled":
+            return gan.generator_loss(z)
+        fake = gan.generator(z)
+        with unrolled(gan.discriminator, lambda: gan.discriminator_loss(real, fake), UNROLLED, FORESEEN_LR):
+            return gan.loss_of_generator(gan.judge(fake))
+
+    return of_discriminator, of_generator
+
+
+def draw_samples(gan, like):
+    """2500 points, of the same noise every time; batch norm by its running averages."""
+    gan.generator.eval()
+    x = gan.generate(gan.noise(SAMPLES, np.random.default_rng(0), like))
+    gan.generator.train()
+    return x
+
+
+def show_growth(args, mixture, remedies, seeds, steps):
+    """How many modes are covered over the steps, mean of the seeds: from the logs."""
+    lines = {}
+    for remedy in remedies:
+        logs = [plotting.read_log(args.out / f"{file_name(f'{mixture} {remedy} seed{seed}')}-log.csv")
+                for seed in range(args.seed, args.seed + seeds)]
+        counted = np.isfinite(logs[0]["modes"])
+        lines[remedy] = logs[0]["step"][counted], np.mean([log["modes"][counted] for log in logs], axis=0)
+    plotting.curves(lines, "step", f"modes covered, of {len(MIXTURES[mixture].centers)}",
+                    f"{mixture}: modes covered while learning, mean of {seeds} seed{'s' * (seeds > 1)}",
+                    args.out / f"{file_name(mixture)}-growth.png")
+
+
+def spread(values):
+    """Columns (seeds, K) as "mean ± standard deviation", the latter if there is more than one seed."""
+    return [f"{column.mean():.2f}" + (f" ± {column.std(ddof=1):.2f}" if len(column) > 1 else "")
+            for column in values.T]
+
+
+def report(args, found, mixtures):
+    mean = {key: np.mean(f, axis=0) for key, f in found.items()}
+    if not args.steps and args.scale != "full":
+        expect("Modes of the ring covered by PacGAN2", mean["ring of 8", "PacGAN2"][0], low=EXPECTED[args.scale])
+        return
+    for mixture in mixtures:
+        for remedy in REMEDIES:
+            if remedy != "plain":
+                expect(f"{mixture}: modes covered by {remedy} beyond those of plain",
+                       mean[mixture, remedy][0] - mean[mixture, "plain"][0], low=0.1)
+        best = max(REMEDIES, key=lambda remedy, mixture=mixture: tuple(mean[mixture, remedy]))
+        modes, quality = mean[mixture, best]
+        expect(f"{mixture}: modes covered by {best}, the best", modes, low=8 if mixture == "ring of 8" else 24)
+        expect(f"{mixture}: its points of high quality", 100 * quality, low=95, unit=" %")
+
+
+if __name__ == "__main__":
+    main()

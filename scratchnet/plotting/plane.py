@@ -1,0 +1,69 @@
+"""The plane: points drawn from a model over those of the data, and what a discriminator thinks of each place."""
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+from scratchnet.backend import to_cpu
+from scratchnet.plotting.figure import figure, styled
+from scratchnet.tensor import data_of
+
+REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
+
+
+def points(panels, real, title, path):
+    """Panels name → generated points (N, 2), side by side, each over the real points (M, 2)."""
+    real = _plane("points", "real", real)
+    with figure(path, 3.2, 3.2, title, list(panels)) as row:
+        for axes, (name, generated) in zip(row, panels.items(), strict=True):
+            _dots(axes, real, _plane("points", name, generated))
+            axes.set(xlabel="$x_1$", ylabel="$x_2$", **_limits(real))
+            axes.set_aspect("equal")
+        row[0].legend(loc="upper left", fontsize=8, markerscale=3)
+
+
+def plane_frame(values, extent, real, generated, arrows, text):
+    """A picture of one moment of a GAN, 480 × 480 pixels, uint8 (480, 480, 3), for `save_gif`.
+
+    values      (H, W) in [0, 1] over the rectangle `extent` = (left, right, bottom, top), row 0 at the bottom: what D
+                thinks, dark where it takes a point for real
+    real        (M, 2); generated (N, 2)
+    arrows      (N, 2): where each generated point is drawn to; the longest is drawn as a tenth of the width
+    """
+    values, real = to_cpu(data_of(values)), _plane("plane_frame", "real", real)
+    generated, arrows = _plane("plane_frame", "generated", generated), _plane("plane_frame", "arrows", arrows)
+    if values.ndim != 2 or not np.isfinite(values).all() or arrows.shape != generated.shape:
+        raise ValueError(f"plane_frame: values {values.shape}, generated {generated.shape}, arrows {arrows.shape}, "
+                         f"expected (H, W), all finite, and twice the same (N, 2)")
+    with styled() as canvas:
+        canvas.set(size_inches=(4.8, 4.8), dpi=100)
+        axes = canvas.add_axes((0.09, 0.07, 0.89, 0.86))
+        axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=0, vmax=1.6, aspect="auto")
+        _dots(axes, real, generated)
+        longest = max(np.linalg.norm(arrows, axis=1).max(initial=0.0), 1e-12)
+        axes.quiver(*generated.T, *arrows.T, color=ARROW, angles="xy", scale_units="xy", width=0.003,
+                    scale=10 * longest / (extent[1] - extent[0]))
+        axes.set(xlim=extent[:2], ylim=extent[2:])
+        axes.set_title(text)
+        axes.grid(False)
+        axes.legend(loc="upper right", fontsize=8, markerscale=3)
+        agg = FigureCanvasAgg(canvas)
+        agg.draw()
+        return np.asarray(agg.buffer_rgba())[..., :3].copy()
+
+
+def _dots(axes, real, generated):
+    axes.plot(*real.T, ".", color=REAL, markersize=2, alpha=0.5, label="real")
+    axes.plot(*generated.T, ".", color=GENERATED, markersize=3, label="generated")
+
+
+def _limits(real):
+    """The square about the real points, with a fifth to spare."""
+    middle, half = (real.min(axis=0) + real.max(axis=0)) / 2, 0.6 * np.ptp(real, axis=0).max()
+    return {"xlim": (middle[0] - half, middle[0] + half), "ylim": (middle[1] - half, middle[1] + half)}
+
+
+def _plane(op, name, x):
+    x = to_cpu(data_of(x))
+    if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
+        raise ValueError(f"{op}: {name} has shape {x.shape}, expected (N, 2), all of it finite")
+    return x

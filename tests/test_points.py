@@ -1,0 +1,115 @@
+"""Points in the plane: read from a file, measured, drawn."""
+
+import numpy as np
+import pytest
+
+from scratchnet import metrics, plotting
+from scratchnet.data import toy2d
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+# ---------------------------------------------------------------- points of one's own
+
+@pytest.mark.parametrize("text", ["1,2\n-3.5,4e1\n", "x,y\n1,2\n-3.5,40\n", "\ufeff1,2\r\n\r\n-3.5, 40",
+                                  "a b,c\n1,2\n-3.5,40"])
+def test_points_are_read(tmp_path, text):
+    (tmp_path / "points.csv").write_text(text, encoding="utf-8")
+    points = toy2d.read_points(tmp_path / "points.csv")
+    assert points.dtype == np.float32
+    np.testing.assert_array_equal(points, [[1, 2], [-3.5, 40]])
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("1,2\n3\n", "line 2: '3', expected two finite numbers"), ("1,2\nx,y\n", "line 2: 'x,y', expected two finite"),
+    ("1,2,3\n", "line 1: '1,2,3', expected two"), ("a,b,c\n1,2\n", "line 1: 'a,b,c', expected two"),
+    ("1,2\n\n3,nan\n", "line 3: '3,nan', expected two finite"), ("1;2\n", "line 1: '1;2', expected two"),
+    ("", "holds no points, expected lines"), ("x,y\n", "holds no points, expected lines"), ("1,2\n3,inf", "line 2")])
+def test_files_that_are_no_points(tmp_path, text, message):
+    path = tmp_path / "points.csv"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        toy2d.read_points(path)
+    assert str(caught.value).startswith(f"read_points: {path}")
+    with pytest.raises(FileNotFoundError):
+        toy2d.read_points(tmp_path / "nothing.csv")
+
+
+# ---------------------------------------------------------------- modes covered, energy distance
+
+def test_modes_covered_by_hand():
+    centers = np.array([[0.0, 0.0], [10.0, 0.0], [0.0, 10.0]])
+    samples = np.array([[0.0, 0.29], [10.0, 0.31], [9.9, 0.1], [0.2, -0.2], [0.25, 0.2]])
+    assert metrics.modes_covered(samples, centers, 0.1) == (2, 3 / 5)
+    assert metrics.modes_covered(samples + 100, centers, 0.1) == (0, 0.0)
+    assert metrics.modes_covered(centers, centers, 0.1) == (3, 1.0)
+    assert metrics.modes_covered(np.array([[4.0, 0.0]]), centers, 2.0) == (1, 1.0)  # the edge counts, the nearest owns
+
+
+def test_modes_of_the_mixture_itself():
+    """Three standard deviations in the plane hold 1 − e^(−9/2) of a Gaussian."""
+    points, _ = toy2d.grid(200_000, rng())
+    modes, quality = metrics.modes_covered(points, toy2d.grid_centers(), 0.05)
+    assert modes == 25 and quality == pytest.approx(1 - np.exp(-4.5), abs=5e-4)
+
+
+def test_energy_distance():
+    x, y = rng(1).normal(size=(30, 3)), rng(2).normal(size=(20, 3)) + 0.5
+
+    def naive(a, b):
+        return sum(np.sqrt(((p - q)**2).sum()) for p in a for q in b) / (len(a) * len(b))
+    expected = 2 * naive(x, y) - naive(x, x) - naive(y, y)
+    assert metrics.energy_distance(x, y) == pytest.approx(expected) == metrics.energy_distance(y, x)
+    assert metrics.energy_distance(x, x) == pytest.approx(0, abs=1e-12)
+    assert metrics.energy_distance(np.zeros((1, 1)), np.full((5, 1), 3.0)) == pytest.approx(6)
+    scipy = pytest.importorskip("scipy.stats")
+    a, b = rng(3).normal(size=50), rng(4).normal(size=70) * 2
+    assert metrics.energy_distance(a[:, None], b[:, None]) == pytest.approx(scipy.energy_distance(a, b)**2)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda: metrics.energy_distance(np.zeros((3, 2)), np.zeros((3, 1))), r"^energy_distance: samples \(3, 2\) and"),
+    (lambda: metrics.energy_distance(np.zeros((0, 2)), np.zeros((3, 2))), "^energy_distance: x is empty"),
+    (lambda: metrics.energy_distance(np.zeros((3, 2)), np.full((3, 2), np.nan)), "^energy_distance: y has NaN"),
+    (lambda: metrics.modes_covered(np.zeros((3, 2)), np.zeros((3, 2)), 0.0), "^modes_covered: std must be > 0, got 0"),
+    (lambda: metrics.modes_covered(np.full((3, 2), np.inf), np.zeros((3, 2)), 1.0), "^modes_covered: samples has NaN"),
+    (lambda: metrics.modes_covered(np.zeros((3, 2)), np.zeros((0, 2)), 1.0), "^modes_covered: centers is empty")])
+def test_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+# ---------------------------------------------------------------- pictures
+
+def test_points_are_drawn(tmp_path):
+    real = rng().normal(size=(50, 2))
+    plotting.points({"a": real[:10], "b": real[10:20]}, real, "Title", tmp_path / "points.png")
+    assert (tmp_path / "points.png").stat().st_size > 5_000
+    with pytest.raises(ValueError, match=r"^points: a has shape \(10,\), expected \(N, 2\), all of it finite"):
+        plotting.points({"a": real[:10, 0]}, real, "", tmp_path / "other.png")
+    with pytest.raises(ValueError, match="^points: real has shape"):
+        plotting.points({"a": real}, real * np.nan, "", tmp_path / "other.png")
+    assert not (tmp_path / "other.png").exists()
+
+
+def test_a_frame_of_the_plane_has_things_where_they_are():
+    real, fake = np.array([[0.5, 0.5]]), np.array([[-0.5, -0.5]])
+    values = np.zeros((20, 20))
+    values[:10, 10:] = 1.0                                                    # below, to the right
+    pixels = plotting.plane_frame(values, (-1, 1, -1, 1), real, fake, np.array([[1.0, 0.0]]), "text")
+    assert pixels.shape == (480, 480, 3) and pixels.dtype == np.uint8
+
+    def at(x, y):  # the axes lie at 0.09, 0.07, and are 0.89 by 0.86
+        return pixels[int(480 * (1 - 0.07 - 0.86 * (y + 1) / 2)), int(480 * (0.09 + 0.89 * (x + 1) / 2))].astype(int)
+    assert at(-0.7, 0.7).min() > 240 and at(0.7, -0.7).max() < 150            # paper, and dark where D says real
+    assert any(at(0.5 + d, 0.5)[2] > at(0.5 + d, 0.5)[0] + 30 for d in (-0.004, 0, 0.004))               # blue
+    assert at(-0.4, -0.5).max() < 100                                         # the arrow points to the right
+    assert at(-0.6, -0.5).min() > 240
+    again = plotting.plane_frame(values, (-1, 1, -1, 1), real, fake, np.zeros((1, 2)), "another text")
+    assert again.shape == pixels.shape                                        # no arrow, and no fault
+    with pytest.raises(ValueError, match=r"^plane_frame: values \(20,\), generated \(1, 2\), arrows \(1, 2\), exp"):
+        plotting.plane_frame(values[0], (-1, 1, -1, 1), real, fake, np.zeros((1, 2)), "")
+    with pytest.raises(ValueError, match=r"arrows \(2, 2\), expected"):
+        plotting.plane_frame(values, (-1, 1, -1, 1), real, fake, np.zeros((2, 2)), "")
