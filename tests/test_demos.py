@@ -4,6 +4,7 @@ import importlib.util
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,9 @@ DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # in the place of what --quick takes
     "code_plane": (200, 100, 1), "contractive_autoencoder": (200, 100, 1), "conv_autoencoder": (100, 50, 1),
     "conv_vae": (200, 150, 50, 1, 1, 1), "deep_autoencoder": (300, 100, 1, 1, 1, 1), "dense_vae": None,
+    "gan_evaluation": (300, 320, 1, 2, 50), "gan_points": (400, 2, 2),
+    "mode_collapse": (("ring of 8",), ("plain", "PacGAN2", "minibatch discrimination", "experience replay", "unrolled",
+                                       "WGAN-GP"), 2, 2),
     "denoising": (200, 100, 1, 500, 1), "document_retrieval": ((), 100, 200, 1), "image_retrieval": (200, 100, 1),
     "pretraining": (200, 100, 2, 1, 3, (20, 100), (2, 1, 1)), "sparse_autoencoder": (200, 100, 1)}
 SLOW = {"conv_vae", "dense_vae"}  # .ci/run has the one; the other is much like it
@@ -106,6 +110,40 @@ def test_without_scikit_learn_no_layout_is_promised(tmp_path, monkeypatch, capsy
 def test_expectations(value, low, high, said, capsys):
     expect("the error", value, low, high, " %")
     assert capsys.readouterr().out == f"the error: {value:.4g} % (expected: {said})\n"
+
+
+def test_mode_collapse_reports_what_is_not_reached(capsys, monkeypatch, tmp_path):
+    demo = load("mode_collapse")
+    found = {(mixture, remedy): [(8 - (remedy == "plain"), 0.96), (8, 0.98)] for mixture in demo.MIXTURES
+             for remedy in demo.REMEDIES}
+    found["ring of 8", "unrolled"] = [(7, 0.9), (8, 0.9)]
+    demo.report(SimpleNamespace(steps=1000, scale="default"), found, list(demo.MIXTURES))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * (5 + 2)
+    assert [line for line in lines if "NOT REACHED" in line] == [
+        "ring of 8: modes covered by unrolled beyond those of plain: 0 (expected: at least 0.1, NOT REACHED)",
+        "grid of 25: modes covered by PacGAN2, the best: 8 (expected: at least 24, NOT REACHED)"]
+    monkeypatch.setattr(sys, "argv", ["", "--steps", "1500", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="--steps 1500: expected a multiple of 1000"):
+        demo.main()
+
+
+def test_points_of_ones_own(tmp_path, monkeypatch, capsys):
+    demo = load("gan_points")
+    monkeypatch.setitem(demo.SIZES, "quick", TINY["gan_points"])
+    points = np.random.default_rng(0).normal([5, -3], [2, 0.1], (150, 2))
+    np.savetxt(tmp_path / "mine.csv", points, delimiter=",", header="length,width", comments="")
+
+    def run(name):
+        monkeypatch.setattr(sys, "argv", ["", "--quick", "--data", str(tmp_path / name), "--out", str(tmp_path)])
+        demo.main()
+    run("mine.csv")
+    assert "energy distance" in capsys.readouterr().out and (tmp_path / "training.gif").exists()
+    np.savetxt(tmp_path / "few.csv", points[:9], delimiter=",")
+    with pytest.raises(SystemExit, match="few.csv: holds 9 points, expected at least 100, not all of them alike"):
+        run("few.csv")
+    with pytest.raises(SystemExit, match="nothing.csv: expected ring, grid, moons, swiss_roll, or a CSV file"):
+        run("nothing.csv")
 
 
 def test_a_transposed_convolution_is_a_convolution():

@@ -18,7 +18,7 @@ def points(panels, real, title, path):
             _dots(axes, real, _plane("points", name, generated))
             axes.set(xlabel="$x_1$", ylabel="$x_2$", **_limits(real))
             axes.set_aspect("equal")
-        row[0].legend(loc="upper left", fontsize=8, markerscale=3)
+        row[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
 
 
 def plane_frame(values, extent, real, generated, arrows, text):
