@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 from scratchnet import ops
 from scratchnet.autograd import enable_grad, grad
-from scratchnet.backend import array_module, uniform
+from scratchnet.backend import array_module, to_cpu, to_device_of, uniform
 from scratchnet.losses import bce_with_logits
 from scratchnet.tensor import Tensor, data_of
 
@@ -142,6 +142,7 @@ class Replay:
         if self.kept is None:
             self.kept = fake[:self.size].copy()
             return fake
+        self.kept = to_device_of(self.kept, fake)
         xp, half, room = array_module(fake), len(fake) // 2, self.size - len(self.kept)
         old = self.kept[self.rng.integers(len(self.kept), size=half)]
         if room:
@@ -152,9 +153,11 @@ class Replay:
         return xp.concatenate([old, fake[half:]])
 
     def state_dict(self):
-        return {} if self.kept is None else {"kept": self.kept}
+        """What is remembered, on the host."""
+        return {} if self.kept is None else {"kept": to_cpu(self.kept)}
 
     def load_state_dict(self, state):
+        """Take up what state_dict gave."""
         self.kept = state.get("kept")
 
 

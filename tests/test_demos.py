@@ -15,11 +15,12 @@ from scratchnet.demo import expect
 DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # in the place of what --quick takes
     "code_plane": (200, 100, 1), "contractive_autoencoder": (200, 100, 1), "conv_autoencoder": (100, 50, 1),
-    "conv_vae": (200, 150, 50, 1, 1, 1), "deep_autoencoder": (300, 100, 1, 1, 1, 1), "dense_vae": None,
-    "gan_evaluation": (300, 320, 1, 2, 50), "gan_points": (400, 2, 2),
+    "conv_vae": (200, 150, 50, 1, 1, 1), "cyclegan": (200, 100, 1, 1, 1, 200, 1, 2),
+    "deep_autoencoder": (300, 100, 1, 1, 1, 1), "dense_vae": None, "denoising": (200, 100, 1, 500, 1),
+    "document_retrieval": ((), 100, 200, 1), "gan_evaluation": (300, 320, 1, 2, 50), "gan_points": (400, 2, 2),
+    "image_retrieval": (200, 100, 1),
     "mode_collapse": (("ring of 8",), ("plain", "PacGAN2", "minibatch discrimination", "experience replay", "unrolled",
                                        "WGAN-GP"), 2, 2),
-    "denoising": (200, 100, 1, 500, 1), "document_retrieval": ((), 100, 200, 1), "image_retrieval": (200, 100, 1),
     "pretraining": (200, 100, 2, 1, 3, (20, 100), (2, 1, 1)), "sparse_autoencoder": (200, 100, 1)}
 SLOW = {"conv_vae", "dense_vae"}  # .ci/run has the one; the other is much like it
 
@@ -59,7 +60,7 @@ def test_demo(name, tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(*numbers, rtol=1e-4)  # and the table says the same
 
 
-@pytest.mark.parametrize("name", ["denoising", "pretraining"])  # noise, and models that rest on each other
+@pytest.mark.parametrize("name", ["cyclegan", "denoising", "pretraining"])  # two players with a memory, noise, stacks
 def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
     demo = load(name)
     monkeypatch.setitem(demo.SIZES, "quick", TINY[name])

@@ -1,0 +1,99 @@
+"""CycleGAN (Zhu et al. 2017): two domains without pairs, translated into each other and back; nets for 28×28 images.
+
+G takes samples of the domain A to B, F takes those of B to A. D_B tells G(a) from real samples of B, and D_A tells F(b)
+from those of A. That alone does not say which b goes with an a. So what was taken there and back has to return:
+
+    L = L_GAN(G, D_B) + L_GAN(F, D_A) + λ L_cyc,  L_cyc = mean |F(G(a)) − a| + mean |G(F(b)) − b|      (eq. 1 to 3)
+
+Which pairing G and F agree on is still theirs to choose: for each H that takes B onto itself, H∘G and F∘H⁻¹ return as
+well as G and F do.
+"""
+
+from scratchnet import ops
+from scratchnet.adversarial import game
+from scratchnet.autograd import no_grad
+from scratchnet.initializers import he_normal
+from scratchnet.layers import Conv2D, Conv2DTranspose, Module, Sequential
+from scratchnet.losses import l1
+
+
+class CycleGAN(Module):
+    """G: a (N, …) of A → like B;  F: b (N, …) of B → like A;  D_A, D_B: samples → logits, of any shape
+
+    cycle      λ, the weight of L_cyc; |…| is averaged over the entries, so λ means the same for images of any size
+    identity   weight of mean |G(b) − b| + mean |F(a) − a|: what is in the domain already stays as it is. For domains
+               that have their colours, say, in common.        (Zhu et al. 2017, section 5.2, with λ/2)
+    name       of the game, see adversarial.GAMES; the paper's is "least squares" (section 4)
+    """
+
+    def __init__(self, G, F, D_A, D_B, cycle=10.0, identity=0.0, name="least squares"):
+        for weight, value in (("cycle", cycle), ("identity", identity)):
+            if not 0 <= value < float("inf"):
+                raise ValueError(f"CycleGAN: {weight} is a weight ≥ 0, got {value}")
+        self.G, self.F, self.D_A, self.D_B = G, F, D_A, D_B
+        self.cycle, self.identity = cycle, identity
+        self.loss_of_discriminator, self.loss_of_generator = game(name)
+
+    def translate(self, a, b):
+        """G(a) and F(b) as arrays: nothing is recorded, so nothing that is made of them can train G or F."""
+        with no_grad():
+            return self.G(a).data, self.F(b).data
+
+    def discriminator_loss(self, a, b, fake_a, fake_b):
+        """What D_A and D_B minimise together, of real samples and of F(b) and G(a) from `translate`, or older ones."""
+        return (self.loss_of_discriminator(self.D_A(a), self.D_A(fake_a))
+                + self.loss_of_discriminator(self.D_B(b), self.D_B(fake_b)))
+
+    def generator_loss(self, a, b):
+        """L: what G and F minimise together. The discriminators are frozen, see Module.frozen."""
+        fake_b, fake_a = self.G(a), self.F(b)
+        with self.D_A.frozen(), self.D_B.frozen():
+            loss = self.loss_of_generator(self.D_B(fake_b)) + self.loss_of_generator(self.D_A(fake_a))
+        if self.cycle:
+            loss = loss + self.cycle * (l1(self.F(fake_b), a, "mean") + l1(self.G(fake_a), b, "mean"))
+        if self.identity:
+            loss = loss + self.identity * (l1(self.G(b), b, "mean") + l1(self.F(a), a, "mean"))
+        return loss
+
+
+def instance_norm(x, eps=1e-5):
+    """y = (x − μ)/√(σ² + ε), μ and σ² over H and W of each image and channel        x (N, H, W, C)
+
+    As in the paper's nets; unlike batch norm it is the same in evaluation.        (Ulyanov et al. 2016)
+    """
+    d = x - ops.mean(x, (1, 2), keepdims=True)
+    return d / ops.sqrt(ops.mean(ops.square(d), (1, 2), keepdims=True) + eps)
+
+
+class Residual(Module):
+    """y = x + norm(conv(relu(norm(conv(x)))))        x, y (N, H, W, channels); kernels are 3×3"""
+
+    def __init__(self, channels, *, rng):
+        self.conv1 = Conv2D(channels, channels, bias=False, rng=rng, init=he_normal)
+        self.conv2 = Conv2D(channels, channels, bias=False, rng=rng, init=he_normal)
+
+    def __call__(self, x):
+        return x + instance_norm(self.conv2(ops.relu(instance_norm(self.conv1(x)))))
+
+
+def image_generator(channels=32, *, rng):
+    """28×28×1 → 7×7×channels → a residual block → 28×28×1, in [0, 1]; kernels down and up are 8×8, with stride 4
+
+    Down, residual blocks, up is the plan of the paper's generators (section 7.2), here as small as digits allow.
+    """
+    return Sequential(Conv2D(1, channels, 8, stride=4, bias=False, rng=rng, init=he_normal), instance_norm, ops.relu,
+                      Residual(channels, rng=rng),
+                      Conv2DTranspose(channels, 1, 8, stride=4, rng=rng), ops.sigmoid)
+
+
+def image_discriminator(channels=8, *, rng):
+    """28×28×1 → 14×14×channels → 7×7×(2 channels) → 7×7 logits, one for each of the overlapping patches of 22×22 pixels
+
+    Kernels are 4×4; patches as in section 4 of the paper, where they are 70×70 of 256×256 pixels.
+    """
+    def leaky_relu(x):
+        return ops.leaky_relu(x, 0.2)
+
+    return Sequential(Conv2D(1, channels, 4, stride=2, rng=rng, init=he_normal), leaky_relu,
+                      Conv2D(channels, 2 * channels, 4, stride=2, rng=rng, init=he_normal), leaky_relu,
+                      Conv2D(2 * channels, 1, 4, rng=rng))
