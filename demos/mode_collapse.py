@@ -11,6 +11,7 @@ import numpy as np
 
 from scratchnet import metrics, plotting
 from scratchnet.adversarial import Replay, gradient_penalty, unrolled
+from scratchnet.backend import to_cpu
 from scratchnet.data import toy2d
 from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mover
 from scratchnet.layers import Dense, MinibatchDiscrimination, Sequential
@@ -39,17 +40,18 @@ PENALTY = 0.1  # weight of the gradient penalty; the one of the paper's code for
 
 
 class Mixture(NamedTuple):
-    """Gaussians of one standard deviation in the plane, each as likely as the others."""
+    """Gaussians of one standard deviation in the plane, each as likely as the others. The nets see points/scale."""
     centers: np.ndarray
     std: float
+    scale: float
 
     def draw(self, n, rng):
         points = self.centers[rng.integers(len(self.centers), size=n)]
-        return (points + self.std * rng.standard_normal(points.shape)).astype(np.float32)
+        return points + self.std * rng.standard_normal(points.shape)
 
 
-MIXTURES = {"ring of 8": Mixture(toy2d.ring_centers(8, radius=1.0), 0.01),
-            "grid of 25": Mixture(toy2d.grid_centers(5, spacing=2.0), 0.05)}
+MIXTURES = {"ring of 8": Mixture(toy2d.ring_centers(8, radius=1.0), 0.01, 2**-0.5),
+            "grid of 25": Mixture(toy2d.grid_centers(5, spacing=2.0), 0.05, 8**0.5)}
 
 
 def main():
@@ -69,14 +71,14 @@ def main():
         for remedy in remedies:
             for seed in range(args.seed, args.seed + seeds):
                 gan = trial(args, mixture, remedy, seed, steps)
-                x = draw_samples(gan, mover(args.device)(MIXTURES[mixture].draw(1, np.random.default_rng(0))))
+                x = draw_samples(gan, MIXTURES[mixture].scale)
                 samples.setdefault(remedy, x)
-                found.setdefault((mixture, remedy), []).append(metrics.modes_covered(x, *MIXTURES[mixture]))
+                found.setdefault((mixture, remedy), []).append(metrics.modes_covered(x, *MIXTURES[mixture][:2]))
                 print(f"{mixture}, {remedy}, seed {seed}: {found[mixture, remedy][-1][0]} modes covered", flush=True)
         plotting.points(samples, MIXTURES[mixture].draw(SAMPLES, np.random.default_rng(0)),
                         f"{mixture}, after {steps:,} steps, seed {args.seed}", args.out / f"{file_name(mixture)}.png")
         show_growth(args, mixture, remedies, seeds, steps)
-    rows = [[mixture, remedy, *spread(100 * np.array(f) / [100, 1])] for (mixture, remedy), f in found.items()]
+    rows = [[mixture, remedy, *spread(np.array(f) * [1, 100])] for (mixture, remedy), f in found.items()]
     print("\n" + plotting.table(rows, ["mixture", "remedy", "modes covered", "% of high quality"],
                                 args.out / "modes.md"))
     names = ", ".join(f"{file_name(m)}.png, {file_name(m)}-growth.png" for m in mixtures)
@@ -86,17 +88,18 @@ def main():
 
 def trial(args, mixture, remedy, seed, steps):
     """One GAN, trained on points of the mixture."""
-    rng = np.random.default_rng(seed)
+    rng, (centers, std, scale) = np.random.default_rng(seed), MIXTURES[mixture]
     gan, replay = build(remedy, rng), Replay(10_000, rng)
     if args.device == "gpu":
         gan.to_gpu()
-    points = mover(args.device)(MIXTURES[mixture].draw(min(EPOCH, BATCH * steps), rng))
+    points = MIXTURES[mixture].draw(min(EPOCH, BATCH * steps), rng) / scale
+    points = mover(args.device)(points.astype(np.float32))
     of_discriminator, of_generator = play(remedy, gan, replay, rng)
     lr, betas = (1e-4, (0.8, 0.999)) if args.scale == "full" else (cosine(1e-3, steps), (0.5, 0.999))
 
     def count(run):
         if run.every(max(steps // 20, 1)):
-            modes, quality = metrics.modes_covered(draw_samples(gan, points), *MIXTURES[mixture])
+            modes, quality = metrics.modes_covered(draw_samples(gan, scale), centers, std)
             run.log(modes=modes, quality=quality)
 
     fit_in_turns(args, f"{mixture} {remedy} seed{seed}", {"gan": gan, "replay": replay}, {
@@ -139,12 +142,12 @@ def play(remedy, gan, replay, rng):
     return of_discriminator, of_generator
 
 
-def draw_samples(gan, like):
+def draw_samples(gan, scale):
     """2500 points, of the same noise every time; batch norm by its running averages."""
     gan.generator.eval()
-    x = gan.generate(gan.noise(SAMPLES, np.random.default_rng(0), like))
+    x = gan.generate(gan.noise(SAMPLES, np.random.default_rng(0), gan.generator.parameters()[0].data))
     gan.generator.train()
-    return x
+    return scale * to_cpu(x)
 
 
 def show_growth(args, mixture, remedies, seeds, steps):
