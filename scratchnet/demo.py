@@ -154,4 +154,5 @@ class Frames:
 
     def save_gif(self, path):
         files = sorted(self.folder.glob("*.png"))
-        plotting.save_gif(files, path, captions=[f"after {int(f.stem):,} steps" for f in files])
+        steps = [int(f.stem) for f in files]
+        plotting.save_gif(files, path, captions=[f"after {n:,} step{'s' * (n != 1)}" for n in steps])
