@@ -101,10 +101,16 @@ def test_a_frame_of_the_plane_has_things_where_they_are():
     pixels = plotting.plane_frame(values, (-1, 1, -1, 1), real, fake, np.array([[1.0, 0.0]]), "text")
     assert pixels.shape == (480, 480, 3) and pixels.dtype == np.uint8
 
-    def at(x, y):  # the axes lie at 0.09, 0.07, and are 0.89 by 0.86
-        return pixels[int(480 * (1 - 0.07 - 0.86 * (y + 1) / 2)), int(480 * (0.09 + 0.89 * (x + 1) / 2))].astype(int)
+    blank = plotting.plane_frame(np.ones((20, 20)), (-1, 1, -1, 1), real + 9, fake + 9, np.zeros((1, 2)), "text")
+    rows, columns = np.nonzero((blank == blank[240, 240]).all(axis=2))        # where the axes lie
+    top, bottom, left, right = rows.min(), rows.max(), columns.min(), columns.max()
+
+    def at(x, y):
+        row, column = bottom - (bottom - top) * (y + 1) / 2, left + (right - left) * (x + 1) / 2
+        return pixels[round(row), round(column)].astype(int)
     assert at(-0.7, 0.7).min() > 240 and at(0.7, -0.7).max() < 150            # paper, and dark where D says real
-    assert any(at(0.5 + d, 0.5)[2] > at(0.5 + d, 0.5)[0] + 30 for d in (-0.004, 0, 0.004))               # blue
+    near = [at(0.5 + dx, 0.5 + dy) for dx in np.arange(-4, 5) / 200 for dy in np.arange(-4, 5) / 200]
+    assert max(pixel[2] - pixel[0] for pixel in near) > 30                    # blue
     assert at(-0.4, -0.5).max() < 100                                         # the arrow points to the right
     assert at(-0.6, -0.5).min() > 240
     again = plotting.plane_frame(values, (-1, 1, -1, 1), real, fake, np.zeros((1, 2)), "another text")

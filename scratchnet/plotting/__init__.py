@@ -9,7 +9,8 @@ from scratchnet.plotting.charts import curves, heat_map, matrices, scatter
 from scratchnet.plotting.gif import save_gif
 from scratchnet.plotting.images import frame, image_grid, image_rows, save_frame
 from scratchnet.plotting.plane import plane_frame, points
+from scratchnet.plotting.stacked import stacked_frame
 from scratchnet.plotting.tables import read_log, table
 
 __all__ = ["curves", "frame", "heat_map", "image_grid", "image_rows", "matrices", "plane_frame", "points",
-           "read_log", "save_frame", "save_gif", "scatter", "table"]
+           "read_log", "save_frame", "save_gif", "scatter", "stacked_frame", "table"]

@@ -1,10 +1,10 @@
 """The plane: points drawn from a model over those of the data, and what a discriminator thinks of each place."""
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from scratchnet.backend import to_cpu
-from scratchnet.plotting.figure import figure, styled
+from scratchnet.plotting.figure import figure
+from scratchnet.plotting.stacked import stacked_frame
 from scratchnet.tensor import data_of
 
 REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
@@ -34,21 +34,19 @@ def plane_frame(values, extent, real, generated, arrows, text):
     if values.ndim != 2 or not np.isfinite(values).all() or arrows.shape != generated.shape:
         raise ValueError(f"plane_frame: values {values.shape}, generated {generated.shape}, arrows {arrows.shape}, "
                          f"expected (H, W), all finite, and twice the same (N, 2)")
-    with styled() as canvas:
-        canvas.set(size_inches=(4.8, 4.8), dpi=100)
-        axes = canvas.add_axes((0.09, 0.07, 0.89, 0.86))
+    longest = max(np.linalg.norm(arrows, axis=1).max(initial=0.0), 1e-12)
+
+    def draw(axes):
         axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=0, vmax=1.6, aspect="auto")
         _dots(axes, real, generated)
-        longest = max(np.linalg.norm(arrows, axis=1).max(initial=0.0), 1e-12)
         axes.quiver(*generated.T, *arrows.T, color=ARROW, angles="xy", scale_units="xy", width=0.003,
                     scale=10 * longest / (extent[1] - extent[0]))
         axes.set(xlim=extent[:2], ylim=extent[2:])
         axes.set_title(text)
         axes.grid(False)
         axes.legend(loc="upper right", fontsize=8, markerscale=3)
-        agg = FigureCanvasAgg(canvas)
-        agg.draw()
-        return np.asarray(agg.buffer_rgba())[..., :3].copy()
+
+    return stacked_frame(draw, 1, 4.8, 4.8)
 
 
 def _dots(axes, real, generated):

@@ -1,11 +1,9 @@
 """Axes one above the other, drawn as pixels: frames of a film, all of one size whatever is on them."""
 
-import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from scratchnet.plotting.figure import STYLE
+from scratchnet.plotting.figure import styled
 
 
 def stacked_frame(draw, rows, width=6.0, height=6.0):
@@ -14,8 +12,9 @@ def stacked_frame(draw, rows, width=6.0, height=6.0):
 
     Each colour is rounded to 16 levels: few enough for a GIF to keep them all, in half the bytes.
     """
-    with matplotlib.style.context(["default", STYLE]):
-        canvas = FigureCanvasAgg(Figure(figsize=(width, height), dpi=100, layout="constrained"))
-        draw(*canvas.figure.subplots(rows, squeeze=False)[:, 0])
+    with styled() as figure:
+        figure.set(size_inches=(width, height), dpi=100, layout_engine="constrained")
+        canvas = FigureCanvasAgg(figure)
+        draw(*figure.subplots(rows, squeeze=False)[:, 0])
         canvas.draw()
     return 17 * np.rint(np.array(canvas.buffer_rgba())[:, :, :3] / 17).astype(np.uint8)
