@@ -14,12 +14,13 @@ from scratchnet.demo import expect
 
 DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # in the place of what --quick takes
-    "code_plane": (200, 100, 1), "contractive_autoencoder": (200, 100, 1), "conv_autoencoder": (100, 50, 1),
+    "code_plane": (200, 100, 1), "conditional_gan": (200, 100, 1, 1, 2), "contractive_autoencoder": (200, 100, 1),
+    "conv_autoencoder": (100, 50, 1),
     "conv_vae": (200, 150, 50, 1, 1, 1), "cyclegan": (200, 100, 1, 1, 1, 200, 1, 2),
     "deep_autoencoder": (300, 100, 1, 1, 1, 1), "dense_vae": None, "denoising": (200, 100, 1, 500, 1),
     "document_retrieval": ((), 100, 200, 1), "gan_evaluation": (300, 320, 1, 2, 50),
     "gan_losses": (1, 1, 1), "gan_points": (400, 2, 2), "gan_theory": (1, 1, 1, 2),
-    "image_retrieval": (200, 100, 1),
+    "image_retrieval": (200, 100, 1), "image_to_image": (100, 50, 1, 2),
     "mode_collapse": (("ring of 8",), ("plain", "PacGAN2", "minibatch discrimination", "experience replay", "unrolled",
                                        "WGAN-GP"), 2, 2),
     "pretraining": (200, 100, 2, 1, 3, (20, 100), (2, 1, 1)), "sparse_autoencoder": (200, 100, 1)}

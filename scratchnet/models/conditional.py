@@ -1,0 +1,100 @@
+"""Conditional generative adversarial networks (Mirza & Osindero 2014): G draws the digit it is told, D judges pairs.
+
+    pair         image       label              D is to say
+    matched      real x      its own, y         real
+    generated    G(z, y)     y, as G was told   generated
+    mismatched   real x      another, ŷ ≠ y     generated   (Reed et al. 2016, section 4.2)
+
+Without the third kind D meets a good image with the wrong label only if G makes one; with it D is taught the match as
+such, whatever G makes.
+"""
+
+from scratchnet import ops
+from scratchnet.adversarial import non_saturating, tell_apart
+from scratchnet.autograd import no_grad
+from scratchnet.backend import standard_normal, to_device_of
+from scratchnet.initializers import he_normal
+from scratchnet.layers import BatchNorm, Dense, Dropout, Module, Reshape, Sequential
+from scratchnet.losses import one_hot
+
+
+class ConditionalGAN(Module):
+    """generator: z (N, latent), labels y (N,) → images (N, …); discriminator: images (N, …), y (N,) → logits (N, 1)"""
+
+    def __init__(self, generator, discriminator, latent):
+        self.generator, self.discriminator, self.latent = generator, discriminator, latent
+
+    def noise(self, n, rng, like):
+        """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        return standard_normal(rng, (n, self.latent), like=like)
+
+    def generate(self, z, y):
+        """Images of the digits y as an array: nothing is recorded."""
+        with no_grad():
+            return self.generator(z, y).data
+
+    def discriminator_loss(self, x, y, fake, other=None):
+        """What D minimises, each ln averaged over the batch; fake = G(z, y), and `other` are wrong labels ŷ of x:
+
+        L = −ln D(x, y) − ½ [ln(1 − D(G(z, y), y)) + ln(1 − D(x, ŷ))]        (Reed et al. 2016, algorithm 1)
+
+        It is least at D = p / (p + ½ q + ½ m), with p, q, m the densities of matched, generated and mismatched pairs:
+        where G is perfect, and labels can be told from images, that is ⅔ for the first two and 0 for mismatched ones.
+        Without `other`: −ln D(x, y) − ln(1 − D(G(z, y), y))                 (Mirza & Osindero 2014, eq. 2)
+        """
+        matched, generated = self.discriminator(x, y), self.discriminator(fake, y)
+        if other is None:
+            return tell_apart(matched, generated)
+        return 0.5 * (tell_apart(matched, generated) + tell_apart(matched, self.discriminator(x, other)))
+
+    def generator_loss(self, z, y):
+        """−mean ln D(G(z, y), y), what G minimises. D is frozen: the gradient passes through it."""
+        with self.discriminator.frozen():
+            return non_saturating(self.discriminator(self.generator(z, y), y))
+
+
+def wrong_labels(y, classes, rng):
+    """ŷ = (y + r) mod classes,  r ~ U{1, …, classes − 1}: all other labels are as likely.        y (N,) → ŷ (N,)"""
+    if classes < 2:
+        raise ValueError(f"wrong_labels: {classes} classes, expected at least 2")
+    return (y + to_device_of(rng.integers(1, classes, size=len(y)), y)) % classes
+
+
+class WithLabel(Module):
+    """net([x, e_y]): the entries of x (N, …) and the label as a one-hot vector e_y (N, classes), side by side."""
+
+    def __init__(self, net, classes):
+        self.net, self.classes = net, classes
+
+    def __call__(self, x, y):
+        return self.net(ops.concat([ops.flatten(x), one_hot(y, self.classes, x.dtype)], axis=1))
+
+
+class WithoutLabel(Module):
+    """net(x): the label y is not looked at, as by a D that judges images alone."""
+
+    def __init__(self, net):
+        self.net = net
+
+    def __call__(self, x, y):
+        return self.net(ops.flatten(x))
+
+
+def digit_generator(inputs, *, rng):
+    """inputs → 256 → 256 → 28×28×1, batch norm and ReLU after each hidden layer, pixels in (0, 1)"""
+    return Sequential(Dense(inputs, 256, rng=rng, init=he_normal), BatchNorm(256), ops.relu,
+                      Dense(256, 256, rng=rng, init=he_normal), BatchNorm(256), ops.relu,
+                      Dense(256, 784, rng=rng), ops.sigmoid, Reshape(28, 28, 1))
+
+
+def digit_discriminator(inputs, *, rng):
+    """inputs → 256 → 128 → a logit, leaky ReLU, and 30 % dropped, after each hidden layer (drawn from rng, too)"""
+    steps = []
+    for a, b in ((inputs, 256), (256, 128)):
+        steps += [Dense(a, b, rng=rng, init=he_normal), leaky, Dropout(0.3, rng=rng)]
+    return Sequential(*steps, Dense(128, 1, rng=rng))
+
+
+def leaky(x):
+    """max(x, 0.2 x)"""
+    return ops.leaky_relu(x, 0.2)

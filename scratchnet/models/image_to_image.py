@@ -1,0 +1,92 @@
+"""From image to image (Isola et al. 2017, "pix2pix"): G sees an image and draws the one that belongs to it.
+
+G learns from pairs: to be close to the true answer pixel by pixel (L1), and to be taken for it by a D that sees the
+question as well. L1 alone is least at the median of all answers that are possible, pixel by pixel, which is none of
+them; D asks for one of them. D judges patch by patch, so it looks after what is near, and L1 after the whole.
+
+The paper's noise is dropout in G, kept at test time; it found that answers hardly vary with it. Here there is none.
+"""
+
+from scratchnet import ops
+from scratchnet.adversarial import non_saturating, tell_apart
+from scratchnet.autograd import no_grad
+from scratchnet.initializers import he_normal
+from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, Module
+from scratchnet.losses import l1
+
+
+class ImageToImage(Module):
+    """generator: questions x (N, H, W, C) → answers (N, H, W, 1); discriminator: x and answers → logits (N, h, w, 1)"""
+
+    def __init__(self, generator, discriminator, weight):
+        self.generator, self.discriminator, self.weight = generator, discriminator, weight
+
+    def generate(self, x):
+        """Answers as an array: nothing is recorded."""
+        with no_grad():
+            return self.generator(x).data
+
+    def discriminator_loss(self, x, y, fake):
+        """½ [−ln D(x, y) − ln(1 − D(x, G(x)))], the mean over patches and images; fake = G(x).
+
+        The half slows D down.        (Isola et al. 2017, eq. 1 and section 3.3)
+        """
+        return 0.5 * tell_apart(self.discriminator(x, y), self.discriminator(x, fake))
+
+    def generator_loss(self, x, y):
+        """−ln D(x, G(x)) + λ |y − G(x)|, the mean over patches and over pixels; λ = weight. D is frozen.
+
+        (Isola et al. 2017, eq. 4)
+        """
+        answer = self.generator(x)
+        with self.discriminator.frozen():
+            return non_saturating(self.discriminator(x, answer)) + self.weight * l1(answer, y, "mean")
+
+
+class UNet(Module):
+    """An encoder and a decoder, in which each map of the decoder has beside it that of the same size of the encoder:
+
+    28×28×1 → 14×14×c → 7×7×2c → 128 → 7×7×2c | 7×7×2c → 14×14×c | 14×14×c → 28×28×1, pixels in (0, 1)
+
+    The skip connections ("|") hand on where things are; what is hidden has to come through the narrow middle, which
+    sees the whole image.        (Ronneberger et al. 2015; Isola et al. 2017, section 3.2)
+    """
+
+    def __init__(self, channels=16, *, rng):
+        c = channels
+        self.down1 = Conv2D(1, c, 4, 2, rng=rng, init=he_normal)
+        self.down2 = Conv2D(c, 2 * c, 4, 2, rng=rng, init=he_normal)
+        self.middle = Dense(7 * 7 * 2 * c, 128, rng=rng, init=he_normal)
+        self.up3 = Dense(128, 7 * 7 * 2 * c, rng=rng, init=he_normal)
+        self.up2 = Conv2DTranspose(4 * c, c, 4, 2, rng=rng)
+        self.up1 = Conv2DTranspose(2 * c, 1, 4, 2, rng=rng)
+
+    def __call__(self, x):
+        a = leaky(self.down1(x))                                     # (N, 14, 14, c)
+        b = leaky(self.down2(a))                                     # (N, 7, 7, 2c)
+        h = leaky(self.middle(ops.flatten(b)))                       # (N, 128)
+        h = ops.relu(self.up3(h)).reshape(b.shape)                   # (N, 7, 7, 2c)
+        h = ops.relu(self.up2(ops.concat([h, b], axis=-1)))          # (N, 14, 14, c)
+        return ops.sigmoid(self.up1(ops.concat([h, a], axis=-1)))    # (N, 28, 28, 1)
+
+
+class PatchDiscriminator(Module):
+    """A pair of images, 28×28×2 → 14×14×c → 7×7×2c → 7×7×1: each logit is of a patch of 18×18 pixels.
+
+    (Isola et al. 2017, section 3.4)
+    """
+
+    def __init__(self, channels=16, *, rng):
+        c = channels
+        self.conv1 = Conv2D(2, c, 4, 2, rng=rng, init=he_normal)
+        self.conv2 = Conv2D(c, 2 * c, 4, 2, rng=rng, init=he_normal)
+        self.logits = Conv2D(2 * c, 1, rng=rng)
+
+    def __call__(self, x, y):
+        h = leaky(self.conv1(ops.concat([x, y], axis=-1)))           # (N, 14, 14, c)
+        return self.logits(leaky(self.conv2(h)))                     # (N, 7, 7, 1)
+
+
+def leaky(x):
+    """max(x, 0.2 x)"""
+    return ops.leaky_relu(x, 0.2)
