@@ -11,7 +11,6 @@ logits; and a G's loss of samples that were made outside of the tape.
 """
 
 import re
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -35,9 +34,6 @@ EDGES = np.linspace(-10, 10, 1001)
 DATA = toy1d.Mixture((0.6, 0.4), (-1.1, 1.2), (0.6, 0.5))
 NOISE = np.linspace(-1, 1, 4001, dtype=np.float32)[:, None]  # the partition of z for the density of G(z)
 START, FAR = -3.0, -6.0                                      # where G's first samples are; and while D learns alone
-
-
-leaky = partial(ops.leaky_relu, slope=0.2)
 
 
 class Way(NamedTuple):
@@ -97,8 +93,9 @@ def show_slopes(out):
 
 def discriminator(way, rng):
     """1 → 32 → 32 → 1, leaky ReLU. First biases are spread over the line, or all units would turn at 0."""
-    made = Sequential(way.layer(1, 32, rng=rng, init=he_normal), leaky, way.layer(32, 32, rng=rng, init=he_normal),
-                      leaky, way.layer(32, 1, rng=rng, init=he_normal), *way.ends)
+    made = Sequential(way.layer(1, 32, rng=rng, init=he_normal), adversarial.leaky,
+                      way.layer(32, 32, rng=rng, init=he_normal), adversarial.leaky,
+                      way.layer(32, 1, rng=rng, init=he_normal), *way.ends)
     made.steps[0].b.data[...] = rng.uniform(-3, 3, 32)
     return made
 

@@ -23,6 +23,11 @@ from scratchnet.losses import bce_with_logits
 from scratchnet.tensor import Tensor, data_of
 
 
+def leaky(x):
+    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 3)"""
+    return ops.leaky_relu(x, 0.2)
+
+
 def tell_apart(real, fake, smoothing=0.0):
     """−mean ln D(x) − mean ln(1 − D(G(z))),  D = σ(logit): the cross-entropy of D's two answers
 
@@ -144,11 +149,11 @@ class Replay:
             return fake
         self.kept = to_device_of(self.kept, fake)
         xp, half, room = array_module(fake), len(fake) // 2, self.size - len(self.kept)
-        old = self.kept[self.rng.integers(len(self.kept), size=half)]
+        old = self.kept[to_device_of(self.rng.integers(len(self.kept), size=half), fake)]
         if room:
             self.kept = xp.concatenate([self.kept, fake[:room]])
         else:
-            places = self.rng.permutation(self.size)[:half]
+            places = to_device_of(self.rng.permutation(self.size)[:half], fake)
             self.kept[places] = fake[:len(places)]
         return xp.concatenate([old, fake[half:]])
 

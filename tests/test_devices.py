@@ -11,11 +11,21 @@ import pytest
 import strict as stand_in
 from cases import cases, layer_cases
 
-from scratchnet import Tensor, averaging, backend, layers, losses, ops, optimizers, penalties
+from scratchnet import Tensor, adversarial, averaging, backend, layers, losses, ops, optimizers, penalties
 from scratchnet.data import corruption
 from scratchnet.models.autoencoder import Autoencoder
 from scratchnet.models.classifier import DigitClassifier
+from scratchnet.models.conditional import (
+    ConditionalGAN,
+    WithLabel,
+    digit_discriminator,
+    digit_generator,
+    wrong_labels,
+)
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
+from scratchnet.models.cyclegan import CycleGAN, image_discriminator, image_generator
+from scratchnet.models.gan import GAN
+from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
 from scratchnet.models.pca import LogisticPCA
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import ConvVAE, DenseVAE
@@ -145,7 +155,54 @@ def penalties_step(model, x, rng):
             + 0.0 * model.loss(x))
 
 
+def gan(rng, packing=1, name="non-saturating"):
+    generator = layers.Sequential(layers.Dense(4, 784, rng=rng), ops.sigmoid, layers.Reshape(28, 28, 1))
+    discriminator = layers.Sequential(
+        layers.SpectralConv2D(packing, 2, 4, 4, rng=rng), adversarial.leaky, layers.Flatten(),
+        layers.Maxout(98, 5, 3, rng=rng), layers.MinibatchDiscrimination(5, 3, 2, rng=rng), layers.Dense(8, 1, rng=rng))
+    return GAN(generator, discriminator, 4, name, packing)
+
+
+def gan_step(model, x, rng):
+    """Both losses with all that may come with them: packs, replay, gradient penalty, unrolling, smoothed labels."""
+    replay, z = adversarial.Replay(4, rng), model.noise(len(x), rng, x)
+    replay.mix(model.generate(z))
+    fake = replay.mix(model.generate(z))
+    loss = model.discriminator_loss(x, fake) + adversarial.tell_apart(model.judge(x), model.judge(fake), 0.1)
+    if model.packing == 1:
+        loss = loss + adversarial.gradient_penalty(model.discriminator, x, fake, rng)
+    drawn = model.generator(z)
+    with adversarial.unrolled(model.discriminator, lambda: model.discriminator_loss(x, drawn), 1, 0.1):
+        return loss + model.loss_of_generator(model.judge(drawn)) + model.generator_loss(z)
+
+
+def conditional_gan(rng):
+    return ConditionalGAN(WithLabel(digit_generator(4 + 10, rng=rng), 10),
+                          WithLabel(digit_discriminator(784 + 10, rng=rng), 10), 4)
+
+
+def conditional_step(model, x, rng):
+    y, z = backend.array_module(x).arange(3), model.noise(3, rng, x)
+    return (model.discriminator_loss(x, y, model.generate(z, y), wrong_labels(y, 10, rng))
+            + model.generator_loss(z, y))
+
+
+def image_to_image(rng):
+    return ImageToImage(UNet(2, rng=rng), PatchDiscriminator(2, rng=rng), 10.0)
+
+
+def cycle_gan(rng):
+    return CycleGAN(*(image_generator(2, rng=rng) for _ in "GF"), *(image_discriminator(2, rng=rng) for _ in "AB"),
+                    identity=0.5)
+
+
 MODELS = {
+    **{f"GAN, {name}": (gan, {"name": name}, gan_step) for name in adversarial.GAMES},
+    "GAN, packs": (gan, {"packing": 3}, gan_step), "ConditionalGAN": (conditional_gan, {}, conditional_step),
+    "ImageToImage": (image_to_image, {}, lambda m, x, rng: (
+        m.discriminator_loss(0.5 * x, x, m.generate(0.5 * x)) + m.generator_loss(0.5 * x, x))),
+    "CycleGAN": (cycle_gan, {}, lambda m, x, rng: (
+        m.discriminator_loss(x, 1.0 - x, *m.translate(1.0 - x, x)[::-1]) + m.generator_loss(x, 1.0 - x))),
     "DenseVAE": (DenseVAE, {}, vae_step), "DenseVAE, lecture": (DenseVAE, {"objective": "lecture"}, vae_step),
     "DenseVAE, Gaussian": (DenseVAE, {"likelihood": "gaussian"}, vae_step), "ConvVAE": (ConvVAE, {}, vae_step),
     "SwitchHead": (SwitchHead, {}, head_step),

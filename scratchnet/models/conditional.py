@@ -10,7 +10,7 @@ such, whatever G makes.
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import non_saturating, tell_apart
+from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import no_grad
 from scratchnet.backend import standard_normal, to_device_of
 from scratchnet.initializers import he_normal
@@ -93,8 +93,3 @@ def digit_discriminator(inputs, *, rng):
     for a, b in ((inputs, 256), (256, 128)):
         steps += [Dense(a, b, rng=rng, init=he_normal), leaky, Dropout(0.3, rng=rng)]
     return Sequential(*steps, Dense(128, 1, rng=rng))
-
-
-def leaky(x):
-    """max(x, 0.2 x)"""
-    return ops.leaky_relu(x, 0.2)

@@ -10,7 +10,7 @@ well as G and F do.
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import game
+from scratchnet.adversarial import game, leaky
 from scratchnet.autograd import no_grad
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Conv2D, Conv2DTranspose, Module, Sequential
@@ -91,9 +91,6 @@ def image_discriminator(channels=8, *, rng):
 
     Kernels are 4×4; patches as in section 4 of the paper, where they are 70×70 of 256×256 pixels.
     """
-    def leaky_relu(x):
-        return ops.leaky_relu(x, 0.2)
-
-    return Sequential(Conv2D(1, channels, 4, stride=2, rng=rng, init=he_normal), leaky_relu,
-                      Conv2D(channels, 2 * channels, 4, stride=2, rng=rng, init=he_normal), leaky_relu,
+    return Sequential(Conv2D(1, channels, 4, stride=2, rng=rng, init=he_normal), leaky,
+                      Conv2D(channels, 2 * channels, 4, stride=2, rng=rng, init=he_normal), leaky,
                       Conv2D(2 * channels, 1, 4, rng=rng))

@@ -8,7 +8,7 @@ The paper's noise is dropout in G, kept at test time; it found that answers hard
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import non_saturating, tell_apart
+from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import no_grad
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, Module
@@ -85,8 +85,3 @@ class PatchDiscriminator(Module):
     def __call__(self, x, y):
         h = leaky(self.conv1(ops.concat([x, y], axis=-1)))           # (N, 14, 14, c)
         return self.logits(leaky(self.conv2(h)))                     # (N, 7, 7, 1)
-
-
-def leaky(x):
-    """max(x, 0.2 x)"""
-    return ops.leaky_relu(x, 0.2)
