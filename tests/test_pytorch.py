@@ -12,8 +12,9 @@ from cases import apart, broadcasting, positive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchnet import Tensor, grad, losses, ops
+from scratchnet import Tensor, adversarial, grad, layers, losses, ops
 from scratchnet.autograd import REGISTRY, astype, broadcast_to, sum_to
+from scratchnet.module import Module, Parameter
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -220,3 +221,64 @@ def test_every_op_has_a_counterpart():
     ours = {c.op.name for c in REGISTRY.values() if c.op.forward.__module__.startswith("scratchnet")}
     missing = {ALONE.get(name, name) for name in ours} - {name.split(",")[0] for name in NAMES}
     assert not missing, f"add a row to counterparts() for {missing}"
+
+
+# ---------------------------------------------------------------- what a GAN needs beyond single ops
+
+def critic(rng, inputs=3):
+    """The same smooth net twice: parameters here, there, and a function of x and parameters each."""
+    ours = [Tensor(0.7 * rng.standard_normal(shape), requires_grad=True) for shape in ((inputs, 6), (6,), (6, 1))]
+    theirs = [torch.tensor(p.data, requires_grad=True) for p in ours]
+    return ((ours, lambda x, p: ops.tanh(x @ p[0] + p[1]) @ p[2]),
+            (theirs, lambda x, p: torch.tanh(x @ p[0] + p[1]) @ p[2]))
+
+
+def test_gradient_penalty_and_its_gradient():
+    rng = np.random.default_rng(0)
+    (p, f), (q, g) = critic(rng)
+    real, fake = rng.standard_normal((2, 5, 3))
+    penalty = adversarial.gradient_penalty(lambda x: f(x, p), real, fake, np.random.default_rng(1))
+    u = np.random.default_rng(1).random((5, 1))
+    x = torch.tensor(u * real + (1 - u) * fake, requires_grad=True)
+    slope, = torch.autograd.grad(g(x, q).sum(), x, create_graph=True)
+    theirs = ((slope.norm(dim=1) - 1)**2).mean()
+    close(penalty.data, theirs)
+    for ours, expected in zip(grad(penalty, p[:2]), torch.autograd.grad(theirs, q[:2]), strict=True):
+        close(ours.data, expected)
+
+
+def test_generator_gradient_through_an_unrolled_discriminator():
+    rng = np.random.default_rng(0)
+    (p, f), (q, g) = critic(rng)
+    real, fake = rng.standard_normal((2, 5, 3))
+
+    class Net(Module):
+        def __init__(self):
+            self.a, self.b, self.c = (Parameter(t.data) for t in p)
+
+        def __call__(self, x):
+            return f(x, [self.a, self.b, self.c])
+    net, x, y = Net(), Tensor(fake, requires_grad=True), torch.tensor(fake, requires_grad=True)
+    with adversarial.unrolled(net, lambda: adversarial.tell_apart(net(real), net(x)), 3, 0.4):
+        ours = grad(adversarial.non_saturating(net(x)), x)
+    softplus = torch.nn.functional.softplus
+    for _ in range(3):
+        loss = softplus(-g(torch.tensor(real), q)).mean() + softplus(g(y, q)).mean()
+        q = [w - 0.4 * s for w, s in zip(q, torch.autograd.grad(loss, q, create_graph=True), strict=True)]
+    close(ours.data, torch.autograd.grad(softplus(-g(y, q)).mean(), y)[0])
+
+
+def test_spectral_normalisation():
+    rng = np.random.default_rng(0)
+    layer, x = layers.SpectralDense(5, 3, rng=rng).move(lambda a: a.astype(np.float64)), rng.standard_normal((4, 5))
+    theirs = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(5, 3, dtype=torch.float64))
+    with torch.no_grad():
+        theirs.parametrizations.weight.original.copy_(torch.tensor(layer.w.data.T))
+        theirs.bias.copy_(torch.tensor(layer.b.data))
+    for _ in range(50):                                                       # both to the singular vectors
+        layer.normalized(), theirs.weight
+    y, z = layer.eval()(x), theirs.eval()(torch.tensor(x))
+    close(y.data, z)
+    ours = grad(ops.square(y).sum(), layer.w)
+    expected, = torch.autograd.grad((z**2).sum(), theirs.parametrizations.weight.original)
+    np.testing.assert_allclose(ours.data, expected.T, rtol=1e-6, atol=1e-9)
