@@ -21,7 +21,7 @@ def dense_gan():
     return GAN(dense_generator(rng=rng()), dense_discriminator(rng=rng(1)), 30)
 
 
-def dcgan(latent=5, channels=4):
+def dcgan(latent=5, channels=2):
     return GAN(dcgan_generator(latent, channels, rng=rng()), dcgan_discriminator(channels, rng=rng(1)), latent)
 
 
@@ -51,9 +51,9 @@ def normed(x, gamma, beta):
 def convolved(x, w):
     """Stride 2, 4 × 4, with one pixel of padding: y[p, q] = Σ_ij x[2p + i − 1, 2q + j − 1] w[i, j]"""
     n, height, width, _ = x.shape
-    y = np.zeros((n, height // 2, width // 2, w.shape[3]))
-    for p in range(height // 2):
-        for q in range(width // 2):
+    y = np.zeros((n, -(-height // 2), -(-width // 2), w.shape[3]))                # (7 × 7 → 4 × 4, two behind)
+    for p in range(y.shape[1]):
+        for q in range(y.shape[2]):
             for i in range(4):
                 for j in range(4):
                     if 0 <= 2 * p + i - 1 < height and 0 <= 2 * q + j - 1 < width:
@@ -104,21 +104,22 @@ def test_dcgan_by_hand():
     assert h.shape == (6, 14, 14, 2)
     np.testing.assert_allclose(gan.generate(z), sigmoid(spread_out(h, w2) + b2), rtol=1e-9)
 
-    w1, b1, w2, gamma, beta, w3, b3 = (p.data for p in gan.discriminator.parameters())
+    w1, b1, w2, gamma, beta, w3, gamma1, beta1, w4, b4 = (p.data for p in gan.discriminator.parameters())
     h = leaky(convolved(X, w1) + b1)
     h = leaky(normed(convolved(h, w2), gamma, beta))
     assert h.shape == (6, 7, 7, 4)
-    np.testing.assert_allclose(gan.judge(X).data, h.reshape(6, -1) @ w3 + b3, rtol=1e-9)
+    h = leaky(normed(convolved(h, w3), gamma1, beta1))
+    assert h.shape == (6, 4, 4, 8)
+    np.testing.assert_allclose(gan.judge(X).data, h.reshape(6, -1) @ w4 + b4, rtol=1e-9)
 
 
 # ---------------------------------------------------------------- sizes and first weights
 
-@pytest.mark.parametrize(("latent", "channels"), [(100, 64), (3, 2), (17, 6)])
+@pytest.mark.parametrize(("latent", "channels"), [(100, 32), (3, 1), (17, 5)])
 def test_sizes_of_a_dcgan(latent, channels):
-    gan, half = dcgan(latent, channels), channels // 2
-    assert count(gan.generator) == (latent * 49 * channels + 2 * channels + 16 * channels * half + 2 * half
-                                    + 16 * half + 1)
-    assert count(gan.discriminator) == 16 * half + half + 16 * half * channels + 2 * channels + 49 * channels + 1
+    gan, c = dcgan(latent, channels), channels
+    assert count(gan.generator) == latent * 49 * 2 * c + 4 * c + 16 * 2 * c * c + 2 * c + 16 * c + 1
+    assert count(gan.discriminator) == 16 * c + c + 16 * c * 2 * c + 4 * c + 16 * 2 * c * 4 * c + 8 * c + 64 * c + 1
     images = gan.generate(gan.noise(3, rng(), like=X.astype(np.float32)))
     assert images.shape == (3, 28, 28, 1) and images.dtype == np.float32 and 0 < images.min() < images.max() < 1
     assert gan.judge(images).shape == (3, 1) and gan.judge(images).dtype == np.float32
@@ -131,13 +132,6 @@ def test_sizes_of_the_dense_nets():
     images = gan.generate(gan.noise(1, rng(), like=X.astype(np.float32)))
     assert images.shape == (1, 28, 28, 1) and images.dtype == np.float32 and 0 < images.min() < images.max() < 1
     assert gan.judge(images).shape == (1, 1) and gan.judge(images).dtype == np.float32
-
-
-@pytest.mark.parametrize("channels", [0, 1, 7, -2])
-def test_channels_refused(channels):
-    for make in (dcgan_generator, dcgan_discriminator):
-        with pytest.raises(ValueError, match=rf"^{make.__name__}: channels is an even number ≥ 2, got {channels}$"):
-            make(channels=channels, rng=rng())
 
 
 def test_first_weights():
@@ -170,7 +164,7 @@ def test_same_seed_same_nets_and_other_seed_others():
 
 # ---------------------------------------------------------------- gradients and batch statistics
 
-@pytest.mark.parametrize("make", [lambda: dcgan(3, 2), dense_gan])
+@pytest.mark.parametrize("make", [lambda: dcgan(3, 1), dense_gan])
 def test_gradients_of_both_losses(make):
     """Of the first weights of either net, which a gradient reaches through all its layers."""
     gan = shaken(make())
@@ -182,7 +176,7 @@ def test_gradients_of_both_losses(make):
 
 
 def test_batch_statistics_in_training_running_ones_in_evaluation():
-    gan = shaken(dcgan(channels=2))
+    gan = shaken(dcgan(channels=1))
     z = rng(2).standard_normal((8, 5))
     for run in (gan.generate, lambda z: gan.judge(gan.generate(z)).data):
         gan.train()
