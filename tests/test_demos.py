@@ -19,7 +19,7 @@ TINY = {  # in the place of what --quick takes
     "conv_vae": (200, 150, 50, 1, 1, 1), "cyclegan": (200, 100, 1, 1, 1, 200, 1, 2),
     "deep_autoencoder": (300, 100, 1, 1, 1, 1), "dense_vae": None, "denoising": (200, 100, 1, 500, 1),
     "document_retrieval": ((), 100, 200, 1), "gan_evaluation": (300, 320, 1, 2, 50),
-    "gan_digits": (300, 300, 1, 1, 1, 1), "gan_losses": (1, 1, 1), "gan_points": (400, 2, 2),
+    "gan_digits": (160, 150, 1, 1, 1, 1), "gan_losses": (1, 1, 1), "gan_points": (400, 2, 2),
     "gan_theory": (1, 1, 1, 2),
     "image_retrieval": (200, 100, 1), "image_to_image": (100, 50, 1, 2),
     "mode_collapse": (("ring of 8",), ("plain", "PacGAN2", "minibatch discrimination", "experience replay", "unrolled",
