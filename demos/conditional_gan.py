@@ -11,7 +11,7 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.autograd import no_grad
 from scratchnet.backend import to_cpu, to_device_of
-from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, in_batches, mean_and_spread, mover
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.conditional import (
     ConditionalGAN,
@@ -104,20 +104,15 @@ def mean_scores(gan, drawn, test, labels):
         return [ops.sigmoid(gan.discriminator(x, y)).mean().item() for x, y in pairs]
 
 
-def over_seeds(values, digits):
-    """Mean ± standard deviation of values (seeds,), as text"""
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}"
-
-
 def show_accuracy(out, right):
     """Percent of the images of each digit, and of all, in which the judge sees the digit that was asked for."""
-    rows = [[str(digit), *(over_seeds(np.array(r)[:, digit], 1) for r in right.values())] for digit in range(10)]
-    rows.append(["all", *(over_seeds(np.mean(r, axis=1), 1) for r in right.values())])
+    rows = [[str(digit), *(mean_and_spread(np.array(r)[:, digit], 1) for r in right.values())] for digit in range(10)]
+    rows.append(["all", *(mean_and_spread(np.mean(r, axis=1), 1) for r in right.values())])
     print("\n" + plotting.table(rows, ["digit", *(f"{kind}, % right" for kind in right)], out / "accuracy.md"))
 
 
 def show_scores(out, scores):
-    rows = [[kind, *(over_seeds(column, 2) for column in zip(*s, strict=True))] for kind, s in scores.items()]
+    rows = [[kind, *(mean_and_spread(column, 2) for column in zip(*s, strict=True))] for kind, s in scores.items()]
     print(plotting.table(rows, ["D(x, y)", "real, its label", "real, wrong label", "generated"], out / "scores.md"))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.adversarial import Replay
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, in_batches, mean_and_spread, mover
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.cyclegan import CycleGAN, image_discriminator, image_generator
 from scratchnet.models.gan import dense_net
@@ -26,12 +26,15 @@ SIZES = {  # training images, test images, epochs of the classifier, of CycleGAN
     "full": (60_000, 10_000, 1, 1, 3, 10_000, 20, 6)}
 EXPECTED = {"quick": 110, "default": 25, "full": 15}  # squared error at the best shift, with cycle loss, at most
 RATIO = {"quick": 1, "default": 3, "full": 2}  # that without cycle loss over that with it, at least
+OPTION = {"--identity": {"type": float, "default": 0.0, "metavar": "WEIGHT",
+                         "help": "weight of the identity loss |G(b) − b| + |F(a) − a| of images (default: 0)"}}
 VARIANTS = {"with cycle loss": 10.0, "without": 0.0}  # λ
 SHIFT, STD = np.array([2, 0], np.float32), 0.3  # in the plane: from a to its true partner; of each cloud
 
 
 def main():
-    args = arguments("cyclegan", "Two domains, no pairs: what the cycle loss adds, and what it leaves open.", SECONDS)
+    args = arguments("cyclegan", "Two domains, no pairs: what the cycle loss adds, and what it leaves open.", SECONDS,
+                     more=OPTION)
     n_train, n_test, judge_epochs, epochs, seeds, n_points, plane_epochs, plane_seeds = SIZES[args.scale]
     train, labels, test, test_labels = digits(args, n_train, n_test)
     half, partners = len(train) // 2, partner(test)
@@ -57,7 +60,7 @@ def main():
     show_images(args.out, test[:14], partners[:14], pictures)
     found |= {"doing nothing": [measured(test, partners, test)], "true partners": [measured(partners, test, test)]}
     print("\n" + plotting.table(
-        [[name, *(mean_and_spread(column) for column in zip(*values, strict=True))] for name, values in found.items()],
+        [[name, *(mean_and_spread(column, 1) for column in np.transpose(values))] for name, values in found.items()],
         ["squared error of", "G(a)", "if shifted", "F(b)", "if shifted", "F(G(a))", "G(a) shows the digit of a, %"],
         args.out / "images.md"))
 
@@ -94,7 +97,7 @@ def errors(images, targets):
 def fit_images(args, name, cycle, A, B, seed, epochs):
     rng = np.random.default_rng(seed)
     model = CycleGAN(image_generator(rng=rng), image_generator(rng=rng), image_discriminator(rng=rng),
-                     image_discriminator(rng=rng), cycle)
+                     image_discriminator(rng=rng), cycle, args.identity)
     return fit_cycle_gan(args, name, model, A, B, rng, epochs, size=10, lr=2e-3)
 
 
@@ -116,12 +119,9 @@ def fit_cycle_gan(args, name, model, A, B, rng, epochs, size, lr):
     fit_in_turns(args, name, {"gan": model, "older_a": older_a, "older_b": older_b},
                  {"generators": (adam(model.G, model.F), model.generator_loss),
                   "discriminators": (adam(model.D_A, model.D_B), discriminator_loss)},
-                 A, B, rng=rng, epochs=epochs, size=size, cycle=model.cycle, lr=lr)
+                 A, B, rng=rng, epochs=epochs, size=size, cycle=model.cycle,
+                 identity=model.identity, lr=lr)
     return model
-
-
-def mean_and_spread(values):
-    return f"{np.mean(values):.1f}" + f" ± {np.std(values):.1f}" * (len(values) > 1)
 
 
 def show_images(out, a, b, pictures):

@@ -19,7 +19,18 @@ from scratchnet.adversarial import tell_apart
 from scratchnet.averaging import ExponentialMovingAverage
 from scratchnet.backend import standard_normal, to_cpu, to_device_of
 from scratchnet.data import corruption
-from scratchnet.demo import Frames, arguments, digits, expect, file_name, fit, fit_in_turns, in_batches, mover
+from scratchnet.demo import (
+    Frames,
+    arguments,
+    digits,
+    expect,
+    file_name,
+    fit,
+    fit_in_turns,
+    in_batches,
+    mean_and_spread,
+    mover,
+)
 from scratchnet.models import image_gan
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.gan import GAN
@@ -30,11 +41,12 @@ SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "an hour"}
 SIZES = {  # training images, test images, epochs of the classifier, the dense nets, the DCGAN; seeds
     "quick": (2_000, 500, 4, 6, 2, 1), "default": (10_000, 2_000, 3, 20, 5, 1), "full": (60_000, 10_000, 3, 20, 8, 3)}
 OPTIONS = {
-    "--beta1": {"type": float, "default": 0.5, "help": "β₁ of Adam (default: %(default)s)"},
+    "--beta1": {"type": float, "default": 0.5, "help": "β₁ of the DCGAN's Adam (default: %(default)s)"},
     "--smoothing": {"type": float, "default": 0.0, "help": "D is asked for 1 minus this of real images (%(default)s)"},
     "--lr-ratio": {"type": float, "default": 1.0, "help": "D's learning rate over G's (default: %(default)s)"},
     "--decay": {"type": float, "default": 0.99, "help": "of the average of G's weights (default: %(default)s)"},
-    "--effects": {"action": "store_true", "help": "five ways to train the dense nets instead, from three seeds each"}}
+    "--effects": {"action": "store_true", "help": "five ways to train the dense nets instead, from three seeds each "
+                                                 "(ten minutes; takes no heed of the other options)"}}
 NETS = {  # generator, discriminator, size of z, batch, learning rate
     "dense": (image_gan.dense_generator, image_gan.dense_discriminator, 30, 100, 1e-3),
     "DCGAN": (image_gan.dcgan_generator, image_gan.dcgan_discriminator, 100, 32, 2e-3)}
@@ -66,7 +78,9 @@ def main():
     fit(args, "classifier", judge, judge.loss, train, mover(args.device)(labels), rng=rng, epochs=judge_epochs,
         lr=3e-3)
 
-    usual = {key: getattr(args, key) for key in ("beta1", "smoothing", "lr_ratio", "decay")}
+    usual = {"beta1": 0.5, "smoothing": 0.0, "lr_ratio": 1.0, "decay": 0.99}
+    if not args.effects:
+        usual = {key: getattr(args, key) for key in usual}
     epochs = {"dense": dense_epochs, "DCGAN": dcgan_epochs}
     gans = {}  # name → a Drawer from each seed
     for name, (nets, own) in (EFFECTS if args.effects else GANS).items():
@@ -82,19 +96,24 @@ def main():
     show_samples(args.out, shown, test)
     show_copies(args.out, shown, train, test)
 
-    print(LESSON + EFFECTS_LESSON * args.effects)
+    if args.scale == "quick":
+        print("Trained too briefly to learn much from the tables.")
+    else:
+        print(LESSON + EFFECTS_LESSON * args.effects)
     print(f"\nPictures: {args.out}/samples-*.png, paths.png, neighbours.png, *.gif; tables: quality.md, copies.md")
     expect("Least Fréchet distance", distance, high=EXPECTED[args.scale][args.effects])
 
 
 LESSON = """Copies would be nearer to training images than new digits are, and next to none of them would be nearer to a
 held-out image, as in the line "training images, noisy". The first number alone proves nothing: a blurred image is near
-to many. (A test image may well have a held-out one by the same writer.)"""
+to many. "By chance" is how often a held-out image would be nearer to an image that has to do with neither. Test images
+are above it: training images are by other writers, while a held-out one may be by the same."""
 
 EFFECTS_LESSON = """
-On the sample of 10 000 digits, after 20 epochs: the less momentum the better, as it carries a player past the answer of
-the other. Smoothed labels make no difference beyond that between seeds. A faster D makes G's digits sharper, and of
-fewer kinds. The average of the weights is a little better than the last."""
+On the sample of 10 000 digits, after 20 epochs: Adam is better with less momentum, which carries a player past the
+answer of the other, and RMSprop, which has none, but differs from Adam in more, is better still. Smoothed labels make
+no difference beyond that between seeds. A faster D makes G's digits sharper, and of fewer kinds. The average of the
+weights is a little better than the last."""
 
 
 def fit_gan(args, name, nets, recipe, images, epochs, seed):
@@ -165,8 +184,7 @@ def compare(out, gans, judge, train, test):
     rows = []
     for names, reports in found.items():
         values = np.array([[report[measure] for measure in MEASURES] for report in reports])
-        spread = [f" ± {s:.2f}" for s in values.std(axis=0, ddof=1)] if len(values) > 1 else [""] * len(MEASURES)
-        rows.append([*names, *(f"{mean:.2f}{s}" for mean, s in zip(values.mean(axis=0), spread, strict=True))])
+        rows.append([*names, *(mean_and_spread(column, 2) for column in values.T)])
     print("\n" + plotting.table(rows, ["samples of", "weights", *MEASURES], out / "quality.md"))
     return min(np.mean([report["Fréchet distance"] for report in reports])
                for names, reports in found.items() if names[0] in gans)
@@ -201,6 +219,7 @@ def show_copies(out, drawers, train, test):
         table.append([name, f"{distance.mean():.2f}", f"{100 * np.mean(distance_to_new < distance):.1f}"])
         pictures += [to_cpu(images[:14]), near[:14].reshape(-1, 28, 28, 1)]
         labels += [name, "nearest training image"]
+    table.append(["by chance", "", f"{100 * len(held_out) / (len(held_out) + len(train)):.1f}"])
     plotting.image_rows(pictures[4:], labels[4:], "Is it copying? Samples, and the training images nearest to them",
                         out / "neighbours.png")
     print(plotting.table(table, ["images", "distance to the nearest training image", "a held-out one is nearer, %"],

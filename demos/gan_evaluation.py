@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, in_batches, mean_and_spread, mover
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.sample_metrics import inception_score, parzen_log_likelihood, parzen_sigma, sample_report
 
@@ -93,17 +93,14 @@ def show_reports(args, judges, right, train, real, sets):
         reports[name] = [sample_report(judge, device(real), device(images)) for judge in judges]
         some = images[:500].reshape(-1, pixels.shape[1])
         away = np.linalg.norm(some - pixels[metrics.nearest(pixels, some, 1)[:, 0]], axis=1).mean()
-        rows.append([name, *(spread([r[key] for r in reports[name]]) for key in reports[name][0]), f"{away:.2f}"])
-    judged = f"by DigitClassifier, {spread([100 * r for r in right])} % right"
+        figures = [mean_and_spread([report[key] for report in reports[name]], 2) for key in reports[name][0]]
+        rows.append([name, *figures, f"{away:.2f}"])
+    judged = f"by DigitClassifier, {mean_and_spread([100 * r for r in right], 2)} % right"
     print("\n" + plotting.table(rows, [judged, *reports["noise"][0], "to the nearest training digit"],
                                 args.out / "sets.md"))
     print(f"{len(real):,} images in each set, compared with as many test digits."
           + f" Mean ± standard deviation over {len(judges)} classifiers." * (len(judges) > 1))
     return reports
-
-
-def spread(values):
-    return f"{np.mean(values):.2f}" + f" ± {np.std(values):.2f}" * (len(values) > 1)
 
 
 LESSON = """

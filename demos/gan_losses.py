@@ -18,7 +18,7 @@ import numpy as np
 from scratchnet import Tensor, adversarial, divergences, grad, no_grad, ops, plotting
 from scratchnet.backend import to_cpu, to_device_of, uniform
 from scratchnet.data import toy1d
-from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mover
+from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mean_and_spread, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential, SpectralDense
 from scratchnet.models.gan import GAN, dense_net
@@ -64,7 +64,7 @@ def main():
     reached = {name: np.array([play(args, name, way, seed, epochs) for seed in seeds])
                for name, way in (WAYS | MISTAKES).items()}                      # name → (seeds, 2)
     before = np.array([distances(players(WAYS["minimax"], np.random.default_rng(seed)).generator) for seed in seeds])
-    rows = [[name, *(f"{m:.3f} ± {s:.3f}" for m, s in zip(values.mean(axis=0), values.std(axis=0), strict=True))]
+    rows = [[name, *(mean_and_spread(column, 3) for column in values.T)]
             for name, values in ({"before training": before} | reached).items()]
     print("\n" + plotting.table(rows, [f"{len(seeds)} seeds", "Wasserstein-1", "Jensen-Shannon"],
                                 args.out / "losses.md"))

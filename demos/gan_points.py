@@ -73,16 +73,16 @@ def main():
 
 
 class Plane(NamedTuple):
-    """Real points (n, 2), and the centers and standard deviation of their modes, or None. The nets see points that are
-    centered and of spread 1."""
+    """Real points (n, 2), and the centers and standard deviation of their modes, or None. The nets see points whose
+    two coordinates have mean 0 and standard deviation 1."""
     points: np.ndarray
     modes: tuple | None
 
     def scaled(self, x):
-        return ((x - self.points.mean(axis=0)) / self.points.std()).astype(np.float32)
+        return ((x - self.points.mean(axis=0)) / self.points.std(axis=0)).astype(np.float32)
 
     def unscaled(self, x):
-        return to_cpu(x) * self.points.std() + self.points.mean(axis=0)
+        return to_cpu(x) * self.points.std(axis=0) + self.points.mean(axis=0)
 
     def describe(self, fake):
         """How good generated points are, in words: what of the modes they cover, or else their energy distance."""
@@ -99,9 +99,12 @@ def load(name, n, rng):
         return Plane(draw(n, rng), modes)
     if not Path(name).is_file():
         raise SystemExit(f"--data {name}: expected {', '.join(KNOWN)}, or a CSV file of two columns")
-    points = toy2d.read_points(name)
-    if len(points) < SIZE or points.std() == 0:
-        raise SystemExit(f"--data {name}: holds {len(points)} points, expected at least {SIZE}, not all of them alike")
+    try:
+        points = toy2d.read_points(name)
+    except ValueError as error:
+        raise SystemExit(f"--data {name}: {error}") from error
+    if len(points) < SIZE or 0 in points.std(axis=0):
+        raise SystemExit(f"--data {name}: holds {len(points)} points, expected at least {SIZE}, not all on one line")
     return Plane(points[rng.integers(len(points), size=n)], None)
 
 

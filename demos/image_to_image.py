@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import losses, metrics, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit_in_turns, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit_in_turns, in_batches, mean_and_spread, mover
 from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
@@ -35,8 +35,7 @@ def main():
             model = fit_model(args, kind, seed, train, epochs)
             answers[kind] = in_batches(model.generator, hide(test))
             measured[kind].append(measure(answers[kind], to_cpu(test)))
-    rows = [[kind, *(f"{mean:.3g} ± {spread:.2g}" for mean, spread in
-                     zip(np.mean(values, axis=0), np.std(values, axis=0, ddof=1), strict=True))]
+    rows = [[kind, *(mean_and_spread(column, 2) for column in np.transpose(values))]
             for kind, values in measured.items()]
     rows.append(["the true images", "0", "0", "1"])
     print("\n" + plotting.table(rows, ["hidden half", "error, L1", "error, squared", "sharpness"],

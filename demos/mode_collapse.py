@@ -1,8 +1,12 @@
 """Mode collapse, measured, and five remedies: a ring and a grid of Gaussians, of which a generator tends to miss some.
 
 Nets, data and measure are those of PacGAN (Lin et al. 2018, section 4.1): a mode is covered if at least one of 2500
-samples lies within three standard deviations of its center, and the share of such samples is their quality. The
-published budget is 400 000 steps a trial, two to three hours each (--full); --steps and --seeds choose a smaller one.
+samples lies within three standard deviations of its center, and the share of such samples is their quality. (Early in
+training points are scattered everywhere, and cover modes by chance: look at both numbers.)
+
+The published budget is 400 000 steps a trial (--full); --steps and --seeds choose a smaller one, in which Adam starts
+at 1e-3, falling to 0, with β₁ = 0.5, in place of the paper's 1e-4 and 0.8. The nets see points of spread 1, and D and
+G learn once in each step, in Wasserstein's game, too (its paper gives D five steps for one of G).
 """
 
 from typing import NamedTuple
@@ -13,7 +17,7 @@ from scratchnet import metrics, plotting
 from scratchnet.adversarial import Replay, gradient_penalty, unrolled
 from scratchnet.backend import to_cpu
 from scratchnet.data import toy2d
-from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mover
+from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mean_and_spread, mover
 from scratchnet.layers import Dense, MinibatchDiscrimination, Sequential
 from scratchnet.models.gan import GAN, pacgan_discriminator, pacgan_generator
 from scratchnet.optimizers import Adam
@@ -26,12 +30,13 @@ REMEDIES = {  # what changes in the plain game
     "experience replay": "half of D's generated points are older ones (Shrivastava et al. 2017)",
     "unrolled": "G foresees some steps of D (Metz et al. 2017)",
     "WGAN-GP": "the Wasserstein game with a gradient penalty (Gulrajani et al. 2017)"}
-SECONDS = {"quick": "20 seconds", "default": "3½ minutes", "full": "weeks (36 trials of two to ten hours)"}
+SECONDS = {"quick": "20 seconds", "default": "3½ minutes", "full": "weeks"}
 SIZES = {  # mixtures, remedies, seeds, steps
     "quick": (("ring of 8",), ("plain", "PacGAN2"), 1, 150),
     "default": (("ring of 8",), ("plain", "PacGAN2"), 1, 3_000),
     "full": (("ring of 8", "grid of 25"), tuple(REMEDIES), 3, 400_000)}
-OPTIONS = {"--steps": {"type": int, "help": "steps of each trial, all mixtures and remedies; 1000 or a multiple"},
+OPTIONS = {"--steps": {"type": int, "help": "steps of each trial, all mixtures and remedies: up to 1000, or a multiple "
+                                          "(6000 take five hours)"},
            "--seeds": {"type": int, "default": 3, "help": "trials of each, with --steps (default: 3)"}}
 EXPECTED = {"quick": 1, "default": 7}  # modes of the ring covered by PacGAN2, at least
 BATCH, SAMPLES, EPOCH = 100, 2_500, 100_000
@@ -57,10 +62,11 @@ MIXTURES = {"ring of 8": Mixture(toy2d.ring_centers(8, radius=1.0), 0.01, 2**-0.
 def main():
     args = arguments("mode_collapse", "Which remedy covers how many modes.", SECONDS, more=OPTIONS)
     mixtures, remedies, seeds, steps = SIZES[args.scale]
-    if args.steps:
+    if args.steps is not None:
         mixtures, remedies, seeds, steps = tuple(MIXTURES), tuple(REMEDIES), args.seeds, args.steps
-    if steps > EPOCH // BATCH and steps % (EPOCH // BATCH):
-        raise SystemExit(f"--steps {steps}: expected a multiple of {EPOCH // BATCH}")
+    if steps < 1 or (steps > EPOCH // BATCH and steps % (EPOCH // BATCH)) or seeds < 1:
+        raise SystemExit(f"--steps {steps} --seeds {seeds}: expected up to {EPOCH // BATCH} steps, or a multiple, and "
+                         f"at least one seed")
     print(f"{len(mixtures) * len(remedies) * seeds} trials of {steps:,} steps, each of {BATCH} points:")
     for remedy in remedies:
         print(f"    {remedy}: {REMEDIES[remedy]}")
@@ -78,10 +84,11 @@ def main():
         plotting.points(samples, MIXTURES[mixture].draw(SAMPLES, np.random.default_rng(0)),
                         f"{mixture}, after {steps:,} steps, seed {args.seed}", args.out / f"{file_name(mixture)}.png")
         show_growth(args, mixture, remedies, seeds, steps)
-    rows = [[mixture, remedy, *spread(np.array(f) * [1, 100])] for (mixture, remedy), f in found.items()]
+    rows = [[*names, *(mean_and_spread(column, 2) for column in (np.array(f) * [1, 100]).T)]
+            for names, f in found.items()]
     print("\n" + plotting.table(rows, ["mixture", "remedy", "modes covered", "% of high quality"],
                                 args.out / "modes.md"))
-    names = ", ".join(f"{file_name(m)}.png, {file_name(m)}-growth.png" for m in mixtures)
+    names = ", ".join(f"{file_name(m)}{part}.png" for m in mixtures for part in ("", "-modes", "-quality"))
     print(f"Pictures: {args.out}/{names}; table: modes.md")
     report(args, found, mixtures)
 
@@ -151,34 +158,29 @@ def draw_samples(gan, scale):
 
 
 def show_growth(args, mixture, remedies, seeds, steps):
-    """How many modes are covered over the steps, mean of the seeds: from the logs."""
-    lines = {}
-    for remedy in remedies:
-        logs = [plotting.read_log(args.out / f"{file_name(f'{mixture} {remedy} seed{seed}')}-log.csv")
-                for seed in range(args.seed, args.seed + seeds)]
-        counted = np.isfinite(logs[0]["modes"])
-        lines[remedy] = logs[0]["step"][counted], np.mean([log["modes"][counted] for log in logs], axis=0)
-    plotting.curves(lines, "step", f"modes covered, of {len(MIXTURES[mixture].centers)}",
-                    f"{mixture}: modes covered while learning, mean of {seeds} seed{'s' * (seeds > 1)}",
-                    args.out / f"{file_name(mixture)}-growth.png")
-
-
-def spread(values):
-    """Columns (seeds, K) as "mean ± standard deviation", the latter if there is more than one seed."""
-    return [f"{column.mean():.2f}" + (f" ± {column.std(ddof=1):.2f}" if len(column) > 1 else "")
-            for column in values.T]
+    """How many modes are covered over the steps, and how well, mean of the seeds: from the logs."""
+    for column, label in (("modes", f"modes covered, of {len(MIXTURES[mixture].centers)}"),
+                          ("quality", "share of points of high quality")):
+        lines = {}
+        for remedy in remedies:
+            logs = [plotting.read_log(args.out / f"{file_name(f'{mixture} {remedy} seed{seed}')}-log.csv")
+                    for seed in range(args.seed, args.seed + seeds)]
+            counted = np.isfinite(logs[0][column])
+            lines[remedy] = logs[0]["step"][counted], np.mean([log[column][counted] for log in logs], axis=0)
+        plotting.curves(lines, "step", label, f"{mixture} while learning, mean of {seeds} seed{'s' * (seeds > 1)}",
+                        args.out / f"{file_name(mixture)}-{column}.png")
 
 
 def report(args, found, mixtures):
     mean = {key: np.mean(f, axis=0) for key, f in found.items()}
-    if not args.steps and args.scale != "full":
+    if args.steps is None and args.scale != "full":
         expect("Modes of the ring covered by PacGAN2", mean["ring of 8", "PacGAN2"][0], low=EXPECTED[args.scale])
         return
     for mixture in mixtures:
         for remedy in REMEDIES:
             if remedy != "plain":
-                expect(f"{mixture}: modes covered by {remedy} beyond those of plain",
-                       mean[mixture, remedy][0] - mean[mixture, "plain"][0], low=0.1)
+                expect(f"{mixture}: modes covered by {remedy}", mean[mixture, remedy][0],
+                       low=min(round(mean[mixture, "plain"][0] + 0.1, 2), len(MIXTURES[mixture].centers)))
         best = max(REMEDIES, key=lambda remedy, mixture=mixture: tuple(mean[mixture, remedy]))
         modes, quality = mean[mixture, best]
         expect(f"{mixture}: modes covered by {best}, the best", modes, low=8 if mixture == "ring of 8" else 24)

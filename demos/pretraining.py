@@ -10,7 +10,7 @@ import numpy as np
 from scratchnet import metrics, penalties, plotting
 from scratchnet.backend import to_device_of
 from scratchnet.data import corruption
-from scratchnet.demo import arguments, digits, expect, fit, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, in_batches, mean_and_spread, mover
 from scratchnet.models.autoencoder import StackedClassifier, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "2½ hours"}
@@ -132,7 +132,7 @@ def denoising_stack(args, train, labels, test, test_labels, seeds, layer_epochs,
                 train, mover(args.device)(labels), rng=rng, epochs=epochs)
             errors[name].append(error(stack, test, test_labels))
             print(f"seed {seed}, all labels, {name}: {errors[name][-1]:.2f} % wrong", flush=True)
-    rows = [[name, f"{np.mean(e):.2f} ± {np.std(e, ddof=1):.2f}"] for name, e in errors.items()]
+    rows = [[name, mean_and_spread(e, 2)] for name, e in errors.items()]
     print("\n" + plotting.table(rows, [f"all labels, {100 * TUNED:.0f} % of the pixels masked",
                                       f"% of test images wrong, {seeds} seeds"], args.out / "denoising.md"))
     expect("Test error of the stack of denoising autoencoders, mean of the seeds", np.mean(errors["pre-trained"]),

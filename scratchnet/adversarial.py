@@ -92,8 +92,8 @@ def game(name):
 def gradient_penalty(discriminator, real, fake, rng, slope=1.0):
     """mean (‖∂D/∂x̂‖₂ − slope)²,  x̂ = u x + (1 − u) G(z),  u ~ U[0, 1) for each pair        arrays (N, …) → a number
 
-    It is 0 where D rises by `slope` per unit of length along the way from a generated to a real sample, as the best D
-    of Wasserstein's game does. Its gradient is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
+    It is 0 where the gradient of D has the length `slope`; that of the best D of Wasserstein's game has length 1 there,
+    and points along the way. Its own gradient is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
     D has to treat samples one by one: no batch norm in it.
     """
     if real.shape != fake.shape:
@@ -135,6 +135,7 @@ class Replay:
 
     So D goes on telling from real what G has given up, and G cannot come round to it again and again.
     (Shrivastava et al. 2017, section 2.3)        `size` samples are kept; a new one takes the place of a random one.
+    Of a batch of one none is exchanged.
     """
 
     def __init__(self, size, rng):
@@ -159,11 +160,14 @@ class Replay:
 
     def state_dict(self):
         """What is remembered, on the host."""
-        return {} if self.kept is None else {"kept": to_cpu(self.kept)}
+        return {} if self.kept is None else {"kept": to_cpu(self.kept).copy()}
 
     def load_state_dict(self, state):
         """Take up what state_dict gave."""
-        self.kept = state.get("kept")
+        kept = state.get("kept")
+        if kept is not None and len(kept) > self.size:
+            raise ValueError(f"Replay: {len(kept)} samples for a memory of {self.size}")
+        self.kept = kept
 
 
 @contextmanager
@@ -174,10 +178,10 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
 
     They are functions of what G generated, and remember it. So G's loss, taken inside, has a gradient that knows how D
     will answer: it does not pay to flee to one mode after another.        (Metz et al. 2017, eq. 7 to 10)
-    Afterwards D is as before.
+    Afterwards D is as before, its buffers too; nor does the gradient of a loss taken inside reach its parameters.
     """
-    weights = discriminator.parameters()
-    with discriminator.substituted(weights) as substitute:
+    weights = [Tensor(p.data, requires_grad=True) for p in discriminator.parameters()]
+    with discriminator.preserved(), discriminator.substituted(weights) as substitute:
         with enable_grad():
             for _ in range(steps):
                 gradients = grad(loss_of_discriminator(), weights, create_graph=True)

@@ -109,6 +109,11 @@ def expect(what, value, low=None, high=None, unit=""):
           f"{'reached' if reached else 'NOT REACHED'})")
 
 
+def mean_and_spread(values, digits):
+    """Numbers, one from each seed, as "mean ± standard deviation"; the latter (with N − 1) if there are several."""
+    return f"{np.mean(values):.{digits}f}" + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
+
+
 def file_name(name):
     """A name as part of a file's: "KL to the target" → "kl-to-the-target"."""
     return name.lower().replace(" ", "-")

@@ -82,8 +82,8 @@ class Conv2DTranspose(Module):
 
 
 class _Spectral:
-    """W/σ(W) in place of the weight W, σ its largest singular value as a matrix (all but the last axis, outputs): then
-    the layer stretches no vector.        (Miyato et al. 2018, section 2)
+    """W/σ(W) in place of the weight W, σ its largest singular value as a matrix (all but the last axis, outputs): so
+    the layer stretches no vector, once σ has been found.        (Miyato et al. 2018, section 2)
 
     σ = uᵀ W v, with u and v found by one step of power iteration at each call in training (algorithm 1):
     v ← Wᵀu/‖Wᵀu‖, u ← W v/‖W v‖. They count as constants: ∂σ/∂W = u vᵀ where they have converged.

@@ -88,8 +88,8 @@ def parzen_log_likelihood(samples, images, sigma):
         ln p(x) = ln 1/N Σₙ exp(−‖x − sₙ‖² / 2σ²) − D/2 ln 2πσ²        D numbers an image
 
     (Breuleux et al. 2011; the measure of Goodfellow et al. 2014, with σ by `parzen_sigma`.) Print the mean over test
-    images. It is no likelihood of the model that drew the samples, and not even an order among models: it prefers some
-    blurred sets to real images (Theis et al. 2016, section 3.2).
+    images. It is no likelihood of the model that drew the samples, and not even an order among models (Theis et al.
+    2016, section 3): blurred digits get more than real ones, see demos/gan_evaluation.py.
     """
     op = "parzen_log_likelihood"
     samples, images = finite(op, "samples", samples), finite(op, "images", images)

@@ -199,6 +199,8 @@ def test_replay_can_be_resumed():
     other.load_state_dict(second.state_dict())
     for fake in batches[3:]:
         np.testing.assert_array_equal(first.mix(fake), other.mix(fake))
+    with pytest.raises(ValueError, match="^Replay: 7 samples for a memory of 3"):
+        adversarial.Replay(3, rng()).load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match="^Replay: size is at least 1, got 0"):
         adversarial.Replay(0, rng())
 
@@ -239,6 +241,17 @@ def test_generator_knows_how_the_discriminator_will_answer():
     assert np.abs(grad(loss(x), x).data - blind).max() > 1e-2
     with adversarial.unrolled(D, lambda: adversarial.tell_apart(D(real), D(x)), 0, 0.5):
         np.testing.assert_array_equal(grad(adversarial.non_saturating(D(x)), x).data, blind)
+
+
+def test_unrolling_leaves_no_trace_in_the_discriminator():
+    D = Sequential(layers.SpectralDense(2, 5, rng=rng()), BatchNorm(5), ops.tanh, Dense(5, 1, rng=rng()))
+    x, before = Tensor(rng(4).normal(size=(6, 2)).astype(np.float32), requires_grad=True), D.state_dict()
+    with adversarial.unrolled(D, lambda: adversarial.tell_apart(D(x.data + 1.0), D(x)), 2, 0.3):
+        loss = adversarial.non_saturating(D(x))
+    loss.backward()
+    assert np.abs(x.grad).max() > 0 and all(p.grad is None for p in D.parameters())
+    for name, array in D.state_dict().items():
+        np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
 def test_unrolling_is_undone_after_an_error():

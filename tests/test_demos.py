@@ -125,10 +125,10 @@ def test_mode_collapse_reports_what_is_not_reached(capsys, monkeypatch, tmp_path
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 * (5 + 2)
     assert [line for line in lines if "NOT REACHED" in line] == [
-        "ring of 8: modes covered by unrolled beyond those of plain: 0 (expected: at least 0.1, NOT REACHED)",
+        "ring of 8: modes covered by unrolled: 7.5 (expected: at least 7.6, NOT REACHED)",
         "grid of 25: modes covered by PacGAN2, the best: 8 (expected: at least 24, NOT REACHED)"]
     monkeypatch.setattr(sys, "argv", ["", "--steps", "1500", "--out", str(tmp_path)])
-    with pytest.raises(SystemExit, match="--steps 1500: expected a multiple of 1000"):
+    with pytest.raises(SystemExit, match="--steps 1500 --seeds 3: expected up to 1000 steps, or a mult"):
         demo.main()
 
 
@@ -144,8 +144,17 @@ def test_points_of_ones_own(tmp_path, monkeypatch, capsys):
     run("mine.csv")
     assert "energy distance" in capsys.readouterr().out and (tmp_path / "training.gif").exists()
     np.savetxt(tmp_path / "few.csv", points[:9], delimiter=",")
-    with pytest.raises(SystemExit, match="few.csv: holds 9 points, expected at least 100, not all of them alike"):
+    with pytest.raises(SystemExit, match="few.csv: holds 9 points, expected at least 100, not all on one line"):
         run("few.csv")
+    np.savetxt(tmp_path / "line.csv", np.full((200, 2), [1, 2]), delimiter=",")
+    with pytest.raises(SystemExit, match="line.csv: holds 200 points, expected at least 100, not all on one line"):
+        run("line.csv")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\x00\x01")
+    with pytest.raises(SystemExit, match=r"binary.csv: read_points: .*binary.csv is no text"):
+        run("binary.csv")
+    plane = demo.Plane(np.random.default_rng(0).normal([2000, 0], [10, 1], (500, 2)), None)
+    np.testing.assert_allclose(plane.scaled(plane.points).std(axis=0), 1, rtol=1e-3)
+    np.testing.assert_allclose(plane.unscaled(plane.scaled(plane.points)), plane.points, rtol=1e-3, atol=1e-3)
     with pytest.raises(SystemExit, match="nothing.csv: expected ring, grid, moons, swiss_roll, or a CSV file"):
         run("nothing.csv")
 

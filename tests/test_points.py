@@ -26,6 +26,7 @@ def test_points_are_read(tmp_path, text):
     ("1,2\n3\n", "line 2: '3', expected two finite numbers"), ("1,2\nx,y\n", "line 2: 'x,y', expected two finite"),
     ("1,2,3\n", "line 1: '1,2,3', expected two"), ("a,b,c\n1,2\n", "line 1: 'a,b,c', expected two"),
     ("1,2\n\n3,nan\n", "line 3: '3,nan', expected two finite"), ("1;2\n", "line 1: '1;2', expected two"),
+    ("1.0,2.0x\n3,4\n", "line 1: '1.0,2.0x', expected two"), ("nan,1\n3,4\n", "line 1: 'nan,1', expected two"),
     ("", "holds no points, expected lines"), ("x,y\n", "holds no points, expected lines"), ("1,2\n3,inf", "line 2")])
 def test_files_that_are_no_points(tmp_path, text, message):
     path = tmp_path / "points.csv"

@@ -64,22 +64,29 @@ def read_points(path):
 
     ValueError names the line that is not two finite numbers.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"read_points: {path} is no text, expected lines of two numbers") from error
     points = []
-    for k, (number, row) in enumerate(lines):
-        try:
-            point = [float(cell) for cell in row]
-        except ValueError:
-            point = []
-        if len(point) == 2 and np.isfinite(point).all():
-            points.append(point)
-        elif k > 0 or len(row) != 2:
+    for number, row in lines:
+        numbers = [_number(cell) for cell in row]
+        if len(row) == 2 and np.isfinite(numbers).all():
+            points.append(numbers)
+        elif (number, row) != lines[0] or len(row) != 2 or not np.isnan(numbers).all():
             raise ValueError(f"read_points: {path}, line {number}: {','.join(row)[:60]!r}, expected two finite numbers "
                              f"and a comma between them")
     if not points:
         raise ValueError(f"read_points: {path} holds no points, expected lines of two numbers")
     return np.array(points, dtype=np.float32)
+
+
+def _number(text):
+    try:
+        return float(text)
+    except ValueError:
+        return np.nan
 
 
 def _gaussians(n, rng, centers, std):

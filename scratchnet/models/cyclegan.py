@@ -5,8 +5,8 @@ from those of A. That alone does not say which b goes with an a. So what was tak
 
     L = L_GAN(G, D_B) + L_GAN(F, D_A) + λ L_cyc,  L_cyc = mean |F(G(a)) − a| + mean |G(F(b)) − b|      (eq. 1 to 3)
 
-Which pairing G and F agree on is still theirs to choose: for each H that takes B onto itself, H∘G and F∘H⁻¹ return as
-well as G and F do.
+Which pairing G and F agree on is still theirs to choose: if G and F return exactly, so do H∘G and F∘H⁻¹, and where H
+is invertible and leaves the distribution of B as it is, neither D sees a difference.
 """
 
 from scratchnet import ops

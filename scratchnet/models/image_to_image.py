@@ -73,7 +73,7 @@ class UNet(Module):
 class PatchDiscriminator(Module):
     """A pair of images, 28×28×2 → 14×14×c → 7×7×2c → 7×7×1: each logit is of a patch of 18×18 pixels.
 
-    (Isola et al. 2017, section 3.4)
+    (Isola et al. 2017, section 3.2.2)
     """
 
     def __init__(self, channels=16, *, rng):
