@@ -111,8 +111,11 @@ class Run:
         self.save()
 
     def log(self, **values):
-        """Note scalars (Tensors, arrays on either device, numbers) for this step. They are read later, many at once."""
-        self.pending.append((self.step + 1, self.epoch + 1, {k: data_of(v) for k, v in values.items()}))
+        """Note scalars (Tensors, arrays on either device, numbers) for this step. They are read later, many at once.
+        What is logged in several calls of one step is one row."""
+        if not self.pending or self.pending[-1][0] != self.step + 1:
+            self.pending.append((self.step + 1, self.epoch + 1, {}))
+        self.pending[-1][2].update({k: data_of(v) for k, v in values.items()})
 
     def every(self, n):
         """True in the first step, each n-th one and the last: when to draw a picture."""

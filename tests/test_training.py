@@ -156,9 +156,13 @@ def test_log_and_pictures(tmp_path):
         if run.every(4):
             drawn.append(run.step)
         run.log(loss=losses.mse(model(x), x, "mean"), half=0.5)
+        if run.every(4):
+            run.log(picture=run.step + 0.25)                                  # a second call: the same row
     assert drawn == [0, 3, 7, 11, 14]
     lines = (tmp_path / "log.csv").read_text().split()
-    assert lines[0] == "step,epoch,loss,half" and len(lines) == 16 and lines[-1].startswith("15,3,")
+    assert lines[0] == "step,epoch,loss,half,picture" and len(lines) == 16 and lines[-1].startswith("15,3,")
+    assert [line.rsplit(",", 2)[1:] for line in lines[1:6]] == [
+        ["0.5", "0.25"], ["0.5", ""], ["0.5", ""], ["0.5", "3.25"], ["0.5", ""]]
 
 
 def test_a_failing_save_leaves_the_old_file(tmp_path, monkeypatch):
