@@ -13,7 +13,7 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.adversarial import Replay
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, in_batches, mean_and_spread, mover
+from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, in_batches, mean_and_spread, mover, number
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.cyclegan import CycleGAN, image_discriminator, image_generator
 from scratchnet.models.gan import dense_net
@@ -26,7 +26,7 @@ SIZES = {  # training images, test images, epochs of the classifier, of CycleGAN
     "full": (60_000, 10_000, 1, 1, 3, 10_000, 20, 6)}
 EXPECTED = {"quick": 110, "default": 25, "full": 15}  # squared error at the best shift, with cycle loss, at most
 RATIO = {"quick": 1, "default": 3, "full": 2}  # that without cycle loss over that with it, at least
-OPTION = {"--identity": {"type": float, "default": 0.0, "metavar": "WEIGHT",
+OPTION = {"--identity": {"type": number(0, 1000), "default": 0.0, "metavar": "WEIGHT",
                          "help": "weight of the identity loss |G(b) − b| + |F(a) − a| of images (default: 0)"}}
 VARIANTS = {"with cycle loss": 10.0, "without": 0.0}  # λ
 SHIFT, STD = np.array([2, 0], np.float32), 0.3  # in the plane: from a to its true partner; of each cloud

@@ -30,6 +30,7 @@ from scratchnet.demo import (
     in_batches,
     mean_and_spread,
     mover,
+    number,
 )
 from scratchnet.models import image_gan
 from scratchnet.models.classifier import DigitClassifier
@@ -41,10 +42,12 @@ SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "an hour"}
 SIZES = {  # training images, test images, epochs of the classifier, the dense nets, the DCGAN; seeds
     "quick": (2_000, 500, 4, 6, 2, 1), "default": (10_000, 2_000, 3, 20, 5, 1), "full": (60_000, 10_000, 3, 20, 8, 3)}
 OPTIONS = {
-    "--beta1": {"type": float, "default": 0.5, "help": "β₁ of the DCGAN's Adam (default: %(default)s)"},
-    "--smoothing": {"type": float, "default": 0.0, "help": "D is asked for 1 minus this of real images (%(default)s)"},
-    "--lr-ratio": {"type": float, "default": 1.0, "help": "D's learning rate over G's (default: %(default)s)"},
-    "--decay": {"type": float, "default": 0.99, "help": "of the average of G's weights (default: %(default)s)"},
+    "--beta1": {"type": number(0, 1), "default": 0.5, "help": "β₁ of the DCGAN's Adam (default: %(default)s)"},
+    "--smoothing": {"type": number(0, 1), "default": 0.0,
+                    "help": "D is asked for 1 minus this of real images (default: %(default)s)"},
+    "--lr-ratio": {"type": number(0, 1000), "default": 1.0,
+                   "help": "D's learning rate over G's (default: %(default)s)"},
+    "--decay": {"type": number(0, 1), "default": 0.99, "help": "of the average of G's weights (default: %(default)s)"},
     "--effects": {"action": "store_true", "help": "five ways to train the dense nets instead, from three seeds each "
                                                  "(ten minutes; takes no heed of the other options)"}}
 NETS = {  # generator, discriminator, size of z, batch, learning rate

@@ -10,7 +10,6 @@ The mistakes are common in published code and do not fail aloud: a D that ends i
 logits; and a G's loss of samples that were made outside of the tape.
 """
 
-import re
 from typing import NamedTuple
 
 import numpy as np
@@ -168,7 +167,7 @@ def play(args, name, way, seed, epochs):
         with D.frozen():                                                      # D stands still: only G learns
             return gan.loss_of_generator(D(G(z)))
 
-    fit_in_turns(args, f"{re.sub('[:,]', '', name)} {seed}", gan, {
+    fit_in_turns(args, f"{name} {seed}", gan, {
         "D": (Adam(D.parameters(), lr=cosine(1e-2, steps), betas=(0.0, 0.999)), loss_of_D),
         "G": (Adam(G.parameters(), lr=cosine(1e-3, steps), betas=(0.0, 0.999)), loss_of_G)},
         x, rng=rng, epochs=epochs, size=BATCH)

@@ -1,6 +1,7 @@
 """What all demos share: the command line, so that `python demos/any.py --help` always reads the same, and chores."""
 
 import argparse
+import re
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +36,25 @@ def arguments(name, description, seconds, argv=None, more=None):
     args = parser.parse_args(argv)
     if args.device == "gpu" and not gpu_available():
         parser.error("--device gpu: no CUDA device is in reach of CuPy (install the extra cuda12 or cuda13)")
-    print(f"{name} ({args.scale}, {args.device}): {description} About {seconds[args.scale]} on two CPU cores.\n"
-          f"Everything is written to {args.out}/", flush=True)
+    usual = all(value == parser.get_default(key) or key in ("scale", "seed", "device", "out", "resume")
+                for key, value in vars(args).items())
+    duration = f" About {seconds[args.scale]} on two CPU cores." * usual
+    print(f"{name} ({args.scale}, {args.device}): {description}{duration}\nEverything is written to {args.out}/",
+          flush=True)
     if not args.resume:  # or a run that is killed and resumed would meet those that it has not yet come to
         for old in args.out.glob("*-checkpoint.safetensors"):
             old.replace(old.with_suffix(".previous.safetensors"))
     return args
+
+
+def number(low, high):
+    """A type for argparse: numbers in [low, high)."""
+    def number(text):
+        value = float(text)
+        if not low <= value < high:
+            raise argparse.ArgumentTypeError(f"{text}, expected a number of at least {low} and below {high}")
+        return value
+    return number
 
 
 def mover(device):
@@ -115,8 +129,8 @@ def mean_and_spread(values, digits):
 
 
 def file_name(name):
-    """A name as part of a file's: "KL to the target" → "kl-to-the-target"."""
-    return name.lower().replace(" ", "-")
+    """A name as part of a file's, of letters and digits: "L1 + GAN, seed 0" → "l1-gan-seed-0"."""
+    return re.sub(r"\W+", "-", name.lower())
 
 
 def in_batches(f, x, size=500):

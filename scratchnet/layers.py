@@ -146,10 +146,11 @@ class Maxout(Module):
 class MinibatchDiscrimination(Module):
     """[x, o]: beside its own entries each sample gets o, how close it is to the others of its batch.
 
-    M_i = x_i T  (kernels, dimensions),  o_ib = Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)      x (N, inputs) → (N, inputs + kernels)
+    M_i = x_i T  (kernels, dimensions),  o_ib = 1/N Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)  x (N, inputs) → (N, inputs + kernels)
 
     Samples that are all alike have a large o, so a D with this layer sees a collapse.
-    (Salimans et al. 2016, section 3.2)
+    (Salimans et al. 2016, section 3.2. The sum there is a mean here: of entries up to N the least step of Adam in the
+    next layer's weights would throw D's answer to and fro.)
     """
 
     def __init__(self, inputs, kernels, dimensions, *, rng, init=initializers.glorot_uniform):
@@ -159,7 +160,7 @@ class MinibatchDiscrimination(Module):
     def __call__(self, x):
         M = ops.reshape(ops.matmul(x, self.w), (x.shape[0], self.kernels, self.dimensions))
         apart = ops.abs(ops.expand_dims(M, 1) - ops.expand_dims(M, 0)).sum(axis=-1)            # (N, N, kernels)
-        return ops.concat([x, ops.exp(-apart).sum(axis=1) - 1.0], axis=-1)                     # itself is e⁰
+        return ops.concat([x, (ops.exp(-apart).sum(axis=1) - 1.0) / max(x.shape[0], 1)], axis=-1)  # itself is e⁰
 
     def describe(self):
         return f"{self.w.shape[0]} → + {self.kernels}, by {self.dimensions} numbers each"

@@ -353,12 +353,12 @@ def test_minibatch_discrimination():
     layer, x = layers.MinibatchDiscrimination(4, 3, 2, rng=rng()), rng(1).normal(size=(5, 4))
     layer.move(lambda a: a.astype(np.float64))
     M = (x @ layer.w.data).reshape(5, 3, 2)
-    expected = [[sum(np.exp(-np.abs(M[i, b] - M[j, b]).sum()) for j in range(5) if j != i) for b in range(3)]
+    expected = [[sum(np.exp(-np.abs(M[i, b] - M[j, b]).sum()) for j in range(5) if j != i) / 5 for b in range(3)]
                 for i in range(5)]
     np.testing.assert_allclose(layer(x).data, np.concatenate([x, expected], axis=1), rtol=1e-10)
     check.gradients(layer, x, order=2)
     check.gradients(lambda: ops.square(layer(x)).sum(), parameters=layer)
-    np.testing.assert_allclose(layer(np.repeat(x[:1], 4, axis=0)).data[:, 4:], 3.0)  # all alike
+    np.testing.assert_allclose(layer(np.repeat(x[:1], 4, axis=0)).data[:, 4:], 0.75)  # all alike
     np.testing.assert_allclose(layer(x[:1]).data[:, 4:], 0.0, atol=1e-12)            # nobody to compare with
 
 
