@@ -121,12 +121,15 @@ def test_mode_collapse_reports_what_is_not_reached(capsys, monkeypatch, tmp_path
     found = {(mixture, remedy): [(8 - (remedy == "plain"), 0.96), (8, 0.98)] for mixture in demo.MIXTURES
              for remedy in demo.REMEDIES}
     found["ring of 8", "unrolled"] = [(7, 0.9), (8, 0.9)]
-    demo.report(SimpleNamespace(steps=1000, scale="default"), found, list(demo.MIXTURES))
+    demo.report(SimpleNamespace(steps=1000, scale="default"), found, list(demo.MIXTURES), list(demo.REMEDIES))
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == (5 + 2) + (5 + 1)
     assert [line for line in lines if "NOT REACHED" in line] == [
         "ring of 8: modes covered by unrolled: 7.5 (expected: at least 7.6, NOT REACHED)",
         "grid of 25: modes covered by PacGAN2, the best: 8 (expected: at least 24, NOT REACHED)"]
+    monkeypatch.setattr(sys, "argv", ["", "--seeds", "2", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="--seeds, --remedies and --lr belong to --steps, which is missing"):
+        demo.main()
     monkeypatch.setattr(sys, "argv", ["", "--steps", "1500", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="--steps 1500 --seeds 3: expected up to 1000 steps, or a mult"):
         demo.main()
