@@ -63,8 +63,7 @@ def main():
 
 LESSON = """Whether D looks at the label does not show in a low score of generated pairs, but in a low score of real
 images with wrong labels. (Where the loss with mismatched pairs is least and G perfect, these have 0, and the others
-⅔.) That an image is the digit that was asked for does not say that G draws all the ways to write it: its images of
-one digit are much alike."""
+⅔.) That an image is the digit that was asked for does not say that G draws all the ways to write it."""
 
 
 def fit_gan(args, kind, seed, images, labels, epochs):

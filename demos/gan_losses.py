@@ -3,7 +3,7 @@
 As soon as D tells generated samples for sure, the loss of the first formula, ln(1 − D(G(z))), has a slope of next to
 nothing, and G starves; that is why everyone minimises −ln D(G(z)), or another loss (Goodfellow et al. 2014, section 3;
 Arjovsky & Bottou 2017). The first figure has the slopes by D's logit, the second what is left of them in G's weights
-while D alone learns. Then all seven play from the same start, against data whose distance can be computed exactly. In
+while D alone learns. Then all seven play with the same first G, against data whose distance can be computed exactly. In
 each step D and G learn once (the papers of Wasserstein's game give D five steps for each of G).
 
 The mistakes are common in published code and do not fail aloud: a D that ends in a sigmoid, before a loss that takes
@@ -159,7 +159,7 @@ def play(args, name, way, seed, epochs):
         return loss
 
     def loss_of_G(x):
-        if way.limit:
+        if way.limit:  # D has just learned (and with its first step the spread of its biases goes)
             adversarial.clip_weights(D.parameters(), way.limit)
         z = noise(x, rng)
         if not way.on_tape:

@@ -109,19 +109,24 @@ def load(name, n, rng):
 
 
 def moment(gan, data, z):
-    """One frame: D over the plane, points, and the arrows −N ∂L_G/∂x at N generated points."""
+    """One frame: D over the plane, points, and the arrows that show where G would move them."""
     low, high = data.points.min(axis=0), data.points.max(axis=0)
     reach, middle = 0.65 * (high - low).max(), (low + high) / 2
     line = np.linspace(-reach, reach, 80)
     places = np.stack(np.meshgrid(middle[0] + line, middle[1] + line), axis=-1).reshape(-1, 2)
     fake = gan.generate(z)
     real = in_batches(lambda x: sigmoid(gan.judge(x)), to_device_of(data.scaled(places), fake))
-    x = Tensor(fake[:500], requires_grad=True)
-    with gan.discriminator.frozen():
-        arrows = -len(x) * to_cpu(grad(gan.loss_of_generator(gan.judge(x)), x).data)
     extent = (middle[0] - reach, middle[0] + reach, middle[1] - reach, middle[1] + reach)
-    return plotting.plane_frame(real.reshape(80, 80), extent, data.points[:1_000], data.unscaled(fake[:500]), arrows,
-                                data.describe(data.unscaled(fake)))
+    return plotting.plane_frame(real.reshape(80, 80), extent, data.points[:1_000], data.unscaled(fake[:500]),
+                                pulls(gan, data, fake[:500]), data.describe(data.unscaled(fake)))
+
+
+def pulls(gan, data, fake):
+    """The arrows −N ∂L_G/∂x at N generated points. The nets see s = (x − mean)/std: a step of s is one of std ⊙ s."""
+    s = Tensor(fake, requires_grad=True)
+    with gan.discriminator.frozen():
+        gradient = grad(gan.loss_of_generator(gan.judge(s)), s)
+    return -len(s) * data.points.std(axis=0) * to_cpu(gradient.data)
 
 
 if __name__ == "__main__":

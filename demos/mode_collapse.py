@@ -111,6 +111,8 @@ def trial(args, mixture, remedy, seed, steps):
     points = mover(args.device)(draw(min(EPOCH, BATCH * steps), rng)[0] / np.float32(scale))
     published = args.scale == "full" and args.steps is None
     lr, betas = (1e-4, (0.8, 0.999)) if published else (cosine(args.lr, steps), (0.0, 0.9))
+    if remedy == "WGAN-GP":
+        betas = (0.0, 0.9)                               # Gulrajani et al. 2017, algorithm 1
     D, G = (Adam(net.parameters(), lr=lr, betas=betas) for net in (gan.discriminator, gan.generator))
     of_discriminator, of_generator = play(remedy, gan, replay, rng, D)
 
@@ -122,7 +124,7 @@ def trial(args, mixture, remedy, seed, steps):
     fit_in_turns(args, f"{mixture} {remedy} seed{seed}", {"gan": gan, "replay": replay}, {
         "discriminator": (D, of_discriminator), "generator": (G, of_generator)},
         points, rng=rng, epochs=BATCH * steps // len(points), size=BATCH, after=count, steps=steps, seed=seed,
-        lr=args.lr)
+        lr=1e-4 if published else args.lr)
     return gan
 
 
@@ -191,8 +193,9 @@ def report(args, found, mixtures, remedies):
         for remedy in remedies:
             if remedy != "plain" and "plain" in remedies:
                 expect(f"{mixture}: modes covered by {remedy}", mean[mixture, remedy][0],
-                       low=min(round(mean[mixture, "plain"][0] + 0.1, 2), len(MIXTURES[mixture].centers)))
-        best = max(remedies, key=lambda remedy, mixture=mixture: tuple(mean[mixture, remedy]))
+                       low=round(mean[mixture, "plain"][0] + 0.1, 2))
+        best = max((remedy for remedy in remedies if remedy != "plain" or len(remedies) == 1),
+                   key=lambda remedy, mixture=mixture: tuple(mean[mixture, remedy]))
         modes, quality = mean[mixture, best]
         expect(f"{mixture}: modes covered by {best}, the best", modes, low=8 if mixture == "ring of 8" else 24)
         if mixture == "ring of 8":

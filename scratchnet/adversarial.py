@@ -109,6 +109,8 @@ def gradient_penalty(discriminator, real, fake, rng, slope=1.0):
 
 def clip_weights(parameters, limit):
     """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
+    if limit <= 0:
+        raise ValueError(f"clip_weights: limit is above 0, got {limit}")
     for p in parameters:
         array_module(p.data).clip(p.data, -limit, limit, out=p.data)
         p.version += 1
@@ -145,6 +147,10 @@ class Replay:
 
     def mix(self, fake):
         """Generated samples (N, …), an array → (N, …), of which ⌊N/2⌋ are older."""
+        if not len(fake):
+            return fake
+        if self.kept is not None and self.kept.shape[1:] != fake.shape[1:]:
+            raise ValueError(f"Replay: samples {fake.shape[1:]}, but {self.kept.shape[1:]} are remembered")
         if self.kept is None:
             self.kept = fake[:self.size].copy()
             return fake
@@ -167,7 +173,7 @@ class Replay:
         kept = state.get("kept")
         if kept is not None and len(kept) > self.size:
             raise ValueError(f"Replay: {len(kept)} samples for a memory of {self.size}")
-        self.kept = kept
+        self.kept = None if kept is None else kept.copy()
 
 
 @contextmanager
@@ -180,6 +186,8 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
     will answer: it does not pay to flee to one mode after another.        (Metz et al. 2017, eq. 7 to 10)
     Afterwards D is as before, its buffers too; nor does the gradient of a loss taken inside reach its parameters.
     """
+    if steps < 0 or lr < 0:
+        raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0")
     weights = [Tensor(p.data, requires_grad=True) for p in discriminator.parameters()]
     with discriminator.preserved(), discriminator.substituted(weights) as substitute:
         with enable_grad():

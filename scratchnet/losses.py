@@ -78,7 +78,10 @@ def _(gy, x):
 
 
 def one_hot(labels, classes, dtype="float32"):
-    """Integers (…,) → (…, classes): 1 at the label's place, else 0."""
+    """Integers (…,) in 0 … classes − 1 → (…, classes): 1 at the label's place, else 0."""
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"one_hot: labels are {labels.dtype}, expected integers")
+    check_range("one_hot: labels", labels, classes)
     return (labels[..., None] == array_module(labels).arange(classes)).astype(dtype)
 
 

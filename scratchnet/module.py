@@ -84,14 +84,15 @@ class Module:
     @contextmanager
     def preserved(self):
         """Inside, whatever is done to the data of parameters and to buffers is undone at the end."""
-        parameters = [(p, p.data, p.data.copy()) for p in self.parameters()]
+        parameters = [(p, p.data, p.data.copy(), p.version) for p in self.parameters()]
         buffers = [(owner, attribute, b, b.copy()) for _, owner, attribute, b in self._named(_is_array)]
         try:
             yield
         finally:
-            for p, data, values in parameters:
+            for p, data, values, version in parameters:
                 data[...] = values
                 p.data = data
+                p.version += p.version != version  # changed inside: what was recorded there is stale
             for owner, attribute, b, values in buffers:
                 b[...] = values
                 setattr(owner, attribute, b)

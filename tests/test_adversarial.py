@@ -158,6 +158,8 @@ def test_clipping():
     adversarial.clip_weights(net.parameters(), 0.1)
     with pytest.raises(RuntimeError, match="changed in place"):
         loss.backward()
+    with pytest.raises(ValueError, match="^clip_weights: limit is above 0, got -0.1"):
+        adversarial.clip_weights(net.parameters(), -0.1)
 
 
 # ---------------------------------------------------------------- packs, replay
@@ -199,6 +201,14 @@ def test_replay_can_be_resumed():
     other.load_state_dict(second.state_dict())
     for fake in batches[3:]:
         np.testing.assert_array_equal(first.mix(fake), other.mix(fake))
+    state = other.state_dict()
+    third, kept = adversarial.Replay(7, rng()), state["kept"].copy()
+    third.load_state_dict(state)
+    third.mix(batches[0])
+    np.testing.assert_array_equal(state["kept"], kept)                            # not the same memory
+    assert third.mix(batches[0][:0]).shape == (0, 2)
+    with pytest.raises(ValueError, match=r"^Replay: samples \(3,\), but \(2,\) are remembered"):
+        third.mix(np.ones((4, 3)))
     with pytest.raises(ValueError, match="^Replay: 7 samples for a memory of 3"):
         adversarial.Replay(3, rng()).load_state_dict(other.state_dict())
     with pytest.raises(ValueError, match="^Replay: size is at least 1, got 0"):
@@ -252,6 +262,12 @@ def test_unrolling_leaves_no_trace_in_the_discriminator():
     assert np.abs(x.grad).max() > 0 and all(p.grad is None for p in D.parameters())
     for name, array in D.state_dict().items():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
+
+
+def test_unrolling_refuses_negative_steps():
+    with pytest.raises(ValueError, match="^unrolled: -2 steps of learning rate 0.1, expected neither below 0"), \
+            adversarial.unrolled(tiny(rng()), None, -2, 0.1):
+        pass
 
 
 def test_unrolling_is_undone_after_an_error():

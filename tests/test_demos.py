@@ -3,6 +3,7 @@
 import importlib.util
 import re
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,7 +64,8 @@ def test_demo(name, tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(*numbers, rtol=1e-4)  # and the table says the same
 
 
-@pytest.mark.parametrize("name", ["cyclegan", "denoising", "pretraining"])  # two players with a memory, noise, stacks
+@pytest.mark.parametrize("name", ["cyclegan", "denoising", "gan_digits", "mode_collapse", "pretraining"])  # two players
+# with memories, averages and batch norm; noise; stacks
 def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
     demo = load(name)
     monkeypatch.setitem(demo.SIZES, "quick", TINY[name])
@@ -127,12 +129,51 @@ def test_mode_collapse_reports_what_is_not_reached(capsys, monkeypatch, tmp_path
     assert [line for line in lines if "NOT REACHED" in line] == [
         "ring of 8: modes covered by unrolled: 7.5 (expected: at least 7.6, NOT REACHED)",
         "grid of 25: modes covered by PacGAN2, the best: 8 (expected: at least 24, NOT REACHED)"]
+    demo.report(SimpleNamespace(steps=1000, scale="default"), dict.fromkeys(found, [(8, 0.98)]), ["ring of 8"],
+                list(demo.REMEDIES))
+    assert capsys.readouterr().out.count("8 (expected: at least 8.1, NOT REACHED)") == 5  # no more than plain
     monkeypatch.setattr(sys, "argv", ["", "--seeds", "2", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="--seeds, --remedies and --lr belong to --steps, which is missing"):
         demo.main()
     monkeypatch.setattr(sys, "argv", ["", "--steps", "1500", "--out", str(tmp_path)])
     with pytest.raises(SystemExit, match="--steps 1500 --seeds 3: expected up to 1000 steps, or a mult"):
         demo.main()
+
+
+def test_arrows_lead_where_a_step_of_the_nets_would():
+    demo, std = load("gan_points"), np.array([2.0, 0.1])
+    points = np.random.default_rng(0).normal([5, -3], std, (10_000, 2))
+    gan = demo.GAN(None, lambda s: s @ np.array([[1.0], [1.0]]), 2, "wasserstein")  # pulls s along (1, 1)
+    gan.discriminator.frozen = nullcontext
+    data = demo.Plane(points, None)
+    arrows = demo.pulls(gan, data, data.scaled(points[:7]).astype(np.float64))
+    np.testing.assert_allclose(arrows, np.tile(points.std(axis=0), (7, 1)), rtol=1e-6)
+
+
+def test_sharpness_of_an_edge_is_one_over_its_width():
+    sharpness = load("image_to_image").sharpness
+    edge = [np.clip(np.arange(-10, 20) / k, 0, 1) for k in (1, 2, 5)]              # from 0 to 1 in k steps
+    one, two, five = (sharpness(np.tile(x, (3, 4, 1))[..., None]) for x in edge)
+    np.testing.assert_allclose([one / two, one / five], [2, 5], rtol=1e-12)
+    assert sharpness(np.ones((1, 4, 5, 1))) == 0
+
+
+def test_error_to_the_partner_at_the_best_shift():
+    demo, x = load("cyclegan"), np.zeros((2, 28, 28, 1))
+    x[:, 10:18, 10:14] = 1.0
+    as_it_is, shifted = demo.errors(np.roll(x, (2, -3), (1, 2)), x)
+    assert as_it_is == 2 * (32 - 6) and shifted == 0                               # 6 × 1 of 8 × 4 pixels overlap
+    assert demo.errors(np.roll(x, 4, 1), x)[1] == 2 * 4                            # one pixel is left
+
+
+def test_distances_on_a_line():
+    demo = load("gan_losses")
+    shift = demo.GAN(demo.Sequential(demo.Dense(1, 1, rng=np.random.default_rng(0))), None, 1)
+    weight, bias = shift.generator.parameters()
+    weight.data[...], bias.data[...] = 0.0, 7.0                                    # all mass at 7, data have mean -0.18
+    distance, js = demo.distances(shift.generator)
+    np.testing.assert_allclose(distance, 7 + 0.6 * 1.1 - 0.4 * 1.2, atol=0.02)
+    np.testing.assert_allclose(js, np.log(2), rtol=1e-6)
 
 
 def test_points_of_ones_own(tmp_path, monkeypatch, capsys):

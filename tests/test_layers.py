@@ -162,6 +162,18 @@ def test_preserved_undoes_changes_of_data_and_buffers():
         np.testing.assert_array_equal(value, state[name])
 
 
+def test_a_loss_of_weights_that_were_preserved_away_has_no_gradient():
+    rng = np.random.default_rng(0)
+    net = Sequential(Dense(3, 4, rng=rng), Dense(4, 2, rng=rng))
+    optimizer = SGD(net.parameters(), lr=0.1)
+    with net.preserved():
+        ops.square(net(np.ones((4, 3), np.float32))).sum().backward()
+        optimizer.step()
+        loss = ops.square(net(np.ones((4, 3), np.float32))).sum()
+    with pytest.raises(RuntimeError, match="changed in place"):
+        loss.backward()
+
+
 def test_embedding_refuses_what_it_has_not():
     layer = Embedding(5, 3, rng=np.random.default_rng(0))
     assert layer(np.array([[0, 4]])).shape == (1, 2, 3)

@@ -173,6 +173,10 @@ def test_formulas_of_losses():
     expected = -np.log(q[np.arange(5), labels])
     np.testing.assert_allclose(losses.softmax_cross_entropy(x, labels, "none"), expected)
     probabilities = losses.one_hot(labels, 3, x.dtype)
+    with pytest.raises(TypeError, match="^one_hot: labels are float64, expected integers"):
+        losses.one_hot(labels / 2, 3)
+    with pytest.raises(ValueError, match="^one_hot: labels.* 0 … 2, got -1"):
+        losses.one_hot(labels - 1, 3)
     np.testing.assert_allclose(losses.softmax_cross_entropy(x, probabilities, "mean"), expected.mean())
     np.testing.assert_allclose(losses.mse(x, t, "sum"), ((x - t) ** 2).sum())
     np.testing.assert_allclose(losses.l1(x, t, "mean"), np.abs(x - t).mean())
