@@ -23,7 +23,7 @@ from scratchnet.models.conditional import (
 )
 from scratchnet.optimizers import Adam
 
-SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "20 minutes"}
+SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "10 minutes"}
 SIZES = {  # training images, test images, epochs of the judge, epochs of each GAN, seeds
     "quick": (2_000, 500, 2, 4, 2), "default": (10_000, 2_000, 3, 10, 2), "full": (60_000, 10_000, 3, 10, 3)}
 KINDS = ("mismatched pairs", "no mismatched pairs", "no labels")  # what D is shown

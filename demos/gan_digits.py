@@ -38,7 +38,7 @@ from scratchnet.models.gan import GAN
 from scratchnet.optimizers import Adam, RMSprop
 from scratchnet.sample_metrics import sample_report
 
-SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "an hour"}
+SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "half an hour"}
 SIZES = {  # training images, test images, epochs of the classifier, the dense nets, the DCGAN; seeds
     "quick": (2_000, 500, 4, 6, 2, 1), "default": (10_000, 2_000, 3, 20, 5, 1), "full": (60_000, 10_000, 3, 20, 8, 3)}
 OPTIONS = {
@@ -109,8 +109,8 @@ def main():
 
 LESSON = """Copies would be nearer to training images than new digits are, and next to none of them would be nearer to a
 held-out image, as in the line "training images, noisy". The first number alone proves nothing: a blurred image is near
-to many. "By chance" is how often a held-out image would be nearer to an image that has to do with neither. Test images
-are above it: training images are by other writers, while a held-out one may be by the same."""
+to many. "By chance" is how often a held-out image would be nearer to an image that has to do with neither; test images differ
+from it by who wrote what."""
 
 EFFECTS_LESSON = """
 On the sample of 10 000 digits, after 20 epochs: Adam is better with less momentum, which carries a player past the

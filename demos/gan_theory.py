@@ -19,7 +19,7 @@ from scratchnet.optimizers import Adam
 from scratchnet.plotting.figure import figure
 from scratchnet.schedules import cosine
 
-SECONDS = {"quick": "15 seconds", "default": "1½ minutes", "full": "5 minutes"}
+SECONDS = {"quick": "15 seconds", "default": "1½ minutes", "full": "2 minutes"}
 SIZES = {  # seeds; epochs of the game, of the measurements; frames of the film
     "quick": (1, 3, 2, 6), "default": (3, 30, 6, 60), "full": (3, 120, 30, 60)}
 EXPECTED = {"quick": (0.2, 80), "default": (0.04, 98), "full": (0.02, 98)}  # JS at most; share of a divergence, %

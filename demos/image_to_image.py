@@ -14,7 +14,7 @@ from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, U
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 
-SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "30 minutes"}
+SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "10 minutes"}
 SIZES = {  # training images, test images, epochs, seeds
     "quick": (1_500, 300, 3, 2), "default": (10_000, 2_000, 4, 2), "full": (60_000, 10_000, 5, 3)}
 KINDS = ("L1 alone", "L1 + GAN")
