@@ -109,8 +109,8 @@ def main():
 
 LESSON = """Copies would be nearer to training images than new digits are, and next to none of them would be nearer to a
 held-out image, as in the line "training images, noisy". The first number alone proves nothing: a blurred image is near
-to many. "By chance" is how often a held-out image would be nearer to an image that has to do with neither; test images differ
-from it by who wrote what."""
+to many. "By chance" is how often a held-out image would be nearer to an image that has to do with neither; test images
+differ from it by who wrote what."""
 
 EFFECTS_LESSON = """
 On the sample of 10 000 digits, after 20 epochs: Adam is better with less momentum, which carries a player past the

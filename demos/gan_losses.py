@@ -24,7 +24,7 @@ from scratchnet.models.gan import GAN, dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 
-SECONDS = {"quick": "15 seconds", "default": "2 minutes", "full": "15 minutes"}
+SECONDS = {"quick": "15 seconds", "default": "2 minutes", "full": "5 minutes"}
 SIZES = {"quick": (1, 2, 1), "default": (3, 12, 5), "full": (5, 60, 5)}  # seeds; epochs of a game, of D alone
 EXPECTED = {"quick": (2.0, 1.0), "default": (0.2, 2.0), "full": (0.15, 2.0)}  # distance of the non-saturating game, at
 # most; how many times as far the mistakes are off, at least

@@ -238,3 +238,8 @@ def test_the_narrow_middle_sees_everything_and_the_skips_go_round_it():
     G.up2.w.data[...] = 0.0
     for indices in seen_by(G, x, 14, 14):
         np.testing.assert_array_equal(indices, np.arange(11, 17))             # the skip from 14×14
+
+
+def test_weight_of_the_l1_loss_is_not_negative():
+    with pytest.raises(ValueError, match="^ImageToImage: weight is a number ≥ 0, got -3"):
+        ImageToImage(None, None, -3)

@@ -19,6 +19,8 @@ class ImageToImage(Module):
     """generator: questions x (N, H, W, C) → answers (N, H, W, 1); discriminator: x and answers → logits (N, h, w, 1)"""
 
     def __init__(self, generator, discriminator, weight):
+        if not 0 <= weight < float("inf"):
+            raise ValueError(f"ImageToImage: weight is a number ≥ 0, got {weight}")
         self.generator, self.discriminator, self.weight = generator, discriminator, weight
 
     def generate(self, x):
