@@ -20,7 +20,7 @@ from scratchnet.models.gan import dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 
-SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "half an hour"}
+SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "15 minutes"}
 SIZES = {  # training images, test images, epochs of the classifier, of CycleGAN, seeds; points, epochs, seeds
     "quick": (1_600, 500, 4, 1, 1, 2_000, 8, 2), "default": (10_000, 2_000, 2, 1, 2, 10_000, 8, 4),
     "full": (60_000, 10_000, 1, 1, 3, 10_000, 20, 6)}
