@@ -5,9 +5,9 @@ samples lies within three standard deviations of its center, and the share of su
 training points are scattered everywhere, and cover modes by chance: look at both numbers.)
 
 The published budget is 400 000 steps a trial (--full); --steps and --seeds choose a smaller one, in which Adam starts
-at 1e-3, falling to 0, with β = (0, 0.9) as in Gulrajani et al. 2017, in place of PacGAN's 1e-4 and (0.8, 0.999): with a
-longer memory of past gradients PacGAN2 and WGAN-GP covered fewer modes. The nets see points of spread 1, and D and G
-learn once in each step, in Wasserstein's game, too (its paper gives D five steps for one of G).
+at 1e-3, falling to 0, with β = (0, 0.9) as in Gulrajani et al. 2017, in place of PacGAN's 1e-4 and (0.8, 0.999): with
+(0.5, 0.999) PacGAN2 covered fewer modes of the grid. The nets see points of spread 1, and D and G learn once in each
+step, in Wasserstein's game, too (its paper gives D five steps for one of G).
 
 A trial depends on its seed alone. So those of several seeds can run at once (--seeds 1 --seed 0, 1, 2, each in a folder
 of its own); with all their files in one folder --resume --seeds 3 makes the table.
