@@ -4,11 +4,11 @@ Nets, data and measure are those of PacGAN (Lin et al. 2018, section 4.1): a mod
 samples lies within three standard deviations of its center, and the share of such samples is their quality. (Early in
 training points are scattered everywhere, and cover modes by chance: look at both numbers.)
 
-The published budget is 400 000 steps a trial (--full), at a rate of 1e-4; --steps and --seeds choose a smaller one, in
-which G starts at 1e-3 and D, slower, at 1e-4, both falling to 0: a G that outruns D loses modes soon, so that a few
-minutes show what a remedy does. Adam's β is PacGAN's (0.8, 0.999). Wasserstein's game has its own (0, 0.9), and lives
-on a D that is ahead: both players start at 1e-3 (its paper gives D five steps for one of G; here it is one in every
-game). The nets see points of spread 1.
+The published budget is 400 000 steps a trial (--full), Adam at 1e-4 with β = (0.8, 0.999). --steps and --seeds choose a
+smaller one, in which G starts at 1e-3 and D at 1e-4, both falling to 0, with β = (0.5, 0.999): a G that outruns D
+loses modes soon, so that a few minutes show what a remedy does. Wasserstein's game has its own β, (0, 0.9), and lives
+on a D that is ahead, so both players start at 1e-3. (Its paper gives D five steps for one of G; here it is one in every
+game.) The nets see points of spread 1.
 
 A trial depends on its seed alone. So those of several seeds can run at once (--seeds 1 --seed 0, 1, 2, each in a folder
 of its own); with all their files in one folder --resume --seeds 3 makes the table.
@@ -113,7 +113,9 @@ def trial(args, mixture, remedy, seed, steps):
     published, wasserstein = args.scale == "full" and args.steps is None, remedy == "WGAN-GP"
     of_G = 1e-4 if published else args.lr
     of_D = of_G if published or wasserstein else of_G / 10
-    betas = (0.0, 0.9) if wasserstein else (0.8, 0.999)  # Gulrajani et al. 2017, algorithm 1; Lin et al. 2018
+    betas = (0.8 if published else 0.5, 0.999)
+    if wasserstein:
+        betas = (0.0, 0.9)                               # Gulrajani et al. 2017, algorithm 1
     D, G = (Adam(net.parameters(), lr=lr if published else cosine(lr, steps), betas=betas)
             for net, lr in ((gan.discriminator, of_D), (gan.generator, of_G)))
     of_discriminator, of_generator = play(remedy, gan, replay, rng, G)

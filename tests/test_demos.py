@@ -147,7 +147,7 @@ def test_mode_collapse_gives_each_player_its_rate(monkeypatch):
     def rates(remedy, steps, scale="default"):
         demo.trial(SimpleNamespace(device="cpu", scale=scale, steps=steps, lr=3e-3), "ring of 8", remedy, 0, 10)
         return {(*optimizer.betas, round(optimizer.current_lr, 9)) for optimizer, _ in players.values()}
-    assert rates("plain", 10) == rates("unrolled", 10) == {(0.8, 0.999, 3e-4), (0.8, 0.999, 3e-3)}  # of D, of G
+    assert rates("plain", 10) == rates("unrolled", 10) == {(0.5, 0.999, 3e-4), (0.5, 0.999, 3e-3)}  # of D, of G
     assert players["discriminator"][0].current_lr == pytest.approx(3e-4)
     assert rates("WGAN-GP", 10) == {(0.0, 0.9, 3e-3)}
     assert rates("PacGAN2", None, "full") == {(0.8, 0.999, 1e-4)}                  # as published
