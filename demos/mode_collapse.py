@@ -4,11 +4,10 @@ Nets, data and measure are those of PacGAN (Lin et al. 2018, section 4.1): a mod
 samples lies within three standard deviations of its center, and the share of such samples is their quality. (Early in
 training points are scattered everywhere, and cover modes by chance: look at both numbers.)
 
-The published budget is 400 000 steps a trial (--full), Adam at 1e-4 with β = (0.8, 0.999). --steps and --seeds choose a
-smaller one, in which G starts at 1e-3 and D at 1e-4, both falling to 0, with β = (0.5, 0.999): a G that outruns D
-loses modes soon, so that a few minutes show what a remedy does. Wasserstein's game has its own β, (0, 0.9), and lives
-on a D that is ahead, so both players start at 1e-3. (Its paper gives D five steps for one of G; here it is one in every
-game.) The nets see points of spread 1.
+The published budget is 400 000 steps a trial (--full); --steps and --seeds choose a smaller one, in which Adam starts
+at 1e-3, falling to 0, with β = (0, 0.9) as in Gulrajani et al. 2017, in place of PacGAN's 1e-4 and (0.8, 0.999): with
+(0.5, 0.999) PacGAN2 covered fewer modes of the grid. The nets see points of spread 1, and D and G learn once in each
+step, in Wasserstein's game, too (its paper gives D five steps for one of G).
 
 A trial depends on its seed alone. So those of several seeds can run at once (--seeds 1 --seed 0, 1, 2, each in a folder
 of its own); with all their files in one folder --resume --seeds 3 makes the table.
@@ -47,10 +46,10 @@ OPTIONS = {"--steps": {"type": int, "help": "steps of each trial, all mixtures a
            "--seeds": {"type": int, "default": 3, "help": "trials of each, with --steps (default: 3)"},
            "--remedies": {"nargs": "+", "choices": tuple(REMEDIES), "default": tuple(REMEDIES), "metavar": "REMEDY",
                           "help": f"which, with --steps: {', '.join(REMEDIES)} (default: all)"},
-           "--lr": {"type": number(0, 1), "default": 1e-3, "help": "G's first learning rate (default: 1e-3)"}}
+           "--lr": {"type": number(0, 1), "default": 1e-3, "help": "Adam's first learning rate (default: 1e-3)"}}
 EXPECTED = {"quick": 1, "default": 20}  # modes of the grid covered by WGAN-GP, at least
 BATCH, SAMPLES, EPOCH = 100, 2_500, 100_000
-UNROLLED = 3  # steps of D that G foresees, by gradient descent at G's own rate
+UNROLLED = 3  # steps of D that G foresees
 PENALTY = 0.1  # weight of the gradient penalty; the one of the paper's code for points in the plane
 
 
@@ -110,15 +109,12 @@ def trial(args, mixture, remedy, seed, steps):
     if args.device == "gpu":
         gan.to_gpu()
     points = mover(args.device)(draw(min(EPOCH, BATCH * steps), rng)[0] / np.float32(scale))
-    published, wasserstein = args.scale == "full" and args.steps is None, remedy == "WGAN-GP"
-    of_G = 1e-4 if published else args.lr
-    of_D = of_G if published or wasserstein else of_G / 10
-    betas = (0.8 if published else 0.5, 0.999)
-    if wasserstein:
+    published = args.scale == "full" and args.steps is None
+    lr, betas = (1e-4, (0.8, 0.999)) if published else (cosine(args.lr, steps), (0.0, 0.9))
+    if remedy == "WGAN-GP":
         betas = (0.0, 0.9)                               # Gulrajani et al. 2017, algorithm 1
-    D, G = (Adam(net.parameters(), lr=lr if published else cosine(lr, steps), betas=betas)
-            for net, lr in ((gan.discriminator, of_D), (gan.generator, of_G)))
-    of_discriminator, of_generator = play(remedy, gan, replay, rng, G)
+    D, G = (Adam(net.parameters(), lr=lr, betas=betas) for net in (gan.discriminator, gan.generator))
+    of_discriminator, of_generator = play(remedy, gan, replay, rng, D)
 
     def count(run):
         if run.every(max(steps // 20, 1)):
@@ -128,7 +124,7 @@ def trial(args, mixture, remedy, seed, steps):
     fit_in_turns(args, f"{mixture} {remedy} seed{seed}", {"gan": gan, "replay": replay}, {
         "discriminator": (D, of_discriminator), "generator": (G, of_generator)},
         points, rng=rng, epochs=BATCH * steps // len(points), size=BATCH, after=count, steps=steps, seed=seed,
-        lr=of_G)
+        lr=1e-4 if published else args.lr)
     return gan
 
 
@@ -142,9 +138,9 @@ def build(remedy, rng):
                packing)
 
 
-def play(remedy, gan, replay, rng, G):
-    """What D and what G minimise, of a batch of real points: the plain game, and what the remedy changes in it. G's
-    optimizer says at which rate G foresees the steps of D."""
+def play(remedy, gan, replay, rng, D):
+    """What D and what G minimise, of a batch of real points: the plain game, and what the remedy changes in it. The
+    steps of D that G foresees are of the learning rate that its optimizer D has by then."""
 
     def of_discriminator(real):
         fake = gan.generate(gan.noise(len(real), rng, real))
@@ -160,8 +156,8 @@ def play(remedy, gan, replay, rng, G):
         if remedy != "unrolled":
             return gan.generator_loss(z)
         fake = gan.generator(z)
-        with unrolled(gan.discriminator, lambda: gan.discriminator_loss(real, fake), UNROLLED, G.current_lr):
-            return -gan.discriminator_loss(real, fake)
+        with unrolled(gan.discriminator, lambda: gan.discriminator_loss(real, fake), UNROLLED, D.current_lr):
+            return gan.loss_of_generator(gan.judge(fake))
 
     return of_discriminator, of_generator
 

@@ -184,8 +184,8 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
 
     They are functions of what G generated, and remember it. So G's loss, taken inside, has a gradient that knows how D
     will answer: it does not pay to flee to one mode after another.        (Metz et al. 2017, eq. 7 to 10)
-    As in the paper, that loss is −L_D itself: near D's best answer its gradient in θ is 0, and so is what G could gain
-    by misleading D's steps. A loss of G's own, like the non-saturating one, has no such bound.
+    The paper's loss for it is −L_D, whose gradient in θ is 0 at D's best answer, and so is what G could gain there by
+    misleading D's steps. A loss of G's own, like the non-saturating one, has no such bound: keep the steps small.
     Afterwards D is as before, its buffers too; nor does the gradient of a loss taken inside reach its parameters.
     """
     if steps < 0 or lr < 0:
