@@ -140,7 +140,8 @@ def build(remedy, rng):
 
 def play(remedy, gan, replay, rng, D):
     """What D and what G minimise, of a batch of real points: the plain game, and what the remedy changes in it. The
-    steps of D that G foresees are of the learning rate that its optimizer D has by then."""
+    steps of D that G foresees are of the learning rate that its optimizer D has by then, and G keeps the loss of the
+    plain game, where Metz et al. have −L_D."""
 
     def of_discriminator(real):
         fake = gan.generate(gan.noise(len(real), rng, real))
