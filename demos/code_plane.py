@@ -8,8 +8,9 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_device_of
-from scratchnet.demo import arguments, digits, expect, file_name, fit, in_batches
+from scratchnet.demo import arguments, digits, expect, file_name, fit
 from scratchnet.initializers import he_normal
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "2 minutes", "full": "6 minutes"}

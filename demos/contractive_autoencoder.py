@@ -9,7 +9,8 @@ import numpy as np
 
 from scratchnet import grad, metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, in_batches
+from scratchnet.demo import arguments, digits, expect, fit
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "2 minutes"}

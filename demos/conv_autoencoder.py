@@ -7,7 +7,8 @@ transposed convolution learns how to fill. Same size, same training; error and p
 import numpy as np
 
 from scratchnet import metrics, ops, plotting
-from scratchnet.demo import arguments, digits, expect, fit, in_batches
+from scratchnet.demo import arguments, digits, expect, fit
+from scratchnet.metrics import in_batches
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "8 minutes"}

@@ -7,8 +7,9 @@ them the 30 numbers of the deep autoencoder laid out by t-SNE.
 import numpy as np
 
 from scratchnet import metrics, ops, plotting
-from scratchnet.demo import arguments, digits, expect, fit, in_batches, tsne
+from scratchnet.demo import arguments, digits, expect, fit, tsne
 from scratchnet.initializers import he_normal
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, squared_error
 from scratchnet.models.pca import PCA, LogisticPCA
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from scratchnet import losses, metrics, ops, plotting
 from scratchnet.data import corruption, toy2d
-from scratchnet.demo import arguments, digits, expect, fit, in_batches, mover
+from scratchnet.demo import arguments, digits, expect, fit, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "4 minutes"}

@@ -12,8 +12,9 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.data import corruption, documents
-from scratchnet.demo import arguments, expect, fit, in_batches, mover, tsne
+from scratchnet.demo import arguments, expect, fit, mover, tsne
 from scratchnet.losses import softmax_cross_entropy
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder
 from scratchnet.models.pca import LSA
 

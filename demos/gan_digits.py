@@ -27,11 +27,11 @@ from scratchnet.demo import (
     file_name,
     fit,
     fit_in_turns,
-    in_batches,
     mean_and_spread,
     mover,
     number,
 )
+from scratchnet.metrics import in_batches
 from scratchnet.models import image_gan
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.gan import GAN

@@ -9,7 +9,8 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, in_batches, mean_and_spread, mover
+from scratchnet.demo import arguments, digits, expect, fit, mean_and_spread, mover
+from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.sample_metrics import inception_score, parzen_log_likelihood, parzen_sigma, sample_report
 

@@ -13,7 +13,8 @@ import numpy as np
 from scratchnet import Tensor, grad, metrics, plotting
 from scratchnet.backend import to_cpu, to_device_of
 from scratchnet.data import toy2d
-from scratchnet.demo import Frames, arguments, expect, fit_in_turns, in_batches, mover
+from scratchnet.demo import Frames, arguments, expect, fit_in_turns, mover
+from scratchnet.metrics import in_batches
 from scratchnet.models.gan import GAN, dense_net
 from scratchnet.ops import leaky_relu, relu, sigmoid
 from scratchnet.optimizers import Adam

@@ -13,7 +13,8 @@ import numpy as np
 from scratchnet import divergences, ops, plotting
 from scratchnet.backend import to_cpu, uniform
 from scratchnet.data import toy1d
-from scratchnet.demo import Frames, arguments, expect, fit, fit_in_turns, in_batches, mean_and_spread, mover
+from scratchnet.demo import Frames, arguments, expect, fit, fit_in_turns, mean_and_spread, mover
+from scratchnet.metrics import in_batches
 from scratchnet.models.gan import GAN, dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.plotting.figure import figure

@@ -8,8 +8,9 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_device_of
-from scratchnet.demo import arguments, digits, expect, fit, in_batches
+from scratchnet.demo import arguments, digits, expect, fit
 from scratchnet.initializers import he_normal
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, squared_error
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "20 minutes"}

@@ -9,7 +9,8 @@ import numpy as np
 
 from scratchnet import losses, metrics, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit_in_turns, in_batches, mean_and_spread, mover
+from scratchnet.demo import arguments, digits, expect, fit_in_turns, mean_and_spread, mover
+from scratchnet.metrics import in_batches
 from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine

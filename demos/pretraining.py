@@ -10,7 +10,8 @@ import numpy as np
 from scratchnet import metrics, penalties, plotting
 from scratchnet.backend import to_device_of
 from scratchnet.data import corruption
-from scratchnet.demo import arguments, digits, expect, fit, in_batches, mean_and_spread, mover
+from scratchnet.demo import arguments, digits, expect, fit, mean_and_spread, mover
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import StackedClassifier, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "2½ hours"}

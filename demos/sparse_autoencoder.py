@@ -8,7 +8,8 @@ import numpy as np
 
 from scratchnet import metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, file_name, fit, in_batches
+from scratchnet.demo import arguments, digits, expect, file_name, fit
+from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "4 minutes"}

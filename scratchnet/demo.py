@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from scratchnet import data, plotting
-from scratchnet.autograd import no_grad
-from scratchnet.backend import gpu_available, to_cpu, to_gpu
+from scratchnet.backend import gpu_available, to_gpu
 from scratchnet.optimizers import AdamW
 from scratchnet.schedules import cosine
-from scratchnet.tensor import data_of
 from scratchnet.training import Run
 
 
@@ -131,12 +129,6 @@ def mean_and_spread(values, digits):
 def file_name(name):
     """A name as part of a file's, of letters and digits: "L1 + GAN, seed 0" → "l1-gan-seed-0"."""
     return re.sub(r"\W+", "-", name.lower())
-
-
-def in_batches(f, x, size=500):
-    """f(x), `size` rows at a time, so that memory stays small, and nothing recorded; a NumPy array."""
-    with no_grad():
-        return np.concatenate([to_cpu(data_of(f(part))) for part in data.batches(x, size=size)])
 
 
 def tsne(panels):

@@ -1,12 +1,21 @@
 """The numbers that papers print: Fréchet distance, accuracy, squared error per image, neighbours with the same label.
 
-Arrays may be on either device or be Tensors; all sums are taken on the host in float64.
+Arrays may be on either device or be Tensors; all sums are taken on the host in float64. `in_batches` makes them of many
+images, a few at a time.
 """
 
 import numpy as np
 
+from scratchnet import data
+from scratchnet.autograd import no_grad
 from scratchnet.backend import to_cpu
 from scratchnet.tensor import data_of
+
+
+def in_batches(f, x, size=500):
+    """f(x), `size` rows at a time, so that memory stays small, and nothing recorded; a NumPy array."""
+    with no_grad():
+        return np.concatenate([to_cpu(data_of(f(part))) for part in data.batches(x, size=size)])
 
 
 def frechet_distance(features_a, features_b):

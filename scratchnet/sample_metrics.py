@@ -7,11 +7,8 @@ Arrays may be on either device or be Tensors; all sums are taken on the host in 
 
 import numpy as np
 
-from scratchnet import data, ops
-from scratchnet.autograd import no_grad
-from scratchnet.backend import to_cpu
-from scratchnet.metrics import finite, frechet_distance
-from scratchnet.tensor import data_of
+from scratchnet import ops
+from scratchnet.metrics import finite, frechet_distance, in_batches
 
 
 def sample_report(classifier, real, generated):
@@ -20,8 +17,8 @@ def sample_report(classifier, real, generated):
     classifier(x) gives logits (N, classes) and classifier.features(x) features (N, D), as DigitClassifier does; images
     are on its device, and more than D on either side (see `frechet_distance`). Print its name beside the figures.
     """
-    probabilities = _in_batches(lambda x: ops.softmax(classifier(x)), generated)
-    features, real_features = (_in_batches(classifier.features, x) for x in (generated, real))
+    probabilities = in_batches(lambda x: ops.softmax(classifier(x)), generated)
+    features, real_features = (in_batches(classifier.features, x) for x in (generated, real))
     score, sharpness, diversity = inception_score(probabilities)
     precision, recall = precision_and_recall(real_features, features)
     return {"score": score, "sharpness": sharpness, "diversity": diversity,
@@ -145,8 +142,3 @@ def _probabilities(op, p):
         raise ValueError(f"{op}: probabilities of shape {p.shape}, expected (N, classes), none below 0, and rows that "
                          f"add up to 1")
     return p
-
-
-def _in_batches(f, x):
-    with no_grad():
-        return np.concatenate([to_cpu(data_of(f(part))) for part in data.batches(x, size=500)])

@@ -10,6 +10,7 @@ from scratchnet.metrics import (
     accuracy,
     frechet_distance,
     frechet_distance_gaussians,
+    in_batches,
     knn_accuracy,
     nearest,
     precision_at_k,
@@ -279,3 +280,19 @@ def test_neighbours_refused(arguments, error, message):
     for measure in (knn_accuracy, precision_at_k):
         with pytest.raises(error, match=message):
             measure(*arguments)
+
+
+def test_a_function_taken_in_batches():
+    w, x = Tensor(np.array([2.0, 3.0]), requires_grad=True), np.arange(14.0).reshape(7, 2)
+    seen = []
+
+    def f(part):
+        answer = (part * w).sum(axis=1)
+        seen.append((len(part), answer.requires_grad))
+        return answer
+    y = in_batches(f, x, size=3)
+    assert type(y) is np.ndarray
+    np.testing.assert_array_equal(y, x @ [2.0, 3.0])
+    assert seen == [(3, False), (3, False), (1, False)]
+    with pytest.raises(ValueError, match="0 rows"):
+        in_batches(f, x[:0])
