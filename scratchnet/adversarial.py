@@ -24,7 +24,7 @@ from scratchnet.tensor import Tensor, data_of
 
 
 def leaky(x):
-    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 3)"""
+    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 4)"""
     return ops.leaky_relu(x, 0.2)
 
 
@@ -109,7 +109,7 @@ def gradient_penalty(discriminator, real, fake, rng, slope=1.0):
 
 def clip_weights(parameters, limit):
     """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
-    if limit <= 0:
+    if not limit > 0:
         raise ValueError(f"clip_weights: limit is above 0, got {limit}")
     for p in parameters:
         array_module(p.data).clip(p.data, -limit, limit, out=p.data)
@@ -122,8 +122,8 @@ def pack(x, m):
     If all generated samples are alike, so are the m, and D sees at once that they are not real: modes that are missing
     are easier to see in packs.        (Lin et al. 2018, "PacGAN")
     """
-    if m < 1 or len(x) % m:
-        raise ValueError(f"pack: {len(x)} samples in packs of {m}, expected a multiple")
+    if m < 1 or x.ndim < 2 or len(x) % m:
+        raise ValueError(f"pack: samples {x.shape} in packs of {m}, expected (N, …, C), N a multiple")
     if m == 1:
         return x
     x = ops.reshape(x, (len(x) // m, m, *x.shape[1:]))
@@ -136,8 +136,9 @@ class Replay:
     """Remembers generated samples: `mix(fake)` gives the batch with half of it exchanged for older ones.
 
     So D goes on telling from real what G has given up, and G cannot come round to it again and again.
-    (Shrivastava et al. 2017, section 2.3)        `size` samples are kept; a new one takes the place of a random one.
-    Of a batch of one none is exchanged.
+    (Shrivastava et al. 2017, section 2.3)        `size` samples are kept. Until there are as many, all that come are;
+    then the first half of each batch take the places of random ones. The first batch comes back as it is, and of a
+    batch of one none is exchanged, nor kept once the memory is full.
     """
 
     def __init__(self, size, rng):
@@ -188,8 +189,8 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
     misleading D's steps. A loss of G's own, like the non-saturating one, has no such bound: keep the steps small.
     Afterwards D is as before, its buffers too; nor does the gradient of a loss taken inside reach its parameters.
     """
-    if steps < 0 or lr < 0:
-        raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0")
+    if not (steps >= 0 and 0 <= lr < float("inf")):
+        raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0, and a finite rate")
     weights = [Tensor(p.data, requires_grad=True) for p in discriminator.parameters()]
     with discriminator.preserved(), discriminator.substituted(weights) as substitute:
         with enable_grad():

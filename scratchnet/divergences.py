@@ -11,7 +11,8 @@ as it can measures D_f. Its output v becomes T = g(v), so that T stays where f* 
     Pearson           (u − 1)²                              v              v²/4 + v            2 (p/q − 1)
     Jensen-Shannon    ½ u ln u − ½ (u + 1) ln ½(u + 1)      ½ ln 2σ(v)     −½ ln 2(1 − σ(v))   ln(p/q)
 
-(Nowozin, Cseke & Tomioka 2016, "f-GAN", section 2 and Table 2; the inequality is by Nguyen et al. 2010.) The last line
+(Nowozin, Cseke & Tomioka 2016, "f-GAN", section 2 and Table 2; the inequality is by Nguyen et al. 2010. Pearson's f*
+is that for T ≥ −2, where T* is; below, the true one is −1, and the larger one makes the bound lower.) The last line
 is half of theirs, so that the divergence is JS itself, and its bound is that of the first GAN, D = σ(v):
 
     V(D, G) = E_p[ln D] + E_q[ln(1 − D)] = 2 bound − 2 ln 2 ≤ 2 JS(p ‖ q) − 2 ln 2,  with equality for D* = p/(p + q)
@@ -81,7 +82,7 @@ def exact(name, p, q):
 def best_output(name, p, q):
     """What a net has to say in each cell for the bound to be D_f: v with g(v) = f′(p/q)        (N,) → (N,)
 
-    ±∞ where p or q is 0, NaN where both are: there is nothing to be judged.
+    ±∞ where p or q is 0 (but −2 for Pearson and p = 0), NaN where both are: there is nothing to be judged.
     """
     line, p, q = divergence(name), *_probabilities("best_output", p, q)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,7 +103,7 @@ def bound(name, v, p, q):
 def bound_from_samples(name, real, fake):
     """mean g(a) − mean f*(g(b)),  a and b a net's outputs for samples of p and of q, of any shape → a number
 
-    The net climbs it, a generator that makes the samples of q descends it.        (Nowozin et al. 2016, section 2.2)
+    The net climbs it, a generator that makes the samples of q descends it.  (Nowozin et al. 2016, sections 2.2, 2.3)
     Its mean over samples is the bound; the largest it can be made on some samples alone is more than that.
     """
     line = divergence(name)

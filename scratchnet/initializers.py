@@ -40,7 +40,7 @@ def uniform(rng, shape, dtype="float32", low=-0.05, high=0.05):
 
 
 def normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
-    """w ~ N(mean, std²); std 0.02 as in Radford et al. 2016, section 3"""
+    """w ~ N(mean, std²); std 0.02 as in Radford et al. 2016, section 4"""
     return rng.normal(mean, std, shape).astype(_floating(dtype))
 
 

@@ -119,7 +119,7 @@ class Module:
     @contextmanager
     def frozen(self):
         """Inside, no parameter requires a gradient: it passes through to the inputs, as in the generator's step of a
-        GAN through its discriminator."""
+        GAN through its discriminator. Buffers, like the running averages of a batch norm, do move."""
         before = [(p, p.requires_grad) for p in self.parameters()]
         try:
             for p, _ in before:

@@ -158,8 +158,9 @@ def test_clipping():
     adversarial.clip_weights(net.parameters(), 0.1)
     with pytest.raises(RuntimeError, match="changed in place"):
         loss.backward()
-    with pytest.raises(ValueError, match="^clip_weights: limit is above 0, got -0.1"):
-        adversarial.clip_weights(net.parameters(), -0.1)
+    for limit in (-0.1, 0.0, float("nan")):
+        with pytest.raises(ValueError, match=f"^clip_weights: limit is above 0, got {limit}"):
+            adversarial.clip_weights(net.parameters(), limit)
 
 
 # ---------------------------------------------------------------- packs, replay
@@ -173,9 +174,9 @@ def test_packs():
     assert packed.shape == (3, 4, 5, 6)
     np.testing.assert_array_equal(packed[1], np.concatenate([images[2], images[3]], axis=-1))
     check.gradients(lambda x: adversarial.pack(x, 2), images)
-    for m in (0, 4):
-        with pytest.raises(ValueError, match=f"^pack: 6 samples in packs of {m}, expected a multiple"):
-            adversarial.pack(x, m)
+    for samples, m in ((x, 0), (x, 4), (x[:, 0], 2)):
+        with pytest.raises(ValueError, match=rf"^pack: samples \(6,.*\) in packs of {m}, expected \(N, …, C\)"):
+            adversarial.pack(samples, m)
 
 
 def test_replay_gives_back_what_it_saw():
@@ -264,9 +265,10 @@ def test_unrolling_leaves_no_trace_in_the_discriminator():
         np.testing.assert_array_equal(array, before[name], err_msg=name)
 
 
-def test_unrolling_refuses_negative_steps():
-    with pytest.raises(ValueError, match="^unrolled: -2 steps of learning rate 0.1, expected neither below 0"), \
-            adversarial.unrolled(tiny(rng()), None, -2, 0.1):
+@pytest.mark.parametrize(("steps", "lr"), [(-2, 0.1), (2, -0.1), (2, float("nan")), (2, float("inf"))])
+def test_unrolling_refuses_negative_steps(steps, lr):
+    with pytest.raises(ValueError, match=f"^unrolled: {steps} steps of learning rate {lr}, expected neither below 0"), \
+            adversarial.unrolled(tiny(rng()), None, steps, lr):
         pass
 
 

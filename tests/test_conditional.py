@@ -47,6 +47,8 @@ def test_the_label_stands_beside_the_image():
         WithLabel(lambda h: h, 4)(X, Y), np.concatenate([X.reshape(6, 6), np.eye(4)[Y]], axis=1))
     np.testing.assert_array_equal(WithoutLabel(lambda h: h)(X, Y), X.reshape(6, 6))
     assert WithLabel(lambda h: h, 4)(X.astype(np.float32), Y.astype(np.uint8)).dtype == np.float32
+    with pytest.raises(ValueError, match="^WithLabel: 6 samples and 5 labels, expected as many"):
+        WithLabel(lambda h: h, 4)(X, Y[:5])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -141,6 +143,10 @@ def test_wrong_labels():
     np.testing.assert_array_equal(wrong_labels(y, 5, rng(1)), other)
     with pytest.raises(ValueError, match="^wrong_labels: 1 classes, expected at least 2"):
         wrong_labels(y, 1, rng())
+    for wrong in (y + 5, y - 5, y.astype(np.float32)):
+        with pytest.raises(ValueError, match="^wrong_labels: labels .* from .* to .*, expected whole numbers 0 to 4"):
+            wrong_labels(wrong, 5, rng())
+    assert len(wrong_labels(y[:0], 5, rng())) == 0
 
 
 def test_the_nets_for_digits():
@@ -243,3 +249,8 @@ def test_the_narrow_middle_sees_everything_and_the_skips_go_round_it():
 def test_weight_of_the_l1_loss_is_not_negative():
     with pytest.raises(ValueError, match="^ImageToImage: weight is a number ≥ 0, got -3"):
         ImageToImage(None, None, -3)
+
+
+def test_images_of_another_size_are_refused():
+    with pytest.raises(ValueError, match=r"^UNet: images \(2, 20, 28, 1\), expected \(N, 28, 28, 1\)"):
+        UNet(2, rng=rng())(np.zeros((2, 20, 28, 1), np.float32))

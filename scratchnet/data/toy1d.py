@@ -14,6 +14,7 @@ class Mixture(NamedTuple):
 
     def draw(self, n, rng):
         """n independent samples, float32 (n, 1)"""
+        self._check()
         k = rng.choice(len(self.weights), size=(n, 1), p=self.weights)
         return (np.take(self.means, k) + np.take(self.stds, k) * rng.standard_normal((n, 1))).astype(np.float32)
 
@@ -22,9 +23,15 @@ class Mixture(NamedTuple):
 
         What lies beyond the edges counts for the outermost cells.
         """
+        self._check()
         inner = np.asarray(edges, dtype=np.float64)[1:-1]
         below = sum(w * _normal_below((inner - m) / s) for w, m, s in zip(*self, strict=True))
         return np.diff(below, prepend=0.0, append=1.0)
+
+    def _check(self):
+        if len({len(part) for part in self}) > 1 or min(self.weights) < 0 or abs(sum(self.weights) - 1) > 1e-9:
+            raise ValueError(f"Mixture: {self.weights}, {self.means}, {self.stds}, expected tuples of one length, and "
+                             f"weights that sum to 1")
 
 
 def _normal_below(t):

@@ -57,6 +57,9 @@ def wrong_labels(y, classes, rng):
     """ŷ = (y + r) mod classes,  r ~ U{1, …, classes − 1}: all other labels are as likely.        y (N,) → ŷ (N,)"""
     if classes < 2:
         raise ValueError(f"wrong_labels: {classes} classes, expected at least 2")
+    if len(y) and (y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= classes):
+        raise ValueError(f"wrong_labels: labels {y.dtype} from {y.min()} to {y.max()}, expected whole numbers 0 to "
+                         f"{classes - 1}")
     return (y + to_device_of(rng.integers(1, classes, size=len(y)), y)) % classes
 
 
@@ -67,6 +70,8 @@ class WithLabel(Module):
         self.net, self.classes = net, classes
 
     def __call__(self, x, y):
+        if len(x) != len(y):
+            raise ValueError(f"WithLabel: {len(x)} samples and {len(y)} labels, expected as many")
         return self.net(ops.concat([ops.flatten(x), one_hot(y, self.classes, x.dtype)], axis=1))
 
 

@@ -64,6 +64,8 @@ class UNet(Module):
         self.up1 = Conv2DTranspose(2 * c, 1, 4, 2, rng=rng)
 
     def __call__(self, x):
+        if x.shape[1:] != (28, 28, 1):
+            raise ValueError(f"UNet: images {x.shape}, expected (N, 28, 28, 1)")
         a = leaky(self.down1(x))                                     # (N, 14, 14, c)
         b = leaky(self.down2(a))                                     # (N, 7, 7, 2c)
         h = leaky(self.middle(ops.flatten(b)))                       # (N, 128)
