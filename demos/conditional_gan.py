@@ -60,6 +60,10 @@ def main():
     print(f"\nPicture: {args.out}/digits.png; tables: accuracy.md, scores.md")
     expect("Images that are the digit that was asked for, with mismatched pairs", np.mean(right[KINDS[0]]),
            low=EXPECTED[args.scale], unit=" %")
+    if args.scale != "quick":
+        expect("... more than without them", np.mean(right[KINDS[0]]) - np.mean(right[KINDS[1]]), low=10, unit=" %")
+        expect("D of a real image with a wrong label, with mismatched pairs", np.mean(scores[KINDS[0]], axis=0)[1],
+               high=0.3)
 
 
 LESSON = """Whether D looks at the label does not show in a low score of generated pairs, but in a low score of real

@@ -78,7 +78,7 @@ def main():
 
 def show_slopes(out):
     """|∂L_G/∂b| over the logit b that D gives one generated sample, by the engine."""
-    b = np.linspace(-10, 10, 201)
+    b = np.linspace(-10, 10, 200)  # without 1, where the slope of least squares is 0
     losses = {"saturating, ln(1 − D)": adversarial.saturating, "non-saturating, −ln D": adversarial.non_saturating,
               "least squares": adversarial.squares, "hinge, Wasserstein": adversarial.minus_mean,
               "non-saturating, but of σ(b)": lambda b: adversarial.non_saturating(ops.sigmoid(b))}

@@ -28,7 +28,7 @@ KNOWN = {  # name → (how to draw n points, centers and standard deviation of i
     "swiss_roll": (lambda n, rng: toy2d.swiss_roll(n, rng)[0], None)}
 OPTION = {"--data": {"default": "ring", "metavar": "DATA",
                      "help": f"{', '.join(KNOWN)}, or a CSV file of two columns (default: ring)"}}
-EXPECTED = {"quick": 8, "default": 4, "full": 4}  # modes of the ring still covered at the end, at most
+EXPECTED = 4  # modes of the ring still covered at the end, at most
 SIZE = 100  # of a batch
 
 
@@ -68,9 +68,9 @@ def main():
     print("\n" + plotting.table([[args.data, distance, text]], ["data", "energy distance", "2500 generated points"],
                                 args.out / "points.md"))
     print(f"\nPictures: {args.out}/training.gif, points.png; table: points.md")
-    if args.data == "ring":
+    if args.data == "ring" and args.scale != "quick":
         expect("Modes of the ring that are left at the end, as nothing is done against collapse",
-               metrics.modes_covered(fake, *data.modes)[0], high=EXPECTED[args.scale])
+               metrics.modes_covered(fake, *data.modes)[0], high=EXPECTED)
 
 
 class Plane(NamedTuple):
@@ -105,7 +105,7 @@ def load(name, n, rng):
     except ValueError as error:
         raise SystemExit(f"--data {name}: {error}") from error
     if len(points) < SIZE or 0 in points.std(axis=0):
-        raise SystemExit(f"--data {name}: holds {len(points)} points, expected at least {SIZE}, not all on one line")
+        raise SystemExit(f"--data {name}: holds {len(points)} points, expected at least {SIZE}, no column constant")
     return Plane(points[rng.integers(len(points), size=n)], None)
 
 

@@ -96,11 +96,13 @@ def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, af
     models    what the checkpoint holds: a Module, or name → whatever has state_dict and load_state_dict
     after     after(run), if given, is called at the end of every step: to average weights, to draw pictures
 
-    Checkpoint, --resume and settings as in `fit`; noise is drawn from this very rng.
+    Checkpoint, --resume and settings as in `fit`, with the optimizers, as they print, among the settings; noise is
+    drawn from this very rng.
     """
+    optimizers = {player: optimizer for player, (optimizer, _) in players.items()}
     run = Run(args.out, name=file_name(name), model=models, rng=rng, resume=args.resume, anomaly=args.detect_anomaly,
-              optimizer={player: optimizer for player, (optimizer, _) in players.items()},
-              settings={"seed": args.seed, "scale": args.scale, "epochs": epochs} | settings)
+              optimizer=optimizers, settings={"seed": args.seed, "scale": args.scale, "epochs": epochs}
+              | {player: repr(optimizer) for player, optimizer in optimizers.items()} | settings)
     for batch in run.batches(*arrays, size=size, epochs=epochs):
         losses = {}
         for player, (optimizer, loss_of) in players.items():
