@@ -89,11 +89,11 @@ def game(name):
     return GAMES[name]
 
 
-def gradient_penalty(discriminator, real, fake, rng, slope=1.0):
-    """mean (‖∂D/∂x̂‖₂ − slope)²,  x̂ = u x + (1 − u) G(z),  u ~ U[0, 1) for each pair        arrays (N, …) → a number
+def gradient_penalty(discriminator, real, fake, rng):
+    """mean (‖∂D/∂x̂‖₂ − 1)²,  x̂ = u x + (1 − u) G(z),  u ~ U[0, 1) for each pair        arrays (N, …) → a number
 
-    It is 0 where the gradient of D has the length `slope`; that of the best D of Wasserstein's game has length 1 there,
-    and points along the way. Its own gradient is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
+    The gradient of the best D of Wasserstein's game has length 1 there, and points along the way. That of the penalty
+    is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
     D has to treat samples one by one: no batch norm in it.
     """
     if real.shape != fake.shape:
@@ -104,7 +104,7 @@ def gradient_penalty(discriminator, real, fake, rng, slope=1.0):
         x = Tensor(fake + u * (real - fake), requires_grad=True)
         g = ops.flatten(grad(discriminator(x).sum(), x, create_graph=True))  # row n: ∂D(x̂ₙ)/∂x̂ₙ
         length = ops.sqrt(ops.square(g).sum(axis=1) + 1e-12)                 # has a gradient at 0, too
-        return ops.square(length - slope).mean()
+        return ops.square(length - 1.0).mean()
 
 
 def clip_weights(parameters, limit):

@@ -54,7 +54,7 @@ class UNet(Module):
     sees the whole image.        (Ronneberger et al. 2015; Isola et al. 2017, section 3.2)
     """
 
-    def __init__(self, channels=16, *, rng):
+    def __init__(self, channels, *, rng):
         c = channels
         self.down1 = Conv2D(1, c, 4, 2, rng=rng, init=he_normal)
         self.down2 = Conv2D(c, 2 * c, 4, 2, rng=rng, init=he_normal)
@@ -80,7 +80,7 @@ class PatchDiscriminator(Module):
     (Isola et al. 2017, section 3.2.2)
     """
 
-    def __init__(self, channels=16, *, rng):
+    def __init__(self, channels, *, rng):
         c = channels
         self.conv1 = Conv2D(2, c, 4, 2, rng=rng, init=he_normal)
         self.conv2 = Conv2D(c, 2 * c, 4, 2, rng=rng, init=he_normal)
