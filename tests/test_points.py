@@ -5,6 +5,7 @@ import pytest
 
 from scratchnet import metrics, plotting
 from scratchnet.data import toy2d
+from scratchnet.plotting.figure import figure
 
 
 def rng(seed=0):
@@ -93,6 +94,13 @@ def test_points_are_drawn(tmp_path):
     with pytest.raises(ValueError, match="^points: real has shape"):
         plotting.points({"a": real}, real * np.nan, "", tmp_path / "other.png")
     assert not (tmp_path / "other.png").exists()
+
+
+def test_panels_stand_in_rows(tmp_path):
+    with figure(tmp_path / "rows.png", 2.0, 1.0, "Title", "abcde", columns=3) as axes:
+        places = [tuple(np.round(ax.get_position().bounds, 2)) for ax in axes]
+    assert places == [(0, 0, 1, 1), (1.35, 0, 1, 1), (2.7, 0, 1, 1), (0, -1.9, 1, 1), (1.35, -1.9, 1, 1)]
+    assert [ax.get_title(loc="left") for ax in axes] == ["Title\na", "b", "c", "d", "e"]
 
 
 def test_a_frame_of_the_plane_has_things_where_they_are():

@@ -26,16 +26,19 @@ def styled():
 
 
 @contextmanager
-def figure(path, width, height, title, names=("",)):
-    """A row of axes to draw on, one for each name, width × height inches each, in our style whatever the user's is.
+def figure(path, width, height, title, names=("",), columns=6):
+    """Axes to draw on, one for each name, width × height inches each, in rows of `columns`, in our style whatever the
+    user's is.
 
     Written to `path` at the end, with what stands around the axes; its ending tells the format (PNG, PDF, SVG).
     """
     with styled() as canvas:
         canvas.set_size_inches(width, height)
-        axes = [canvas.add_axes((k * (1 + 0.7 / width), 0, 1, 1)) for k in range(len(names))]
+        axes = [canvas.add_axes((k % columns * (1 + 0.7 / width), -(k // columns) * (1 + 0.9 / height), 1, 1))
+                for k in range(len(names))]
         yield axes
-        above = [textwrap.fill(title, max(40, int(13 * width * len(names)))) + "\n", *[""] * (len(names) - 1)]
+        letters = max(40, int(13 * width * min(len(names), columns)))
+        above = [textwrap.fill(title, letters) + "\n", *[""] * (len(names) - 1)]
         for ax, head, name in zip(axes, above, names, strict=True):
             ax.set_title((head + name).rstrip("\n"))
         with replacing(path) as temporary:

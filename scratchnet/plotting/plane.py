@@ -11,14 +11,14 @@ REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
 
 
 def points(panels, real, title, path):
-    """Panels name → generated points (N, 2), side by side, each over the real points (M, 2)."""
+    """Panels name → generated points (N, 2), in rows of three, each over the real points (M, 2)."""
     real = _plane("points", "real", real)
-    with figure(path, 3.2, 3.2, title, list(panels)) as row:
-        for axes, (name, generated) in zip(row, panels.items(), strict=True):
+    with figure(path, 3.2, 3.2, title, list(panels), columns=3) as all_axes:
+        for axes, (name, generated) in zip(all_axes, panels.items(), strict=True):
             _dots(axes, real, _plane("points", name, generated))
             axes.set(xlabel="$x_1$", ylabel="$x_2$", **_limits(real))
             axes.set_aspect("equal")
-        row[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
+        all_axes[:3][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
 
 
 def plane_frame(values, extent, real, generated, arrows, text):
