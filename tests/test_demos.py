@@ -14,7 +14,7 @@ from scratchnet import checkpoint, ops, optimizers
 from scratchnet.demo import expect
 
 DEMOS = Path(__file__).parents[1] / "demos"
-TINY = {  # in the place of what --quick takes
+TINY = {  # in the place of the demo's sizes
     "code_plane": (200, 100, 1), "conditional_gan": (200, 100, 1, 1, 2), "contractive_autoencoder": (200, 100, 1),
     "conv_autoencoder": (100, 50, 1),
     "conv_vae": (200, 150, 50, 1, 1, 1), "cyclegan": (200, 100, 1, 1, 1, 200, 1, 2),
@@ -23,7 +23,7 @@ TINY = {  # in the place of what --quick takes
     "gan_digits": (160, 150, 1, 1, 1, 1), "gan_losses": (1, 1, 1), "gan_points": (400, 2, 2),
     "gan_theory": (1, 1, 1, 2),
     "image_retrieval": (200, 100, 1), "image_to_image": (100, 50, 1, 2),
-    "mode_collapse": (("grid of 25",), ("plain", "PacGAN2", "minibatch discrimination", "experience replay", "unrolled",
+    "mode_collapse": (("ring of 8",), ("plain", "PacGAN2", "minibatch discrimination", "experience replay", "unrolled",
                                        "WGAN-GP"), 2, 2),
     "pretraining": (200, 100, 2, 1, 3, (20, 100), (2, 1, 1)), "sparse_autoencoder": (200, 100, 1)}
 SLOW = {"conv_vae", "dense_vae"}  # .ci/run has the one; the other is much like it
@@ -43,9 +43,9 @@ def test_no_demo_is_forgotten():
 @pytest.mark.parametrize("name", sorted(set(TINY) - SLOW))
 def test_demo(name, tmp_path, monkeypatch, capsys):
     demo = load(name)
-    monkeypatch.setitem(demo.SIZES, "quick", TINY[name])
-    assert len(TINY[name]) == len(demo.SIZES["default"]) == len(demo.SIZES["full"])
-    monkeypatch.setattr(sys, "argv", [name, "--quick", "--out", str(tmp_path)])
+    assert len(TINY[name]) == len(demo.SIZES["quick"]) == len(demo.SIZES["default"]) == len(demo.SIZES["full"])
+    monkeypatch.setitem(demo.SIZES, "default", TINY[name])                         # whose lessons are printed
+    monkeypatch.setattr(sys, "argv", [name, "--out", str(tmp_path)])
     demo.main()
     first = capsys.readouterr().out
     promised = re.findall(r"[\w*-]+\.(?:png|md|gif)", first.split("Picture", 1)[1])
@@ -57,7 +57,7 @@ def test_demo(name, tmp_path, monkeypatch, capsys):
     def refuse(self):
         raise AssertionError("a finished run is trained again")
     monkeypatch.setattr(optimizers.Optimizer, "step", refuse)
-    monkeypatch.setattr(sys, "argv", [name, "--quick", "--resume", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", [name, "--resume", "--out", str(tmp_path)])
     demo.main()
     numbers = [np.array(re.findall(r"\d+\.\d+", text.split("| -")[1]), dtype=float)
                for text in (first, capsys.readouterr().out)]
@@ -94,6 +94,10 @@ def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
         assert ours.keys() == theirs.keys()
         for key, array in ours.items():
             np.testing.assert_array_equal(theirs[key], array, err_msg=f"{path.name}: {key}")
+    if name == "mode_collapse":  # another recipe
+        monkeypatch.setitem(demo.MIXTURES, "ring of 8", demo.MIXTURES["ring of 8"]._replace(beta1=0.4))
+        with pytest.raises(checkpoint.CheckpointError, match=r"betas=\(0.5, 0.999\).* but .*betas=\(0.4, 0.999\)"):
+            run("other", "--resume")
     if name == "denoising":  # (each seed of the other has checkpoints of its own)
         with pytest.raises(checkpoint.CheckpointError, match="was written by a run with .*'seed': 0.* but"):
             run("other", "--seed", "7", "--resume")
@@ -140,20 +144,36 @@ def test_mode_collapse_reports_what_is_not_reached(capsys, monkeypatch, tmp_path
         demo.main()
 
 
-def test_unrolled_generator_is_judged_by_the_foreseen_discriminator():
+def test_mode_collapse_gives_each_player_its_rate():
+    demo = load("mode_collapse")
+
+    def of_D_and_G(mixture, remedy, steps=10, scale="default"):
+        args = SimpleNamespace(device="cpu", scale=scale, steps=steps, lr=3e-3)
+        gan = demo.build(remedy, np.random.default_rng(0))
+        D, G = demo.optimizers(args, gan, remedy, demo.MIXTURES[mixture].beta1, 10)
+        assert D.parameters == gan.discriminator.parameters() and G.parameters == gan.generator.parameters()
+        G.step_count = 5
+        return [(*optimizer.betas, round(optimizer.current_lr, 9)) for optimizer in (D, G)]
+    for remedy in ("plain", "unrolled"):
+        assert of_D_and_G("ring of 8", remedy) == [(0.5, 0.999, 3e-4), (0.5, 0.999, 1.5e-3)]  # G is half way
+        assert of_D_and_G("grid of 25", remedy) == [(0.8, 0.999, 3e-4), (0.8, 0.999, 1.5e-3)]
+    assert of_D_and_G("ring of 8", "WGAN-GP") == [(0.0, 0.9, 3e-3), (0.0, 0.9, 1.5e-3)]
+    assert of_D_and_G("ring of 8", "PacGAN2", None, "full") == 2 * [(0.8, 0.999, 1e-4)]       # as published
+    assert of_D_and_G("ring of 8", "WGAN-GP", None, "full") == 2 * [(0.0, 0.9, 1e-4)]
+
+
+def test_unrolled_generator_minimises_what_the_foreseen_discriminator_will_lose():
     demo, rng = load("mode_collapse"), np.random.default_rng(0)
     gan, real = demo.build("unrolled", rng), rng.standard_normal((10, 2)).astype(np.float32)
-    z = gan.noise(10, rng, real)
+    of_discriminator, of_generator = demo.play("unrolled", gan, None, rng, SimpleNamespace(current_lr=0.0))
+    z = gan.noise(10, np.random.default_rng(7), real)
     gan.noise = lambda *_: z
-
-    def loss(lr):
-        *_, of_generator = demo.play("unrolled", gan, None, rng, SimpleNamespace(current_lr=lr))
-        return of_generator(real)
-    np.testing.assert_allclose(loss(0.0).data, gan.generator_loss(z).data, rtol=1e-5)  # nothing is foreseen
-    ahead = loss(1e-2)
-    assert ahead.data > loss(0.0).data                                             # D will have learned
-    ahead.backward()
-    assert all(p.grad is None for p in gan.discriminator.parameters())
+    np.testing.assert_allclose(of_generator(real).data, -of_discriminator(real).data, rtol=1e-5)  # nothing is foreseen
+    *_, ahead = demo.play("unrolled", gan, None, rng, SimpleNamespace(current_lr=1e-2))
+    assert ahead(real).data > of_generator(real).data                              # D will have learned
+    grads = [p.grad for p in gan.discriminator.parameters()]
+    ahead(real).backward()
+    assert [p.grad for p in gan.discriminator.parameters()] == grads == [None] * len(grads)
 
 
 def test_arrows_lead_where_a_step_of_the_nets_would():
@@ -204,10 +224,10 @@ def test_points_of_ones_own(tmp_path, monkeypatch, capsys):
     run("mine.csv")
     assert "energy distance" in capsys.readouterr().out and (tmp_path / "training.gif").exists()
     np.savetxt(tmp_path / "few.csv", points[:9], delimiter=",")
-    with pytest.raises(SystemExit, match="few.csv: holds 9 points, expected at least 100, not all on one line"):
+    with pytest.raises(SystemExit, match="few.csv: holds 9 points, expected at least 100, no column constant"):
         run("few.csv")
     np.savetxt(tmp_path / "line.csv", np.full((200, 2), [1, 2]), delimiter=",")
-    with pytest.raises(SystemExit, match="line.csv: holds 200 points, expected at least 100, not all on one line"):
+    with pytest.raises(SystemExit, match="line.csv: holds 200 points, expected at least 100, no column constant"):
         run("line.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\x00\x01")
     with pytest.raises(SystemExit, match=r"binary.csv: read_points: .*binary.csv is no text"):
