@@ -49,7 +49,7 @@ OPTIONS = {
                    "help": "D's learning rate over G's (default: %(default)s)"},
     "--decay": {"type": number(0, 1), "default": 0.99, "help": "of the average of G's weights (default: %(default)s)"},
     "--effects": {"choices": ("dense", "DCGAN"), "help": "five ways to train these nets instead, from three seeds each "
-                                                        "(ten minutes; takes no heed of the other options)"}}
+                                                        "(up to ten minutes; takes no heed of the other options)"}}
 NETS = {  # generator, discriminator, size of z, batch, learning rate
     "dense": (image_gan.dense_generator, image_gan.dense_discriminator, 30, 100, 1e-3),
     "DCGAN": (image_gan.dcgan_generator, image_gan.dcgan_discriminator, 100, 32, 2e-3)}

@@ -19,7 +19,7 @@ from scratchnet.models.gan import GAN, dense_net
 from scratchnet.ops import leaky_relu, relu, sigmoid
 from scratchnet.optimizers import Adam
 
-SECONDS = {"quick": "15 seconds", "default": "2 minutes", "full": "10 minutes"}
+SECONDS = {"quick": "15 seconds", "default": "1 minute", "full": "3 minutes"}
 SIZES = {"quick": (20_000, 6, 12), "default": (50_000, 30, 50), "full": (50_000, 150, 100)}  # points, epochs, frames
 KNOWN = {  # name → (how to draw n points, centers and standard deviation of its modes, if it has any)
     "ring": (lambda n, rng: toy2d.ring(n, rng, std=0.1)[0], (toy2d.ring_centers(), 0.1)),
