@@ -30,7 +30,7 @@ SIZES = {  # training images, test images, epochs of the judge, epochs of each G
 KINDS = ("mismatched pairs", "no mismatched pairs", "no labels")  # what D is shown
 LATENT = 64
 JUDGED, SHOWN = 100, 5  # images of each digit
-EXPECTED = {"quick": 5, "default": 80, "full": 85}  # percent of images that are the digit, with mismatched pairs
+EXPECTED = {"default": 80, "full": 85}  # percent of images that are the digit, with mismatched pairs
 
 
 def main():
@@ -58,9 +58,9 @@ def main():
     show_digits(args.out, drawn)
     print("Trained too briefly to learn much from the tables." if args.scale == "quick" else LESSON)
     print(f"\nPicture: {args.out}/digits.png; tables: accuracy.md, scores.md")
-    expect("Images that are the digit that was asked for, with mismatched pairs", np.mean(right[KINDS[0]]),
-           low=EXPECTED[args.scale], unit=" %")
     if args.scale != "quick":
+        expect("Images that are the digit that was asked for, with mismatched pairs", np.mean(right[KINDS[0]]),
+               low=EXPECTED[args.scale], unit=" %")
         expect("... more than without them", np.mean(right[KINDS[0]]) - np.mean(right[KINDS[1]]), low=10, unit=" %")
         expect("D of a real image with a wrong label, with mismatched pairs", np.mean(scores[KINDS[0]], axis=0)[1],
                high=0.3)
