@@ -175,7 +175,8 @@ def test_packs():
     np.testing.assert_array_equal(packed[1], np.concatenate([images[2], images[3]], axis=-1))
     check.gradients(lambda x: adversarial.pack(x, 2), images)
     for samples, m in ((x, 0), (x, 4), (x[:, 0], 2)):
-        with pytest.raises(ValueError, match=rf"^pack: samples \(6,.*\) in packs of {m}, expected \(N, …, C\)"):
+        message = rf"^pack: samples \(6,.*\) in packs of {m}, expected \(N, …, C\), N a multiple"
+        with pytest.raises(ValueError, match=message):
             adversarial.pack(samples, m)
 
 

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from scratchnet import checkpoint, ops, optimizers
-from scratchnet.demo import expect
+from scratchnet import checkpoint, metrics, ops, optimizers
+from scratchnet.demo import expect, file_name
 
 DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # in the place of the demo's sizes
@@ -40,12 +40,14 @@ def test_no_demo_is_forgotten():
     assert {path.stem for path in DEMOS.glob("*.py")} == set(TINY)
 
 
+@pytest.mark.parametrize("scale", ["quick", "default"])  # what is said and expected at the end is another
 @pytest.mark.parametrize("name", sorted(set(TINY) - SLOW))
-def test_demo(name, tmp_path, monkeypatch, capsys):
+def test_demo(name, scale, tmp_path, monkeypatch, capsys):
     demo = load(name)
     assert len(TINY[name]) == len(demo.SIZES["quick"]) == len(demo.SIZES["default"]) == len(demo.SIZES["full"])
-    monkeypatch.setitem(demo.SIZES, "default", TINY[name])                         # whose lessons are printed
-    monkeypatch.setattr(sys, "argv", [name, "--out", str(tmp_path)])
+    monkeypatch.setitem(demo.SIZES, scale, TINY[name])
+    command = [name, "--out", str(tmp_path), *["--quick"] * (scale == "quick")]
+    monkeypatch.setattr(sys, "argv", command)
     demo.main()
     first = capsys.readouterr().out
     promised = re.findall(r"[\w*-]+\.(?:png|md|gif)", first.split("Picture", 1)[1])
@@ -57,7 +59,7 @@ def test_demo(name, tmp_path, monkeypatch, capsys):
     def refuse(self):
         raise AssertionError("a finished run is trained again")
     monkeypatch.setattr(optimizers.Optimizer, "step", refuse)
-    monkeypatch.setattr(sys, "argv", [name, "--resume", "--out", str(tmp_path)])
+    monkeypatch.setattr(sys, "argv", [*command, "--resume"])
     demo.main()
     numbers = [np.array(re.findall(r"\d+\.\d+", text.split("| -")[1]), dtype=float)
                for text in (first, capsys.readouterr().out)]
@@ -144,6 +146,15 @@ def test_mode_collapse_reports_what_is_not_reached(capsys, monkeypatch, tmp_path
         demo.main()
 
 
+def test_real_points_are_on_every_mode_of_a_mixture():
+    demo = load("mode_collapse")
+    for draw, centers, std, scale, _ in demo.MIXTURES.values():
+        x, _ = draw(20_000, np.random.default_rng(0))
+        modes, quality = metrics.modes_covered(x, centers, std)
+        assert modes == len(centers) and quality == pytest.approx(1 - np.exp(-4.5), abs=4e-3)  # P(distance < 3 std)
+        assert np.sqrt(np.square(x).mean()) / scale == pytest.approx(1, abs=0.02)
+
+
 def test_mode_collapse_gives_each_player_its_rate():
     demo = load("mode_collapse")
 
@@ -174,6 +185,18 @@ def test_unrolled_generator_minimises_what_the_foreseen_discriminator_will_lose(
     grads = [p.grad for p in gan.discriminator.parameters()]
     ahead(real).backward()
     assert [p.grad for p in gan.discriminator.parameters()] == grads == [None] * len(grads)
+
+
+@pytest.mark.parametrize("nets", ["dense", "DCGAN"])
+def test_effects_of_the_options(nets, tmp_path, monkeypatch, capsys):
+    demo = load("gan_digits")
+    monkeypatch.setitem(demo.SIZES, "default", TINY["gan_digits"])
+    monkeypatch.setattr(sys, "argv", ["", "--effects", nets, "--out", str(tmp_path)])
+    demo.main()
+    said = capsys.readouterr().out
+    assert demo.EFFECTS_LESSON[nets] in said and f"Least Fréchet distance of the {nets} nets" in said
+    logs = {f"{nets.lower()}-{file_name(way)}-{seed}-log.csv" for way in demo.EFFECTS for seed in range(3)}
+    assert {path.name for path in tmp_path.glob("*-log.csv")} == logs | {"classifier-log.csv"}
 
 
 def test_arrows_lead_where_a_step_of_the_nets_would():

@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Mixture(NamedTuple):
-    """p(x) = Σₖ weightₖ N(x; meanₖ, stdₖ²)        tuples of one length, the weights sum to 1"""
+    """p(x) = Σₖ weightₖ N(x; meanₖ, stdₖ²)        tuples of one length; weights ≥ 0, which sum to 1, and stds > 0"""
     weights: tuple
     means: tuple
     stds: tuple
@@ -29,9 +29,10 @@ class Mixture(NamedTuple):
         return np.diff(below, prepend=0.0, append=1.0)
 
     def _check(self):
-        if len({len(part) for part in self}) > 1 or min(self.weights) < 0 or abs(sum(self.weights) - 1) > 1e-9:
-            raise ValueError(f"Mixture: {self.weights}, {self.means}, {self.stds}, expected tuples of one length, and "
-                             f"weights that sum to 1")
+        one_length = len({len(part) for part in self}) == 1
+        if not (one_length and min(self.weights) >= 0 and abs(sum(self.weights) - 1) <= 1e-9 and min(self.stds) > 0):
+            raise ValueError(f"Mixture: {self.weights}, {self.means}, {self.stds}, expected tuples of one length, "
+                             f"weights of at least 0 that sum to 1, and standard deviations above 0")
 
 
 def _normal_below(t):
