@@ -215,7 +215,7 @@ def show_samples(out, drawers, like):
     rows, labels, t = [], [], np.linspace(0, np.pi / 2, 14, dtype=np.float32)[:, None]
     for name, drawer in drawers.items():
         z = drawer.noise(200, like)
-        plotting.image_grid(drawer.average(z), 20, f"Samples of the {name}", out / f"samples-{file_name(name)}.png")
+        plotting.image_grid(drawer.average(z), 20, f"Samples: {name}", out / f"samples-{file_name(name)}.png")
         for a, b in to_cpu(z[:6]).reshape(3, 2, -1):
             rows.append(drawer.average(to_device_of(np.cos(t) * a + np.sin(t) * b, like)))
             labels.append(name)
