@@ -19,7 +19,23 @@ def array_module(x):
     cupy = sys.modules.get("cupy")  # whoever made a CuPy array has imported it
     if cupy is not None and isinstance(x, cupy.ndarray):
         return cupy
+    if not hasattr(x, "__array_namespace__"):
+        raise TypeError(f"expected a NumPy or CuPy array, got {kind_of(x)}")
     return x.__array_namespace__()
+
+
+def kind_of(x):
+    """A few words for an error about x, which should be an array: its type, and how to make an array of it."""
+    if x is None:
+        return "None"
+    library, name = type(x).__module__.partition(".")[0], type(x).__name__
+    if library == "torch":
+        return f"a PyTorch {name}; pass x.detach().cpu().numpy()"
+    if library in ("pandas", "polars"):
+        return f"a {library} {name}; pass x.to_numpy()"
+    if isinstance(x, (list, tuple)):
+        return f"a {name}; pass np.array(x)"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}" + f" {x!r:.40}" * isinstance(x, (str, bytes, int, float))
 
 
 def gpu_available():

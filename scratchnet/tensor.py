@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from scratchnet.backend import array_module, to_cpu
+from scratchnet.backend import array_module, kind_of, to_cpu
 
 
 class _Mode(threading.local):
@@ -115,6 +115,13 @@ class Tensor:
 def data_of(x):
     """The array in a Tensor; anything else as it is."""
     return x.data if isinstance(x, Tensor) else x
+
+
+def check_arrays(op, **arrays):
+    """TypeError unless every argument is an array or a Tensor; the message names the op and the argument."""
+    for name, x in arrays.items():
+        if not (isinstance(x, (Tensor, np.ndarray, np.generic)) or hasattr(x, "__array_namespace__")):
+            raise TypeError(f"{op}: {name} must be an array or a Tensor, got {kind_of(x)}")
 
 
 @contextmanager
