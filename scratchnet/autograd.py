@@ -18,17 +18,21 @@ import numpy as np
 
 from scratchnet import anomaly
 from scratchnet.anomaly import AnomalyError, detect_anomaly
-from scratchnet.backend import array_module
-from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable
+from scratchnet.backend import array_module, kind_of
+from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable, retold
 from scratchnet.tensor import Tensor, data_of, enable_grad, mode, no_grad, recording
 from scratchnet.threads import product
 
-__all__ = ["REGISTRY", "AnomalyError", "GradientShapeError", "Tensor", "detect_anomaly", "differentiable", "grad",
-           "enable_grad", "no_grad"]
+__all__ = ["REGISTRY", "AnomalyError", "GradientError", "GradientShapeError", "Tensor", "detect_anomaly",
+           "differentiable", "grad", "enable_grad", "no_grad"]
 
 
-class GradientShapeError(ValueError):
-    """A gradient rule gave an array that does not have its input's shape, nor one that broadcasting explains."""
+class GradientError(ValueError):
+    """A gradient rule gave something else than an array of floating-point numbers for each input that needs one."""
+
+
+class GradientShapeError(GradientError):
+    """A gradient rule gave an array that does not have its input's shape."""
 
 
 def backward(y, gy=None, retain_graph=False):
@@ -101,6 +105,7 @@ def _walk(y, gy, deliver, targets=None, retain_graph=False, create_graph=False):
     wanted = None if targets is None else _between(root, targets)
     gy = gy if create_graph else data_of(gy)
     grads, ours, heap = {root: gy}, set(), [(-root.order, root)]
+    seen = mode.passed
     with recording(create_graph):
         while heap:
             node = heapq.heappop(heap)[1]
@@ -111,6 +116,8 @@ def _walk(y, gy, deliver, targets=None, retain_graph=False, create_graph=False):
                 if wanted.isdisjoint(_parents(node)):
                     continue
             inputs = _apply_rules(node, gy, wanted, create_graph, deliver is _accumulate)
+            if seen is not None:
+                seen.append((node, gy, inputs))
             if not retain_graph:
                 node.parents = node.kept = None
             for parent, g in inputs:
@@ -167,21 +174,30 @@ def _apply_rules(node, gy, wanted, create_graph, accumulate):
             continue
         arguments = map(kept.__getitem__, where)
         leaf = parents[outputs[0][1]] if accumulate and len(outputs) == 1 else None
-        if (isinstance(leaf, Tensor) and leaf.grad is None and leaf.grad_buffer is not None
-                and sum(p is leaf for p in parents) == 1):  # its other gradient from this op would be lost
-            gs = _into(leaf.grad_buffer, rule, gy, arguments)
-        else:
-            gs = rule(gy, *arguments)
+        try:
+            if (isinstance(leaf, Tensor) and leaf.grad is None and leaf.grad_buffer is not None
+                    and sum(p is leaf for p in parents) == 1):  # its other gradient from this op would be lost
+                gs = _into(leaf.grad_buffer, rule, gy, arguments)
+            else:
+                gs = rule(gy, *arguments)
+        except Exception as error:
+            told = retold(error, f"{op.name}: in its gradient rule: {error}" + create_graph * _RECORDED)
+            if told is None or ": in its gradient rule: " in str(error):
+                raise
+            raise told from error
         gs = gs if isinstance(gs, (tuple, list)) else (gs,)
         if len(gs) != count if count else len(gs) <= outputs[-1][0]:
-            slots = [slot for _, slot in outputs]
-            raise ValueError(f"{op.name}: its gradient rule gave {len(gs)} gradients, but the inputs "
-                             f"{[op.params[i] for i, slot in plan.slot.items() if slot in slots]} need one each")
+            raise GradientError(f"{op.name}: its gradient rule gave {len(gs)} gradients, but the inputs "
+                                f"{[plan.name_of(slot) for _, slot in outputs]} need one each")
         for i, slot in outputs:
             g, parent = gs[i], parents[slot]
             if g is not None and (wanted is None or parent in wanted):
-                found.append((parent, _fit(g, parent, node)))
+                found.append((parent, _fit(g, parent, node, slot)))
     return found
+
+
+_RECORDED = ("; it is recorded for a second derivative here (create_graph=True), where gy and what the rule names are "
+             "Tensors: write it in scratchnet's ops, which take Tensors and arrays (ops.exp in place of np.exp)")
 
 
 def _into(destination, rule, gy, arguments):
@@ -212,24 +228,47 @@ def _tensor_of(array, node):
     return t
 
 
-def _fit(g, parent, node):
-    """The gradient in the shape and dtype of its input: the one place where broadcasting is undone."""
+def _fit(g, parent, node, slot):
+    """The gradient in the shape and dtype of its input: the one place where broadcasting is undone, and only for ops
+    that declare that they broadcast."""
     if isinstance(g, Tensor) and not mode.recording:
         g = g.data
-    if getattr(g, "shape", ()) != parent.shape:
-        shape = getattr(g, "shape", ())
-        if len(parent.shape) > len(shape) or any(
-                s not in (1, n) for s, n in zip(parent.shape[::-1], shape[::-1], strict=False)):
-            raise GradientShapeError(f"{node.op.name}: its gradient rule gave shape {shape} for an input of shape "
-                                     f"{parent.shape}")
+    if type(g) is not np.ndarray:
+        _check_kind(g, node, slot)
+    if g.shape != parent.shape:
+        surplus = _surplus_axes(g.shape, parent.shape)
+        if surplus is None or not node.op.broadcasts:
+            hint = "" if surplus is None else f": the sum over axis {', '.join(map(str, surplus))} is missing"
+            raise GradientShapeError(f"{node.op.name}: its gradient rule gave shape {g.shape} for an input of shape "
+                                     f"{parent.shape}, `{node.plan.name_of(slot)}`{hint}")
         g = sum_to(g, parent.shape)
     if g.dtype != parent.dtype:
+        if g.dtype.kind not in ("f" if parent.dtype.kind == "f" else "fc"):
+            raise GradientError(f"{node.op.name}: its gradient rule gave numbers of {g.dtype} for "
+                                f"`{node.plan.name_of(slot)}`, expected {parent.dtype}, as its input has")
         if mode.casts is not None:
             mode.casts.append((node.op.name, g.dtype, parent.dtype, node.dtype))
         g = astype(g, parent.dtype)
     if node.trace:
         anomaly.check_gradient(node.op.name, node.trace[0], parent.shape, data_of(g))
     return g
+
+
+def _check_kind(g, node, slot):
+    """GradientError unless g is an array: a NumPy scalar stands for one of no axes, a subclass of arrays is none."""
+    given = data_of(g)
+    array = isinstance(given, np.generic) or hasattr(given, "__array_namespace__")
+    if not array or (isinstance(given, np.ndarray) and type(given) is not np.ndarray):
+        raise GradientError(f"{node.op.name}: its gradient rule gave {kind_of(given)} for `{node.plan.name_of(slot)}`, "
+                            f"expected an array of floating-point numbers")
+
+
+def _surplus_axes(shape, wanted):
+    """The axes of `shape` that broadcasting added to `wanted` or stretched; None if it did not."""
+    lead = len(shape) - len(wanted)
+    if lead < 0 or any(s not in (1, n) for s, n in zip(wanted, shape[lead:], strict=True)):
+        return None
+    return [*range(lead), *(lead + i for i, s in enumerate(wanted) if s != shape[lead + i])]
 
 
 def product_into_destination(a, b):
@@ -252,7 +291,7 @@ def _accumulate(leaf, g):
     elif leaf.grad is buffer:
         buffer += g
     else:
-        leaf.grad = leaf.grad + g
+        leaf.grad = array_module(g).asarray(leaf.grad + g)  # a sum of arrays of no axes is a number
 
 
 # ---------------------------------------------------------------- the ops that the walk itself needs
@@ -300,7 +339,10 @@ def _(gy, x_shape):
 
 @differentiable
 def astype(x, dtype):
-    """y = x in another floating dtype.        ∂L/∂x = ∂L/∂y in the dtype of x (done by the walk)"""
+    """y = x in another dtype.        ∂L/∂x = ∂L/∂y in the dtype of x (done by the walk)
+
+    Integers and booleans have no gradient: there y is a constant.
+    """
     return x.astype(dtype)
 
 

@@ -7,10 +7,13 @@ signature is what a Node keeps.
 import functools
 import inspect
 import itertools
+import re
 from contextlib import contextmanager
 
+import numpy as np
+
 from scratchnet import anomaly
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, kind_of
 from scratchnet.tensor import Tensor, mode
 
 _clock = itertools.count(1)  # Nodes are numbered in the order they were made
@@ -35,7 +38,7 @@ class _Plan:
     """
 
     def __init__(self, op, needs):
-        self.slot = {position: k for k, position in enumerate(needs)}
+        self.op, self.slot = op, {position: k for k, position in enumerate(needs)}
         served, self.rules, names = set(), [], []
         first = len(op.params) - 1 if op.variadic else 0  # the first argument that a bare rule serves
         for targets, rule in op.rules:
@@ -53,18 +56,33 @@ class _Plan:
         self.keep = [op.locate(name) for name in names]
         self.watched = [self.slot[i] for i, shape_only in self.keep if not shape_only and i in self.slot]
 
+    def name_of(self, slot):
+        """The name of the argument whose Node or leaf is parents[slot]."""
+        position = next(i for i, k in self.slot.items() if k == slot)
+        last = len(self.op.params) - 1
+        return f"{self.op.params[-1]}[{position - last}]" if self.op.variadic and position >= last \
+            else self.op.params[position]
+
 
 class Op:
     """A differentiable function: its forward pass, the names of its arguments and results, its gradient rules."""
 
-    def __init__(self, forward, extras, cache):
-        parameters = inspect.signature(forward).parameters.values()
-        self.forward, self.name = forward, forward.__name__
+    def __init__(self, forward, extras, cache, broadcasts):
+        ufunc = isinstance(forward, np.ufunc)  # np.tanh: of its arguments only the inputs are the op's
+        parameters = list(inspect.signature(forward).parameters.values())[:forward.nin if ufunc else None]
+        self.forward, self.name = forward, getattr(forward, "__name__", type(forward).__name__)
+        self.broadcasts = broadcasts or ufunc
         self.params = [p.name for p in parameters]
         self.defaults = [p.default for p in parameters]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # only ever the last one
         self.extras, self.cache = extras, cache
         self.rules, self.plans = [], {}
+
+    @property
+    def names(self):
+        """What a gradient rule may name behind gy: arguments, y, extras, caches, and the shapes of all of them."""
+        whole = [*(self.params[:-1] if self.variadic else self.params), "y", *self.extras, *self.cache]
+        return whole + [f"{name}_shape" for name in [*self.params, "y", *self.extras, *self.cache]]
 
     def locate(self, name):
         """Where a rule's argument comes from: (index among arguments, y, extras, caches; whether only the shape)."""
@@ -72,8 +90,9 @@ class Op:
         shape_only = name.endswith("_shape") and name not in names
         name = name.removesuffix("_shape") if shape_only else name
         if name not in names or (self.variadic and names.index(name) >= len(self.params) - 1 and not shape_only):
-            raise TypeError(f"{self.name}: a gradient rule can name {', '.join(names)} or one of these "
-                            f"with _shape behind it, not `{name}`")
+            whole, shapes = ([n for n in self.names if n.endswith("_shape") == only] for only in (False, True))
+            raise TypeError(f"{self.name}: behind gy, a gradient rule can name {', '.join(whole)} or the shapes alone, "
+                            f"{', '.join(shapes)}; not `{name}`")
         return names.index(name), shape_only
 
     def no_gradient(self, i):
@@ -97,15 +116,19 @@ class Op:
     def on_arrays(self, args, kwargs):
         """What __call__ does where no Tensor is among the arguments, and in a third of the time: most calls in gradient
         rules are such."""
-        if kwargs and any(isinstance(a, Tensor) for a in kwargs.values()):
-            return self(args, kwargs)
+        if kwargs:
+            if any(isinstance(a, Tensor) for a in kwargs.values()):
+                return self(args, kwargs)
+            kwargs = dict(zip(kwargs, plain_numbers(kwargs.values(), args), strict=True))
         try:
             result = self.forward(*args, **kwargs)
-        except TypeError:
+        except Exception:
             return self(args, kwargs)  # which says what is wrong with the arguments
-        if not (self.extras or self.cache):
-            return result
-        return result[:1 + len(self.extras)] if self.extras else result[0]
+        if self.extras or self.cache:
+            return result[:1 + len(self.extras)] if self.extras else result[0]
+        if type(result) is not np.ndarray:
+            self.check_result(result, args)
+        return result
 
     def __call__(self, args, kwargs):
         if not self.variadic and (kwargs or len(args) != len(self.params)):
@@ -117,18 +140,25 @@ class Op:
                 if recording and a.requires_grad:
                     needs += (i,)
                 a = a.data
+            elif isinstance(a, np.generic) and a.dtype.kind == "f":
+                a = a.item()  # a setting: unlike np.float64(0.2), 0.2 leaves float32 as it is
             arrays.append(a)
         try:
             result = self.forward(*arrays)
-        except TypeError as error:
-            raise _explain_mixed_devices(self.name, arrays) or error from None
+        except Exception as error:
+            told = self.explain(error, arrays)
+            if told is None:
+                raise
+            raise told from error
 
         more = ()  # results beyond y: extras are for the caller, caches only for the gradient rule
         if self.extras or self.cache:
             result, *more = result
+        if type(result) is not np.ndarray:
+            self.check_result(result, arrays)
         if any_tensor:
             y = Tensor(result)
-            if needs:
+            if needs and y.data.dtype.kind in "fc":  # integers and booleans are steps: constant almost everywhere
                 y.requires_grad = True
                 y.node = self.record(args, arrays, y.data, more, needs)
                 if mode.calls is not None:
@@ -137,6 +167,26 @@ class Op:
                 anomaly.check_forward(self.name, arrays, y.data)
             result = y
         return (result, *more[:len(self.extras)]) if self.extras else result
+
+    def explain(self, error, arrays):
+        """The error of the forward pass with the op's name and the arguments; None if it speaks for itself."""
+        for name, default, a in zip(self.params, self.defaults, arrays, strict=False):
+            if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(a, default):
+                return TypeError(f"{self.name}: {name} must be an array or a Tensor, got {kind_of(a)}")
+        if mixed := _explain_mixed_devices(self.name, arrays):
+            return mixed
+        if re.match(r"\w+: ", str(error)):  # an op's own check
+            return None
+        shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(self.params, arrays, strict=False)
+                           if hasattr(a, "shape"))
+        return retold(error, f"{self.name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
+
+    def check_result(self, result, arguments):
+        """TypeError if the op gave no array and no number: lists were added end to end, say."""
+        if not (isinstance(result, (np.ndarray, np.generic, int, float, complex))
+                or hasattr(result, "__array_namespace__")):
+            odd = next((a for a in arguments if type(a) is type(result)), result)
+            raise TypeError(f"{self.name}: expected arrays or Tensors, got {kind_of(odd)}")
 
     def record(self, args, arrays, y, more, needs):
         plan = self.plans.get(needs)
@@ -173,7 +223,8 @@ class Op:
     @contextmanager
     def using(self, rule):
         """Inside, `rule(gy, …)` replaces the gradient of this op. It gives the gradient of the first argument, or a
-        tuple for the leading arguments, and may name what the op's own rule may name: arguments, `y`, extras."""
+        tuple for the leading arguments. Behind gy it may name what stands in `names`: arguments of the op, its result
+        `y`, its extras and caches, and the shape of each (`x_shape`)."""
         before, self.rules, self.plans = self.rules, [], {}
         try:
             self.add_rule(None, rule)
@@ -182,7 +233,7 @@ class Op:
             self.rules, self.plans = before, {}
 
 
-def differentiable(forward=None, *, extras=(), cache=()):
+def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
     """Make a function on arrays record itself when a Tensor comes in. Its gradient rule stands right below:
 
         @differentiable
@@ -196,26 +247,57 @@ def differentiable(forward=None, *, extras=(), cache=()):
     The rule gets gy = ∂L/∂y and whatever it names after it: an argument of forward, `y`, an extra, a cache, or one of
     these with `_shape` behind it. Only that is kept until backward: the signature is the memory contract.
 
-    extras   names of further results that forward returns behind y, for the caller (an argmax): plain arrays
-    cache    names of further results only for the rule (an im2col buffer), dropped when nothing is recorded
+    extras      names of further results that forward returns behind y, for the caller (an argmax): plain arrays
+    cache       names of further results only for the rule (an im2col buffer), dropped when nothing is recorded
+    broadcasts  whether shapes broadcast as in a + b: then a gradient may have the shape of y, and the walk sums it back
+                to the shape of its input. Everywhere else a gradient has its input's shape, or it is an error: a bias
+                of a layer needs its sum over the batch written out.
+
+    forward may be one of NumPy's functions of numbers, np.tanh. `op.names` are the names that a rule may use, and
+    `op.using(rule)` puts another rule in the place of the op's own for a while.
 
     Floating-point extras and caches are functions of the inputs. With `create_graph=True` they would be constants
     that hide a path, so they are withheld (None), and the rule computes them again from the inputs.
     """
     if forward is None:
-        return functools.partial(differentiable, extras=extras, cache=cache)
-    op = Op(forward, extras, cache)
+        return functools.partial(differentiable, extras=extras, cache=cache, broadcasts=broadcasts)
+    op = Op(forward, extras, cache, broadcasts)
 
     @functools.wraps(forward)
     def call(*args, **kwargs):
         for a in args:
-            if isinstance(a, Tensor):
-                return op(args, kwargs)
+            if isinstance(a, _NOT_PLAIN):
+                if isinstance(a, Tensor):
+                    return op(args, kwargs)
+                args = plain_numbers(args, args)
         return op.on_arrays(args, kwargs)
 
-    call.backward, call.using, call.op = op.backward, op.using, op
-    REGISTRY[f"{forward.__module__}.{op.name}"] = call
-    return call
+    call.backward = op.backward
+    REGISTRY[f"{getattr(forward, '__module__', 'numpy')}.{op.name}"] = call
+    return handle(op)(call)
+
+
+def handle(op):
+    """Make a function the public face of an op: `using`, `names` and, in its docstring, the names for a rule."""
+    op = getattr(op, "op", op)
+
+    def mark(function):
+        function.op, function.using, function.names = op, op.using, op.names
+        function.__doc__ = (f"{inspect.cleandoc(function.__doc__ or '')}\n\n"
+                            f"Behind gy, a gradient rule may name: {', '.join(op.names)}")
+        return function
+    return mark
+
+
+_NOT_PLAIN = (Tensor, np.generic)
+
+
+def plain_numbers(values, beside):
+    """The values, in which NumPy's floating-point scalars have become Python's where they meet a floating-point array:
+    a setting, like np.float64(0.2), would turn float32 into float64."""
+    if any(isinstance(a, Tensor) or (getattr(a, "ndim", 0) and a.dtype.kind == "f") for a in beside):
+        return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind == "f" else a for a in values)
+    return tuple(values)
 
 
 @contextmanager
@@ -251,6 +333,25 @@ def count_versions(plan, parents):
         if isinstance(parents[k], Tensor):
             total += parents[k].version
     return total
+
+
+_PLAIN_ERRORS = (TypeError, ValueError, IndexError, KeyError, AttributeError, NameError, ZeroDivisionError,
+                 OverflowError, FloatingPointError, RuntimeError, NotImplementedError)
+
+
+def retold(error, text):
+    """An error of the same kind with another message; None for kinds of their own (AnomalyError), which stay."""
+    numpys = type(error).__module__ == "numpy.exceptions"  # AxisError is a ValueError
+    kind = next((k for k in _PLAIN_ERRORS if type(error) is k or (numpys and isinstance(error, k))), None)
+    return kind and kind(text)
+
+
+def _is_foreign(a, default):
+    """Whether an argument is neither an array nor anything else that an op can take in its place."""
+    if a is None or isinstance(a, str):
+        return default is inspect.Parameter.empty
+    return not (isinstance(a, (np.ndarray, int, float, complex, tuple, list, slice, type(...), np.generic, np.dtype, type))
+                or hasattr(a, "__array_namespace__"))
 
 
 def _explain_mixed_devices(name, arrays):

@@ -12,6 +12,7 @@ class _Mode(threading.local):
     recording = True  # False inside no_grad()
     calls = None  # a list inside recorded_calls()
     casts = None  # a list inside recorded_casts()
+    passed = None  # a list inside recorded_walk()
     destination = None  # in a gradient rule: the array where its result will lie in the end, if that is known
 
 

@@ -10,7 +10,7 @@ from scratchnet.backend import array_module
 from scratchnet.ops.elementwise import log, where
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def add(a, b):
     """y = a + b        ∂L/∂a = ∂L/∂y,  ∂L/∂b = ∂L/∂y"""
     return a + b
@@ -21,7 +21,7 @@ def _(gy):
     return gy, gy
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def subtract(a, b):
     """y = a − b        ∂L/∂a = ∂L/∂y,  ∂L/∂b = −∂L/∂y"""
     return a - b
@@ -48,7 +48,7 @@ def _(gy):
     return -gy
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def multiply(a, b):
     """y = a ⊙ b        ∂L/∂a = ∂L/∂y ⊙ b,  ∂L/∂b = ∂L/∂y ⊙ a"""
     return a * b
@@ -64,7 +64,7 @@ def _(gy, a):
     return gy * a
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def divide(a, b):
     """y = a / b        ∂L/∂a = ∂L/∂y / b,  ∂L/∂b = −∂L/∂y ⊙ y / b"""
     return a / b
@@ -80,7 +80,7 @@ def _(gy, b, y):
     return -gy * y / b
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def power(x, p):
     """y = xᵖ        ∂L/∂x = ∂L/∂y · p xᵖ⁻¹,  ∂L/∂p = ∂L/∂y · y ln x  (0 where x = 0)"""
     if isinstance(p, (int, float)) and p in (2, 3):  # multiplying is up to 150 times faster than pow

@@ -95,7 +95,7 @@ def _(gy, x, low, high):
     return gy * ((x >= low) & (x <= high))
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def maximum(a, b):
     """y = max(a, b)        ∂L/∂y goes to the larger of the two, to a on a tie"""
     return array_module(a if hasattr(a, "dtype") else b).maximum(a, b)
@@ -111,7 +111,7 @@ def _(gy, a, b):
     return gy * (b > a)
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def minimum(a, b):
     """y = min(a, b)        ∂L/∂y goes to the smaller of the two, to a on a tie"""
     return array_module(a if hasattr(a, "dtype") else b).minimum(a, b)
@@ -127,7 +127,7 @@ def _(gy, a, b):
     return gy * (b < a)
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def where(condition, a, b):
     """y = a where condition, else b        ∂L/∂a = ∂L/∂y where condition, else 0;  ∂L/∂b the other way round"""
     return array_module(condition).where(condition, a, b)

@@ -27,7 +27,7 @@ def matmul(a, b):
     return y if a.ndim > 1 else reshape(y, (*y.shape[:-1 - (b.ndim > 1)], *y.shape[y.ndim - (b.ndim > 1):]))
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def _matmul(a, b):
     return a @ b
 

@@ -114,10 +114,10 @@ def _(gy, x, gamma, eps):
 
 
 @layer_norm.backward("gamma")
-def _(gy, x, eps):
-    return gy * _standardize(x, eps)[0]
+def _(gy, x, eps, gamma_shape):
+    return sum_to(gy * _standardize(x, eps)[0], gamma_shape)
 
 
 @layer_norm.backward("beta")
-def _(gy):
-    return gy
+def _(gy, beta_shape):
+    return sum_to(gy, beta_shape)
