@@ -133,16 +133,18 @@ class Op:
     def __call__(self, args, kwargs):
         if not self.variadic and (kwargs or len(args) != len(self.params)):
             args = self.bind(args, kwargs)
-        arrays, needs, any_tensor, recording = [], (), False, mode.recording
+        arrays, needs, any_tensor, scalars, recording = [], (), False, False, mode.recording
         for i, a in enumerate(args):
             if isinstance(a, Tensor):
                 any_tensor = True
                 if recording and a.requires_grad:
                     needs += (i,)
                 a = a.data
-            elif isinstance(a, np.generic) and a.dtype.kind == "f":
-                a = a.item()  # a setting: unlike np.float64(0.2), 0.2 leaves float32 as it is
+            elif isinstance(a, np.generic):
+                scalars = True
             arrays.append(a)
+        if scalars:
+            arrays = list(plain_numbers(arrays, args))
         try:
             result = self.forward(*arrays)
         except Exception as error:
@@ -311,6 +313,16 @@ def recorded_calls():
 
 
 @contextmanager
+def recorded_walk():
+    """Inside, every Node that a walk passes is noted in the list that is given: (node, gy, [(parent, gradient)])."""
+    before, mode.passed = mode.passed, []
+    try:
+        yield mode.passed
+    finally:
+        mode.passed = before
+
+
+@contextmanager
 def recorded_casts():
     """Inside, every gradient that has another dtype than its input is noted in the list that is given: (op name, dtype
     of the gradient, of the input, of the op's result)."""
@@ -350,8 +362,8 @@ def _is_foreign(a, default):
     """Whether an argument is neither an array nor anything else that an op can take in its place."""
     if a is None or isinstance(a, str):
         return default is inspect.Parameter.empty
-    return not (isinstance(a, (np.ndarray, int, float, complex, tuple, list, slice, type(...), np.generic, np.dtype, type))
-                or hasattr(a, "__array_namespace__"))
+    usual = (np.ndarray, np.generic, int, float, complex, tuple, list, slice, type(...), np.dtype, type)
+    return not (isinstance(a, usual) or hasattr(a, "__array_namespace__"))
 
 
 def _explain_mixed_devices(name, arrays):

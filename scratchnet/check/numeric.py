@@ -13,6 +13,7 @@ import numpy as np
 
 TINY = 1e-20  # the complex step
 PROBES = 3  # directions in which it must agree with differences: in one alone it can agree by chance
+NEARER = (1e-2, 1e-4, 1e-6)  # of the step, where there is a kink within it, or a pole, or many periods
 
 
 class Slopes(NamedTuple):
@@ -39,8 +40,9 @@ def slopes(G, x, directions, rng, whole=None, cancelled=0.0):
     largest = float(y.max(initial=cancelled, where=np.isfinite(y)))
     found = _complex_step(G, x, directions, probes, largest)
     if found is not None:
+        found, doubt = found
         zero = np.zeros(found.shape)
-        return Slopes(found, 1e-13 * np.abs(found), zero, found, found, "complex step", 2.2e-16)
+        return Slopes(found, 1e-13 * np.abs(found) + doubt, zero, found, found, "complex step", 2.2e-16)
     here = G(x)
     eps = _rounding(whole or G, x, probes)
     rows = [_difference(G, x, d, here, eps, largest) for d in directions]
@@ -59,8 +61,8 @@ def _along(x, direction, h):
 
 
 def _complex_step(G, x, directions, probes, largest):
-    """J d for all directions, or None where G is not analytic: it refuses complex numbers, drops the imaginary part,
-    or does not agree with differences along the probes."""
+    """(J d for all directions, how far each entry of G is in doubt), or None where G is not analytic: it refuses
+    complex numbers, drops the imaginary part, or does not agree with differences along the probes."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("error", np.exceptions.ComplexWarning)  # an imaginary part was dropped
@@ -71,26 +73,52 @@ def _complex_step(G, x, directions, probes, largest):
         return None
     found = np.array([value.imag for value in at]) / TINY
     here = G(x)
-    for probe, step in zip(probes, found, strict=False):
-        value, error, kink, *_ = _difference(G, x, probe, here, 2.2e-16, largest)
-        if kink.any() or not (np.abs(step - value) <= 1e-8 * np.abs(value) + 10 * error).all():
-            return None
-    return found[PROBES:]
+    doubts = [_doubt(G, x, probe, here, step, largest) for probe, step in zip(probes, found, strict=False)]
+    if any((doubt == np.inf).any() for doubt in doubts):
+        return None
+    return found[PROBES:], np.min(doubts, axis=0)
+
+
+def _doubt(G, x, probe, here, step, largest):
+    """For each entry of G: 0 where differences confirm the complex step along the probe, ∞ where they refute it, else
+    how closely they see that it is next to nothing.
+
+    The usual step of differences tells, as a rule. A smaller one does beside a pole or a kink; a larger one where next
+    to nothing is left of the derivative, as in a saturated sigmoid: there the usual step sees only rounding, with which
+    everything agrees, even a complex step whose imaginary part was lost in |x|."""
+    h = _step(x, probe, 2.2e-16)
+    open_, doubt = np.ones(step.shape, dtype=bool), np.full(step.shape, np.inf)
+    for scale in (1.0, *NEARER, 30.0, 100.0, 300.0, 1e3):
+        value, error, kink = _central(G, x, probe, scale * h, here, 2.2e-16, largest)
+        near = np.abs(step - value) <= 1e-8 * np.abs(value) + 10 * error
+        resolved = ~kink & ((error <= 5e-2 * np.abs(value)) | ((value == 0) & (step == 0)))
+        doubt = np.where(open_ & ~kink & near, np.where(resolved, 0.0, np.minimum(doubt, error)), doubt)
+        doubt[open_ & resolved & ~near] = np.inf
+        open_ &= ~resolved
+        if not open_.any():
+            break
+    return doubt
+
+
+def _step(x, direction, eps):
+    """eps^(1/4) of the size of x: there the h⁴ that is left and the rounding eps/h are both small."""
+    dense = np.ndim(direction) > 0
+    size = np.abs(x).max(initial=1.0) if dense else max(1.0, abs(x.flat[direction]))
+    return eps ** 0.25 * size / (np.linalg.norm(direction) or 1.0 if dense else 1.0)
 
 
 def _difference(G, x, direction, here, eps, largest):
-    """(J d, error bound, kink, slope to the left, slope to the right). The step is eps^(1/4): there the h⁴ that is left
-    and the rounding eps/h are both small."""
-    dense = np.ndim(direction) > 0
-    size = np.abs(x).max(initial=1.0) if dense else max(1.0, abs(x.flat[direction]))
-    h = eps ** 0.25 * size / (np.linalg.norm(direction) or 1.0 if dense else 1.0)
+    """(J d, error bound, kink, slope to the left, slope to the right)."""
+    h = _step(x, direction, eps)
     value, error, kink = _central(G, x, direction, h, here, eps, largest)
     left = right = value
     if kink.any():
-        near = h / 100 if eps < 1e-12 else h
-        value, error, kink = (np.where(kink, b, a) for a, b in zip(
-            (value, error, kink), _central(G, x, direction, near, here, eps, largest), strict=True))
-        t = near / 1000
+        nearer = NEARER if eps < 1e-12 else (1.0,)
+        for scale in nearer:
+            v, e, k = _central(G, x, direction, scale * h, here, eps, largest)
+            better = kink & (~k & (e <= 1e-4 * np.abs(v)) | (scale == nearer[0]))
+            value, error, kink = (np.where(better, b, a) for a, b in zip((value, error, kink), (v, e, k), strict=True))
+        t = nearer[0] * h / 1000
         with np.errstate(all="ignore"):
             left, right = ((G(_along(x, direction, s * t)) - here) / (s * t) for s in (-1.0, 1.0))
             noise = 4 * eps * np.maximum(np.abs(here), 1e-300) / t
@@ -135,6 +163,9 @@ def _rounding(G, x, probes):
             noise = 2.2e-16 * np.abs(here) / t
             finite = np.isfinite(far) & np.isfinite(near)
             jumps = finite & (np.abs(near) > 30 * np.abs(far) + 1e4 * noise)
+            if jumps.any():  # beside a pole the slope is as large over a smaller step; a stair is a flat or a jump there
+                nearer = (G(_along(x, probe, t / 7)) - G(_along(x, probe, -t / 7))) / (2 * t / 7)
+                jumps &= ~(np.abs(nearer - near) <= 0.3 * np.abs(near))
             moves = finite & (np.abs(far) > 10 * noise) & steady
         stairs += (jumps | (moves & (near == 0))).sum()
         moving += (jumps | moves).sum()
