@@ -15,7 +15,7 @@ from contextlib import nullcontext
 import numpy as np
 
 from scratchnet.check.compare import ENTRIES, compare, recorded_differs
-from scratchnet.check.diagnosis import Diagnosis, diagnose
+from scratchnet.check.diagnosis import Diagnosis, diagnose, relied_on
 from scratchnet.check.function import Function
 from scratchnet.check.numeric import slopes
 from scratchnet.check.report import GradientMismatch, Report
@@ -32,7 +32,7 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
     inputs      arrays; floating-point ones are checked in float64 copies, others are passed on as they are
     parameters  a Module, or Parameters by name, that f closes over: checked like inputs. A Module is left as it was,
                 running averages too
-    order       2 checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩, u random, in the same way, and so on
+    order       2 checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩ with respect to x and v, u random, in the same way, and so on
     entries     if all ∂y/∂x together have at most so many entries, each is checked; else three random cotangents with
                 24 random entries and 4 dense random directions of every input
     plot        draw analytic, numeric and difference side by side (with pyplot), of the last order that was checked
@@ -53,6 +53,14 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
             raise ValueError(f"check.gradients: nothing to check, no input is a real floating-point array and there "
                              f"are no parameters; got {', '.join(map(_kind, inputs)) or 'no inputs'}")
         top = report = compare(function, rng, entries)
+        if not report.wrong:
+            names, report.diagnosis = relied_on(function, rng)
+            if names:
+                report.notes.append(f"f takes a gradient itself, by the rules of {', '.join(names)}: "
+                                    f"{'not all of them are right' if report.diagnosis else 'they were checked, too'}")
+            if report.diagnosis:
+                report.faults.append(f"f contains the rule of `{report.diagnosis.op}`, which is wrong: what is "
+                                     f"compared here is the gradient of a wrong function")
         for _ in range(1, order):
             if report.wrong:
                 break
@@ -63,7 +71,7 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
             if (fault := recorded_differs(previous, v)):
                 report.higher.faults.append(fault)
             report = report.higher
-        if report.wrong:
+        if report.wrong and not report.diagnosis:
             report.diagnosis = diagnose(function, report, rng)
     if plot:
         _show(report)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from scratchnet.autograd import GradientShapeError
 from scratchnet.check.numeric import slopes
 from scratchnet.check.report import Report, Row
 from scratchnet.differentiable import recorded_casts
@@ -11,13 +10,19 @@ from scratchnet.tensor import data_of
 ENTRIES, OUTPUTS = 10_000, 500  # of ∂y/∂x, and rows of it: up to so many, all are checked
 COTANGENTS, SAMPLED, DENSE = 3, 24, 4  # random cotangents; entries and dense directions of an input that is too large
 REDRAWS = 3
+FACTORS = (0.0, -2.0, 2.0**-30, -2.0**40)  # of a cotangent, by which the gradient must grow: powers of 2 do not round
 
 
 def compare(function, rng, entries):
     """The Report of one order: guards, then every input against numbers, at another point if this one is at a kink."""
     notes, given = [], dict(zip(function.names, function.values, strict=True)) | function.constants()
     before = {name: x.copy() for name, x in given.items()}
-    y = function.evaluate(function.values)
+    try:
+        y = function.evaluate(function.values)
+    except Exception as error:
+        if function.of:  # which is the gradient of something that was evaluated
+            return Report(faults=[in_words(error)])
+        raise
     if not np.array_equal(y, function.evaluate(function.values), equal_nan=True):
         return Report(faults=["f gives another result when it is called again with the same inputs: a draw of random "
                               "numbers must be repeated, with a generator seeded inside f"])
@@ -28,8 +33,8 @@ def compare(function, rng, entries):
                               "is computed"])
     try:
         faults = _guards(function, cotangents)
-    except GradientShapeError as error:
-        return Report(faults=[str(error)])
+    except Exception as error:  # whatever a learner's rule does
+        return Report(faults=[in_words(error)])
     faults += [f"f changed its input {name} in place" for name, x in given.items()
                if not np.array_equal(x, before[name], equal_nan=x.dtype.kind in "fc")]
     for redraw in range(1 + REDRAWS):
@@ -61,20 +66,31 @@ def _guards(function, cotangents):
     faults += [f"{op}: its gradient rule computes in {got}, though its input is {wanted}" for op, got, wanted, result
                in casts if np.finfo(got).eps > max(np.finfo(wanted).eps, np.finfo(result).eps)]
     again = function.gradients([v])[0]
-    none, twice = function.gradients([0.0 * v, -2.0 * v])
+    scaled = function.gradients([factor * v for factor in FACTORS])
     if not np.array_equal(v, kept):
         faults.append("the gradient changes the cotangent ∂L/∂y in place")
-    for name, g, g_again, g0, g2 in zip(function.names, once, again, none, twice, strict=True):
+    for name, g, g_again, *others in zip(function.names, once, again, *scaled, strict=True):
         if g is None:
             continue
         if not np.array_equal(g, g_again, equal_nan=True):
             faults.append(f"the gradient of {name} is another one when it is computed again")
-        for factor, scaled in ((0, g0), (-2, g2)):
-            if scaled is None or not np.allclose(scaled, factor * g, rtol=1e-9, equal_nan=True,
-                                                 atol=1e-12 * max(1.0, float(np.abs(g).max(initial=0)))):
-                faults.append(f"the gradient of {name} is not linear: {factor} times the cotangent ∂L/∂y does not give "
-                              f"{factor} times the gradient")
+        factor = next((f for f, other in zip(FACTORS, others, strict=True) if not _is_multiple(other, f, g)), None)
+        if factor is not None:
+            faults.append(f"the gradient of {name} is not linear: {factor:g} times the cotangent ∂L/∂y does not give "
+                          f"{factor:g} times the gradient")
     return faults
+
+
+def _is_multiple(scaled, factor, g):
+    """Whether it is factor times g, but for rounding."""
+    atol = 1e-12 * max(1.0, float(np.abs(g).max(initial=0))) * (abs(factor) or 1.0)
+    return scaled is not None and np.allclose(scaled, factor * g, rtol=1e-9, atol=atol, equal_nan=True)
+
+
+def in_words(error):
+    """An error from a gradient rule as a sentence of the report."""
+    own = isinstance(error, ValueError) and ": its gradient rule gave " in str(error)
+    return str(error) if own else f"the gradient cannot be computed. {type(error).__name__}: {error}"
 
 
 def _rows(function, y, random, rng, entries):

@@ -5,14 +5,14 @@ each explanation in mistakes.py predicts a wrong gradient from the right one, an
 was found. If all rules are right, the gradient of what is on the tape is right, and so something is not on the tape.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from scratchnet.autograd import GradientShapeError
-from scratchnet.check.compare import compare, recorded_differs
+from scratchnet.check.compare import compare, in_words, recorded_differs
 from scratchnet.check.evidence import INPUTS, Call, Evidence
 from scratchnet.check.mistakes import MISTAKES, explanations, of_a_sample, of_wrong_shape
+from scratchnet.check.places import elsewhere, smaller
 
 CALLS = 400  # op calls that are looked at
 
@@ -48,12 +48,12 @@ class Diagnosis:
 
 def diagnose(function, report, rng):
     """The Diagnosis of a wrong Report of this Function."""
-    if any("another result" in fault for fault in report.faults):
+    if any("another result" in fault or "computed again" in fault for fault in report.faults):
         return Diagnosis("not a function", "high", report.faults[0],
-                         "What does f read or change besides its arguments?")
-    culprit, misshapen = _culprit(function, rng)
-    if misshapen:
-        return _explain_shape(*misshapen, rng)
+                         "What is read or changed there besides the arguments?")
+    culprit, broken = _culprit(function, rng)
+    if broken:
+        return _explain_broken(*broken, rng)
     if not any(row.wrong for row in report.rows) and any("at the kink" in fault for fault in report.faults):
         return _named("ties or zeros", "high", report.faults[0], culprit)
     if culprit is not None:
@@ -69,43 +69,96 @@ def diagnose(function, report, rng):
                     f"{' and '.join(wrong)} to the result is not on the tape")
         if function.of:
             return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
+        if (op := _with_a_memory(function, rng)):
+            return Diagnosis("not a function", "high", f"alone the rule of `{op.name}` is right, but among the others "
+                             f"it gives another gradient for the same numbers", "What does the rule read besides what "
+                             "it is handed?", op.name)
         specific = _explain(function, rng, only="regularizer")
         if specific.name != "unknown":
             return specific
+        if function.calls_inside():
+            evidence += "; f takes a gradient inside: with create_graph=True it can be differentiated again"
         confidence = "high" if any(row.gross for row in report.rows) else "low"
         return _named("stop-gradient", confidence, evidence, None, wrong)
     return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it", "Check its parts alone.")
 
 
-def _culprit(function, rng):
-    """(the first op call with a wrong rule, or None; (call, error) of one whose rule gives a wrong shape, or None).
+def relied_on(function, rng):
+    """([names of the ops whose rules f relies on, as it takes a gradient itself], the Diagnosis of the first of them
+    that is wrong, or None). What f computes with a wrong rule is wrong, and its gradient may fit to that."""
+    names, culprit, broken = [], None, None
+    for call in _kinds(function.calls_inside()):
+        names += [call.op.name] * (call.op.name not in names)
+        if not (culprit or broken):
+            culprit, broken = _judged(call, False, rng)
+    found = _explain_broken(*broken, rng) if broken else _explain(culprit, rng) if culprit else None
+    return names, found
 
-    Of calls with the same op and shapes one is looked at, and the others only if no rule has been found wrong."""
+
+def _culprit(function, rng):
+    """(the first op call with a wrong rule, or None; (call, error) of one whose rule gives no gradient, or None)."""
     try:
         calls = function.calls()
-    except GradientShapeError:  # a second-order function whose first order has the wrong shape
+    except Exception:  # a second-order function whose first order has no gradient
+        if not function.of:
+            raise
         calls = function.of.calls()
+    for call in _kinds(calls[:CALLS]):
+        found = _judged(call, function.of, rng)
+        if any(found):
+            return found
+    return None, None
+
+
+def _kinds(calls):
+    """The Calls, those of the same op and shapes as an earlier one last: they are looked at if no rule is wrong yet."""
     kinds, repeated = {}, []
-    for op, args, _ in calls[:CALLS]:
+    for op, args, _ in calls:
         call = Call(op, args)
         key = (op.name, tuple(x.shape for x in call.values), repr([a for a in call.fixed if not hasattr(a, "dtype")]))
         if kinds.setdefault(key, call) is not call:
             repeated.append(call)
-    for call in [*kinds.values(), *repeated]:
+    return [*kinds.values(), *repeated]
+
+
+def _judged(call, second_order, rng):
+    """(call, None) if its rule is wrong, (None, (call, error)) if it gives no gradient, (None, None) if it is right."""
+    report = compare(call, np.random.default_rng(0), 1_000)
+    v = rng.standard_normal(call.evaluate(call.values).shape)
+    if report.wrong:
+        broken = any(map(_is_broken, report.faults))
+        call.recorded = False
+        return (None, (call, report.faults[0])) if broken else (call, None)
+    if second_order:
         try:
-            report = compare(call, np.random.default_rng(0), 1_000)
-            v = rng.standard_normal(call.evaluate(call.values).shape)
-            if report.wrong:
-                if any("its gradient rule gave shape" in fault for fault in report.faults):
-                    return None, (call, report.faults[0])
-                call.recorded = False
-                return call, None
-            if function.of and recorded_differs(call, v):
-                call.recorded = True
-                return call, None
-        except GradientShapeError as error:
-            return None, (call, str(error))
+            call.recorded = True
+            return (call, None) if recorded_differs(call, v) else (None, None)
+        except Exception as error:
+            return None, (call, in_words(error))
     return None, None
+
+
+def _is_broken(fault):
+    """Whether a fault says that there is no gradient to compare with."""
+    return "its gradient rule gave" in fault or "the gradient cannot be computed" in fault
+
+
+def _with_a_memory(function, rng):
+    """The first op whose rule gives another gradient on the tape of this Function than for the same call alone."""
+    calls, walk = function.passed(rng.standard_normal(function.evaluate(function.values).size))
+    made = {result.node: (op, args) for op, args, result in calls}
+    for node, gy, inputs in walk:
+        if node not in made:
+            continue
+        call = Call(*made[node])
+        alone = call.gradients([np.asarray(gy)])[0]
+        for parent in {parent for parent, _ in inputs}:
+            slots = [k for k, p in enumerate(node.parents) if p is parent]
+            there = sum(g for p, g in inputs if p is parent)
+            here = sum(alone[k] for k in slots if alone[k] is not None)
+            if not np.allclose(there, here, rtol=1e-6, atol=1e-9 * np.abs(there).max(initial=0.0), equal_nan=True):
+                return call.op
+    return None
 
 
 def _hides_a_path(function, rng):
@@ -123,6 +176,11 @@ def _explain(function, rng, only=None):
     """The Diagnosis of a Function whose own rule is wrong: the explanation that fits the wrong inputs best."""
     found, moved, report, op = {}, [], None, getattr(getattr(function, "op", None), "name", None)
     recorded = getattr(function, "recorded", False)
+    if any(x.size > INPUTS for x in function.values) and (less := smaller(function, rng)) is not None:
+        less.recorded = recorded
+        if compare(less, np.random.default_rng(0), 1_000).wrong:
+            function = less
+    other = elsewhere(function, rng)
     for i in range(len(function.values)):
         if function.values[i].size > INPUTS:
             report = report or compare(function, rng, 0)
@@ -134,13 +192,15 @@ def _explain(function, rng, only=None):
             moved.append(function.names[i])
         if evidence.error <= 1e-6 * max(np.linalg.norm(evidence.right), 1e-9):
             continue
-        found[function.names[i]] = list(explanations(evidence, only))
+        found[function.names[i]] = _confirmed(list(explanations(evidence, only)), other, i, rng, recorded, only)
     if not found and moved:
         evidence = f"beside the kink or tie in {' and '.join(moved)} the rule is right"
         return _named("ties or zeros", "high", evidence, function, moved)
+    if not found:
+        return _explain_guard(function, op)
     fitting = {name: all_ for name, all_ in found.items() if all_}
     if not fitting:
-        names = list(found) or list(function.names)
+        names = list(found)
         return Diagnosis("unknown", "low", f"none of {len(MISTAKES)} kinds of mistakes predicts the gradient of "
                          f"{' and '.join(names)}", "Write the formula out for one entry of y and one of "
                          f"{names[0]}, and compare it with the worst entry of the table.", op, names)
@@ -150,7 +210,7 @@ def _explain(function, rng, only=None):
             explained.setdefault(e.name, []).append((name, e))
     best = min(explained.values(), key=lambda pairs: (-len(pairs), pairs[0][1].rank))
     inputs, best = [name for name, _ in best], best[0][1]
-    others = sorted({e.name for name in inputs for e in fitting[name] if e.family != best.family})
+    others = sorted({e.name for name in inputs for e in fitting[name] if e.family != best.family and not e.weak})
     sure = best.sure and not others and len(inputs) == len(found)
     unexplained = [name for name in found if name not in inputs]
     evidence = best.evidence + (f"; {' and '.join(unexplained)}: something else" if unexplained else "")
@@ -159,8 +219,34 @@ def _explain(function, rng, only=None):
     return Diagnosis(best.name, "high" if sure else "low", evidence, best.hint, op, inputs, others)
 
 
-def _explain_shape(call, message, rng):
-    """The Diagnosis of a rule that gives a gradient of the wrong shape."""
+def _confirmed(here, other, i, rng, recorded, only):
+    """Of the Explanations found here, those that hold at another place, too, in the words that fit there; all of them
+    if there is no other place, or if the rule is right there."""
+    if other is None or not here or other.values[i].size > INPUTS:
+        return here
+    evidence = Evidence(other, i, rng, recorded)
+    if evidence.error <= 1e-6 * max(np.linalg.norm(evidence.right), 1e-9):
+        return [replace(e, sure=False) for e in here]
+    there = list(explanations(evidence, only))
+    return [e for e in there if any(e.family == h.family and (e.name == h.name or e.is_factor) for h in here)]
+
+
+def _explain_guard(function, op):
+    """The Diagnosis of a rule that gives the right numbers, but breaks a law that every gradient obeys."""
+    faults = compare(function, np.random.default_rng(0), 1_000).faults
+    for words, name in (("is not linear", "upstream gradient clipped"), ("computes in", "wrong dtype"),
+                        ("computed again", "not a function")):
+        if any(words in fault for fault in faults):
+            hint = MISTAKES.get(name, "What does the rule read besides what it is handed?")
+            return Diagnosis(name, "high", next(fault for fault in faults if words in fault), hint, op)
+    return Diagnosis("unknown", "low", "; ".join(faults), "Check its parts alone.", op)
+
+
+def _explain_broken(call, message, rng):
+    """The Diagnosis of a rule that gives no gradient, or one of the wrong shape."""
+    if "gave shape" not in message:
+        return _named("not an array" if "its gradient rule gave" in message else "error in the rule", "high", message,
+                      call)
     name, evidence = of_wrong_shape(call, rng)
     if name is None:
         return Diagnosis("wrong shape", "high", message, "Which axes does the input have, and in which order?",

@@ -32,6 +32,16 @@ class Call(Function):
             args[self.op.params.index(name)] = value
         return first(self.op(args, {}))
 
+    def at(self, values):
+        return super().at(values).with_fixed(self.fixed)
+
+    def with_fixed(self, fixed):
+        """The same call with other arguments besides the inputs."""
+        other = object.__new__(type(self))
+        other.__dict__ = self.__dict__ | {"fixed": list(fixed)}
+        other.f = other._with
+        return other
+
     def changed(self, **arguments):
         """The same call with other arguments that are not differentiated (stride=1)."""
         return Function(lambda *xs: self._with(*xs, **arguments), self.values)
@@ -90,6 +100,7 @@ class Evidence:
             function = self.function = function.at([beside(x, rng) for x in function.values])
             self.jacobian, _ = _jacobian(function, i, self.v, y, rng)
         self.values, self.x = function.values, function.values[i]
+        self.is_call = isinstance(function, Call)
         self.y = function.evaluate(function.values)
         if self.jacobian.shape[0] == y.size:
             self.right = self.v @ self.jacobian
@@ -108,6 +119,18 @@ class Evidence:
         """(K, n) from the gradients of each cotangent."""
         shape = self.values[i].shape
         return np.array([np.zeros(shape).ravel() if g[i] is None else g[i].ravel() for g in gradients])
+
+    def arguments(self):
+        """Name → array for all arguments with entries, the inputs among them."""
+        named = dict(zip(self.names, self.values, strict=True))
+        if self.is_call:
+            named |= {name: a for name, a in zip(self.function.op.params, self.function.fixed, strict=False)
+                      if name not in named and getattr(a, "dtype", np.dtype(int)).kind == "f"}
+        return {name: a for name, a in named.items() if a.ndim}
+
+    def numbers(self):
+        """The numbers among the other arguments: what a λ or an ε may be."""
+        return [a for a in getattr(self.function, "fixed", ()) if isinstance(a, (int, float))]
 
     def right_of(self, j):
         """(K, n) numeric gradient of another input; None if it is too large."""

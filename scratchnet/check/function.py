@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from scratchnet.autograd import Tensor, grad, no_grad
-from scratchnet.differentiable import recorded_calls
+from scratchnet.autograd import Tensor, enable_grad, grad, no_grad
+from scratchnet.differentiable import recorded_calls, recorded_walk
 from scratchnet.tensor import data_of
 
 
@@ -28,6 +28,7 @@ class Function:
     """
 
     of = None  # the function whose derivative this is
+    needs_tape = False  # f takes a gradient with respect to its own argument, and so can only be called with Tensors
     cancelled = 0.0  # how large the numbers may have been whose sum y is: their rounding is in y
 
     def __init__(self, f, inputs, parameters=None):
@@ -54,12 +55,28 @@ class Function:
 
     def evaluate(self, values):
         """The array y at the given values (real or complex)."""
-        n = len(self.holes)
-        with no_grad(), self._lent(values[n:]):
-            y = data_of(self._call(values[:n]))
+        y = data_of(self._on_tensors(values) if self.needs_tape else self._on_arrays(values))
         if not hasattr(y, "dtype") and not isinstance(y, (int, float, complex)):
             raise TypeError(f"check: f must give a Tensor, an array or a number, got {type(y).__name__}")
         return np.asarray(y)
+
+    def _on_arrays(self, values):
+        n = len(self.holes)
+        try:
+            with no_grad(), self._lent(values[n:]):
+                return self._call(values[:n])
+        except Exception as error:
+            try:
+                y = self._on_tensors(values)
+            except Exception:  # f fails in any case: then its first error is the plainer one
+                raise error from None
+            self.needs_tape = True
+            return y
+
+    def _on_tensors(self, values):
+        """y where f takes a gradient inside: on a tape, as in `record`."""
+        with enable_grad():
+            return self.record(values)[0]
 
     def constants(self):
         """Name → the arrays among the arguments that are not checked."""
@@ -75,9 +92,10 @@ class Function:
 
     @contextmanager
     def _lent(self, values):
-        """Inside, the parameters have these values."""
+        """Inside, the parameters have these values. (What is behind them is not theirs: the cotangent of a derivative.)
+        """
         before = [p.data for p in self.parameters]
-        for p, value in zip(self.parameters, values, strict=True):
+        for p, value in zip(self.parameters, values, strict=False):
             p.data = value
         try:
             yield
@@ -103,7 +121,8 @@ class Function:
             return [g if g is None else g.data for g in grad(y, leaves, v.reshape(y.shape), create_graph=True)]
 
     def derivative(self, v, directions):
-        """The function x ↦ Σᵢ ⟨∂⟨v, f⟩/∂xᵢ, uᵢ⟩, one number, whose gradient holds second derivatives of f."""
+        """The function x, v ↦ Σᵢ ⟨∂⟨v, f⟩/∂xᵢ, uᵢ⟩, one number, whose gradient holds second derivatives of f, and in v,
+        the cotangent, the first ones again: a rule must not take its ∂L/∂y for a constant."""
         return _Derivative(self, v, directions)
 
     def calls(self):
@@ -112,36 +131,53 @@ class Function:
             self.record(self.values)
         return calls
 
+    def calls_inside(self):
+        """Of these calls the ones that a gradient taken by f itself goes through: f relies on their rules."""
+        with recorded_calls() as calls, recorded_walk() as passed:
+            self.record(self.values)
+        nodes = {node for node, _, _ in passed}
+        return [call for call in calls if call[2].node in nodes]
+
+    def passed(self, v):
+        """([(op, arguments, result)], [(node, gy, [(parent, gradient)])]) of one pass back from the cotangent v."""
+        with recorded_calls() as calls:
+            y, leaves = self.record(self.values)
+        with recorded_walk() as walk, self._lent(self.values[len(self.holes):]):
+            grad(y, leaves, v.reshape(y.shape), retain_graph=True)
+        return calls, walk
+
+
+COTANGENT = "∂L/∂y"  # the name of v among the inputs of a derivative
+
 
 class _Derivative(Function):
     def __init__(self, of, v, directions):
         terms = float(np.abs(v).ravel() @ (np.abs(of.evaluate(of.values)).ravel() + of.cancelled))
         sizes = [np.abs(u).max(initial=0.0) / np.abs(x).max(initial=1.0)
                  for u, x in zip(directions, of.values, strict=True)]
-        self.__dict__ = of.__dict__ | {"of": of, "v": v, "directions": directions,
-                                       "cancelled": terms * max(sizes, default=0.0)}
+        self.__dict__ = of.__dict__ | {"of": of, "directions": directions, "names": [*of.names, COTANGENT],
+                                       "values": [*of.values, v], "cancelled": terms * max(sizes, default=0.0)}
 
     def at(self, values):
-        return _Derivative(self.of.at(values), self.v, self.directions)
+        return _Derivative(self.of.at(values[:-1]), values[-1], self.directions)
 
     def evaluate(self, values):
-        n = len(self.holes)
         if any(np.iscomplexobj(v) for v in values):  # the gradient of a real input would lose its imaginary part
             values = [v.astype(complex) for v in values]
-        with self._lent(values[n:]):
-            return np.asarray(data_of(self.record(values)[0]))
+        return np.asarray(data_of(self.record(values)[0]))
 
     def record(self, values):
+        *values, v = values
         y, leaves = self.of.record(values)
-        n, total = len(self.holes), None
+        v, total = Tensor(v, requires_grad=True), None
         if not (isinstance(y, Tensor) and y.requires_grad):
-            return Tensor(np.zeros(())), leaves
-        with self._lent(values[n:]):
-            for g, u in zip(grad(y, leaves, self.v.reshape(y.shape), create_graph=True), self.directions, strict=True):
+            return Tensor(np.zeros(())), [*leaves, v]
+        with self._lent(values[len(self.holes):]):
+            for g, u in zip(grad(y, leaves, v, create_graph=True), self.directions, strict=True):
                 if g is not None:
                     term = (g * u).sum()
                     total = term if total is None else total + term
-        return Tensor(np.zeros(())) if total is None else total, leaves
+        return Tensor(np.zeros(())) if total is None else total, [*leaves, v]
 
 
 def _argument_names(f, count):

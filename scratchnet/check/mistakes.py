@@ -16,7 +16,9 @@ CANDIDATES = [  # the more specific first
     predictions.no_gradient, predictions.not_linear, predictions.constant_factor, predictions.swapped_inputs,
     repairs.exchanged_operands, predictions.moved_axes, predictions.shifted, predictions.left_out, repairs.other_values,
     predictions.structure, predictions.independent_steps, predictions.normalization, predictions.lost_readers,
-    predictions.stride_ignored, repairs.other_cotangents, predictions.recurrent_weights, predictions.regularizer]
+    predictions.stride_ignored, repairs.other_cotangents, predictions.recurrent_weights, predictions.regularizer,
+    predictions.wrong_axis, predictions.selection, predictions.epsilon_forgotten, predictions.gates]
+WEAK = [predictions.other_factor, predictions.constant_term]  # true of some mistakes that have a better name
 
 MISTAKES = {  # name: a sentence that helps without giving the answer away
     "stop-gradient": "Follow the input to the result: is each step on the way one that gradients can pass?",
@@ -67,6 +69,18 @@ MISTAKES = {  # name: a sentence that helps without giving the answer away
     "off by one in time": "Which step's value does each factor of the formula belong to?",
     "regularizer missing": "Which terms of the loss contain this input?",
     "regularizer doubled": "Which terms of the loss contain this input, and is each differentiated once?",
+    "wrong axis": "Which axis does each sum run along, and which index is left?",
+    "value taken for index": "By how much does a maximum grow when the entry that is the largest grows by a little?",
+    "spread over the window": "Which entries of the window does the result depend on, when each moves by a little?",
+    "other argument as a factor": "Which arguments does the derivative of this formula contain, and which not?",
+    "constant term": "Differentiate the formula term by term: which terms are linear in this input?",
+    "standard deviation for variance": "Is it σ or σ², or ln σ², that each place of the formula asks for?",
+    "epsilon forgotten": "Which small number stands under the root of the forward pass?",
+    "gates exchanged": "In which order do the gates lie in the weights?",
+    "upstream gradient clipped": "A gradient rule is linear in ∂L/∂y: is there anything in it that is not?",
+    "wrong dtype": "In which precision does the rule compute, and in which the op?",
+    "not an array": "What does the rule return for each input? It should be an array of floats in the input's shape.",
+    "error in the rule": "Read the error: which line of the rule is it about, and which shapes and types meet there?",
     "not finite": "Look at the worst entries: which division, logarithm or root cannot take that value?",
     "ties or zeros":
         "Away from this point the rule is right; which value between the two slopes is the convention here?",
@@ -85,6 +99,16 @@ class Explanation:
     sure: bool
     hint: str
 
+    @property
+    def weak(self):
+        """Whether a more specific explanation beside it is the better one, and no rival."""
+        return self.family >= len(CANDIDATES)
+
+    @property
+    def is_factor(self):
+        """Whether it is a number times the derivative: which number it is, is best seen elsewhere."""
+        return CANDIDATES[self.family:self.family + 1] == [predictions.constant_factor]
+
 
 def explanations(e, only=None):
     """The Explanations of the Evidence e, the most specific first."""
@@ -95,7 +119,7 @@ def explanations(e, only=None):
                           MISTAKES["not finite"])
         return
     with np.errstate(all="ignore"):
-        for family, candidate in enumerate(CANDIDATES):
+        for family, candidate in enumerate(CANDIDATES + WEAK):
             for rank, (name, predicted, detail, *entries) in enumerate(candidate(e)):
                 entries = entries[0] if entries else None
                 if name in found or (only and not name.startswith(only)) or not e.explains(predicted, entries):
@@ -104,8 +128,8 @@ def explanations(e, only=None):
                 share = "all" if entries is None else f"{entries.sum()} of {e.x.size}"
                 rest = np.linalg.norm((e.wrong - predicted)[:, slice(None) if entries is None else entries]) / e.error
                 evidence = f"predicts {share} entries of ∂L/∂{e.names[e.i]} to {max(rest, 1e-16):.0e} of the error"
-                yield Explanation(name, 100 * family + rank, family, f"{detail}; {evidence}",
-                                  e.freedom >= 4 and entries is None, MISTAKES[name])
+                certain = e.freedom >= 4 and entries is None and (e.is_call or not name.startswith("regularizer"))
+                yield Explanation(name, 100 * family + rank, family, f"{detail}; {evidence}", certain, MISTAKES[name])
 
 
 def of_a_sample(function, i, row):

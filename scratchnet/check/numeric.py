@@ -163,7 +163,7 @@ def _rounding(G, x, probes):
             noise = 2.2e-16 * np.abs(here) / t
             finite = np.isfinite(far) & np.isfinite(near)
             jumps = finite & (np.abs(near) > 30 * np.abs(far) + 1e4 * noise)
-            if jumps.any():  # beside a pole the slope is as large over a smaller step; a stair is a flat or a jump there
+            if jumps.any():  # beside a pole the slope is as large over a smaller step; a stair is flat or jumps there
                 nearer = (G(_along(x, probe, t / 7)) - G(_along(x, probe, -t / 7))) / (2 * t / 7)
                 jumps &= ~(np.abs(nearer - near) <= 0.3 * np.abs(near))
             moves = finite & (np.abs(far) > 10 * noise) & steady

@@ -92,40 +92,44 @@ def moved_axes(e):
     for count in range(1, min(ndim, 3) + 1):
         for axes in itertools.combinations(range(ndim), count):
             if all(shape[a] > 1 for a in axes):
-                kernel = ndim == 4 and axes == (0, 1) and e.names[e.i] == "w"
-                yield ("kernel not flipped" if kernel else "axis reversed",
+                yield ("kernel not flipped" if is_kernel(e.names[e.i], e.x, axes) else "axis reversed",
                        np.flip(right, [a + 1 for a in axes]).reshape(COTANGENTS, -1), f"reversed along {axes}")
 
 
+def is_kernel(name, a, axes):
+    """Whether it is the kernel of a convolution by its name and shape, and these axes are those of its windows, which
+    come first (kh, kw, C, O) or last (O, C, kh, kw)."""
+    windows = {3: [(0,), (2,)], 4: [(0, 1), (2, 3)]}.get(a.ndim, [(0,)] if a.ndim == 1 else [])
+    return axes in windows and name.lower() in ("w", "k", "kernel", "weight", "weights", "filter", "filters")
+
+
 def shifted(e):
-    """The gradient one place further along an axis: wrapped around, filled with zeros, or right but at the border."""
-    right = e.right.reshape(COTANGENTS, *e.x.shape)
-    for axis in range(e.x.ndim):
-        n = e.x.shape[axis]
-        for step in (1, -1):
-            if n < 2:
-                continue
-            moved = np.roll(right, step, axis + 1)
-            index = [slice(None)] * (e.x.ndim + 1)
-            detail = f"by {step:+d} along axis {axis}"
-            yield "shifted by one", moved.reshape(COTANGENTS, -1), detail + ", wrapped around"
-            index[axis + 1] = 0 if step == 1 else -1
-            filled = moved.copy()
-            filled[tuple(index)] = 0.0
+    """The gradient one place further along an axis, or along two: wrapped around, filled with zeros, or right but at
+    the border."""
+    right, long = e.right.reshape(COTANGENTS, *e.x.shape), [a for a in range(e.x.ndim) if e.x.shape[a] > 1]
+    for axes in [(a,) for a in long] + list(itertools.combinations(long, 2)):
+        for steps in itertools.product((1, -1), repeat=len(axes)):
+            inner = [a + 1 for a in axes]
+            rolled = np.roll(right, steps, inner)
+            filled, inside = rolled.copy(), np.ones(e.x.shape, dtype=bool)
+            for axis, step in zip(axes, steps, strict=True):
+                edge = (slice(None),) * axis + (0 if step == 1 else -1,)
+                filled[(slice(None), *edge)] = 0.0
+                inside[edge] = False
+            detail = "by " + " and ".join(f"{step:+d} along axis {a}" for a, step in zip(axes, steps, strict=True))
+            yield "shifted by one", rolled.reshape(COTANGENTS, -1), detail + ", wrapped around"
             yield "shifted by one", filled.reshape(COTANGENTS, -1), detail
-            if n > 3:
-                inside = np.ones(e.x.shape, dtype=bool)
-                inside[tuple(index[1:])] = False
-                detail += ", apart from the border"
-                yield "shifted by one", moved.reshape(COTANGENTS, -1), detail, inside.ravel()
+            if all(e.x.shape[a] > 3 for a in axes):
+                yield ("shifted by one", rolled.reshape(COTANGENTS, -1), detail + ", apart from the border",
+                       inside.ravel())
 
 
-def moved_by(a, axis, step):
-    """a one step further along the axis, zeros where nothing came from."""
+def moved_by(a, axis, step, first=None):
+    """a one step further along the axis; where nothing came from, zeros or `first`."""
     moved = np.roll(a, step, axis)
     index = [slice(None)] * a.ndim
     index[axis] = 0 if step == 1 else -1
-    moved[tuple(index)] = 0.0
+    moved[tuple(index)] = 0.0 if first is None else first
     return moved
 
 
@@ -173,28 +177,178 @@ def independent_steps(e):
 
 
 def normalization(e):
-    """y is standardised over some axes: the right gradient is orthogonal to 1 and to x̂ there. What is missing is along
-    1 (the path through the mean) or along x̂ (through the variance)."""
-    if e.x.shape != e.y.shape or e.x.ndim < 1:
+    """y is standardised over some axes. Without one of the paths through the statistics, ∂y/∂x lacks just that part."""
+    if e.jacobian is None or e.x.shape != e.y.shape:
         return
-    for axes in {tuple(range(e.x.ndim - 1)), (e.x.ndim - 1,), tuple(range(1, e.x.ndim)), tuple(range(e.x.ndim))} - {()}:
-        inside = tuple(a + 1 for a in axes)
-        x = e.x - e.x.mean(axes, keepdims=True)
-        x = x / np.sqrt((x * x).mean(axes, keepdims=True))
-        wrong, right = (g.reshape(COTANGENTS, *e.x.shape) for g in (e.wrong, e.right))
-
-        def along(g, u):
-            return (g * u).mean(inside, keepdims=True) * u  # noqa: B023
-        size = np.abs(right).max()
-        if np.abs(along(right, np.ones_like(x))).max() > 1e-9 * size or np.abs(along(right, x)).max() > 1e-2 * size:
+    for axes in subsets(e.x.ndim):
+        if (paths := _paths_of_statistics(e, axes)) is None:
             continue
-        E = wrong - right
-        parts = {"mean path missing": along(E, np.ones_like(x)), "variance path missing": along(E, x)}
-        for name, part in parts.items():
-            yield name, (right + part).reshape(COTANGENTS, -1), f"the error is constant over axes {axes}" \
-                if name.startswith("mean") else f"the error is proportional to the standardised input over axes {axes}"
-        yield ("mean and variance paths missing", (right + sum(parts.values())).reshape(COTANGENTS, -1),
-               f"the error is constant plus proportional to the standardised input over axes {axes}")
+        (mean, variance), where = paths, f"over axes {axes}"
+        yield "mean path missing", e.v @ (e.jacobian - mean), f"without ∂y/∂μ ∂μ/∂x {where}"
+        if variance.any():
+            yield "variance path missing", e.v @ (e.jacobian - variance), f"without ∂y/∂σ² ∂σ²/∂x {where}"
+            yield ("mean and variance paths missing", e.v @ (e.jacobian - mean - variance),
+                   f"the statistics {where} are taken for constants")
+
+
+def subsets(ndim):
+    """All choices of one axis or more."""
+    return [axes for count in range(1, ndim + 1) for axes in itertools.combinations(range(ndim), count)]
+
+
+def _paths_of_statistics(e, axes):
+    """(∂y/∂μ ∂μ/∂x, ∂y/∂σ² ∂σ²/∂x) where y = k x̂ + … is standardised over these axes, else None. There
+
+        ∂yᵢ/∂xⱼ = kᵢ (δᵢⱼ − 1/n − s x̂ᵢ x̂ⱼ / n)        within a group of n, 0 between groups; kᵢ = γᵢ/σ, s = σ²/(σ² + ε)
+
+    so that beside the diagonal each row is a straight line over x̂, whose intercept and slope are the two paths."""
+    n = int(np.prod([e.x.shape[a] for a in axes]))
+    if n < 4:
+        return None
+    rest = [a for a in range(e.x.ndim) if a not in axes]
+    order = np.arange(e.x.size).reshape(e.x.shape).transpose(rest + list(axes)).reshape(-1, n)
+    mean, variance, left = np.zeros_like(e.jacobian), np.zeros_like(e.jacobian), e.jacobian.copy()
+    size = np.abs(e.jacobian).max(initial=0.0)
+    for group in order:
+        block, x = e.jacobian[np.ix_(group, group)], e.x.ravel()[group]
+        x = (x - x.mean()) / max(x.std(), 1e-300)
+        left[np.ix_(group, group)] = 0.0
+        for i, row in enumerate(block):
+            others = np.arange(n) != i
+            line = np.stack([np.ones(n), x], axis=1)
+            (a, b), *_ = np.linalg.lstsq(line[others], row[others], rcond=None)
+            k = row[i] - a - b * x[i]
+            if np.abs(line[others] @ [a, b] - row[others]).max() > 1e-6 * size or abs(k + n * a) > 1e-5 * size:
+                return None
+            if not -1e-5 * size <= -n * b * x[i] * np.sign(k) <= abs(k) * x[i] ** 2 * (1 + 1e-5) + 1e-5 * size:
+                return None
+            mean[group[i], group], variance[group[i], group] = a, b * x
+    variance[np.abs(variance) < 1e-9 * size] = 0.0
+    return None if np.abs(left).max(initial=0.0) > 1e-6 * size else (mean, variance)
+
+
+def wrong_axis(e):
+    """A sum over another axis than the right one: of the results that read a broadcast input, or within a formula."""
+    v, shape = e.v.reshape(COTANGENTS, *e.y.shape), e.x.shape
+    if e.x.size < e.y.size and e.jacobian is not None and (np.count_nonzero(e.jacobian, axis=1) <= 1).all():
+        each = v * e.jacobian.sum(axis=1).reshape(e.y.shape)  # what each result has to give to the entry that it reads
+        for axes in subsets(e.y.ndim):
+            added = each.sum(axis=tuple(a + 1 for a in axes))
+            if added.size == COTANGENTS * e.x.size:
+                yield "wrong axis", added.reshape(COTANGENTS, -1), f"the sum is over axes {axes} of y"
+    if shape != e.y.shape or e.x.ndim < 2:
+        return
+    right = e.right.reshape(v.shape)
+    for formula in (_softmax, _log_softmax, _unit_length, _centred):
+        with np.errstate(all="ignore"):
+            found = {axes: formula(v, e.x, e.y, tuple(a + 1 for a in axes)) for axes in subsets(e.x.ndim)}
+        if any(np.allclose(g, right, rtol=1e-6, atol=1e-9 * np.abs(right).max()) for g in found.values()):
+            for axes, g in found.items():
+                yield "wrong axis", g.reshape(COTANGENTS, -1), f"the sum is over axes {axes}"
+
+
+def _softmax(v, x, y, axes):
+    return y * (v - (v * y).sum(axes, keepdims=True))
+
+
+def _log_softmax(v, x, y, axes):
+    return v - np.exp(y) * v.sum(axes, keepdims=True)
+
+
+def _unit_length(v, x, y, axes):
+    return (v - y * (v * y).sum(axes, keepdims=True)) / np.sqrt((x * x)[None].sum(axes, keepdims=True))
+
+
+def _centred(v, x, y, axes):
+    return v - v.mean(axes, keepdims=True)
+
+
+def selection(e):
+    """Of a y that picks entries of x, like max: the value instead of the 1 at its place, or all of a window instead of
+    the one that was picked."""
+    J = e.jacobian
+    if J is None or e.y.size >= e.x.size or not (np.isclose(J, 0) | np.isclose(J, 1)).all() or \
+            not np.isclose(J.sum(axis=1), 1).all():
+        return
+    yield "value taken for index", (e.v * e.y.ravel()) @ J, "each is multiplied by the value that was picked"
+    spread = _over_windows(e)
+    if spread is not None:
+        count = e.x.size / e.y.size
+        for what, g in (("as it is", spread), ("in equal parts", spread / count)):
+            yield "spread over the window", g.reshape(COTANGENTS, -1), f"all entries of a window get ∂L/∂y, {what}"
+
+
+def _over_windows(e):
+    """∂L/∂y given to all entries of x that the entry of y was picked from, where windows do not overlap; else None."""
+    v, shape = e.v.reshape(COTANGENTS, *e.y.shape), e.x.shape
+    if e.y.ndim < e.x.ndim:
+        for axes in subsets(e.x.ndim):
+            if tuple(n for a, n in enumerate(shape) if a not in axes) == e.y.shape:
+                return np.broadcast_to(np.expand_dims(v, [a + 1 for a in axes]), (COTANGENTS, *shape))
+    if e.y.ndim != e.x.ndim or any(n % m for n, m in zip(shape, e.y.shape, strict=True)):
+        return None
+    for axis, (n, m) in enumerate(zip(shape, e.y.shape, strict=True)):
+        v = np.repeat(v, n // m, axis + 1)
+    return v
+
+
+def other_factor(e):
+    """The derivative times an argument that is not in it, or with one in the place of another."""
+    fitting = {name: a for name, a in e.arguments().items() if _broadcasts(a.shape, e.x.shape)}
+    right = e.right.reshape(COTANGENTS, *e.x.shape)
+    for name, a in fitting.items():
+        yield "other argument as a factor", (right * a).reshape(COTANGENTS, -1), f"it is the derivative times `{name}`"
+        for other, b in fitting.items():
+            if other != name:
+                yield ("other argument as a factor", (right * a / b).reshape(COTANGENTS, -1),
+                       f"it has `{name}` where the derivative has `{other}`")
+
+
+def _broadcasts(shape, to):
+    return len(shape) <= len(to) and all(a in (1, b) for a, b in zip(shape[::-1], to[::-1], strict=False))
+
+
+def constant_term(e):
+    """An elementwise derivative, or that of a number, that is off by the same number everywhere."""
+    if e.y.size == 1:
+        v = np.broadcast_to(e.v, e.wrong.shape)
+    elif e.x.shape == e.y.shape and e.jacobian is not None and is_diagonal(e.jacobian):
+        v = e.v
+    else:
+        return
+    if e.x.size >= 3:
+        c = float(np.vdot(v, e.wrong - e.right) / np.vdot(v, v))
+        yield "constant term", e.right + c * v, f"the derivative of each entry is off by {c:.4g}"
+
+
+def epsilon_forgotten(e):
+    """The gradient of the function with ε = 0."""
+    for name in ("eps", "epsilon", "ε"):
+        if e.is_call and name in e.function.op.params and e.function.argument(name):
+            plain = e.function.changed(**{name: 0.0})
+
+            def G(z, plain=plain):
+                return e.v @ plain.evaluate([*e.values[:e.i], z, *e.values[e.i + 1:]]).ravel()
+            try:
+                found = slopes(G, e.x, range(e.x.size), e.rng).value.T
+            except Exception:  # at ε = 0 the function need not be defined
+                continue
+            yield "epsilon forgotten", found, f"it is the gradient with {name} = 0"
+
+
+def gates(e):
+    """The gates of a recurrent cell in another order: parts as long as y, three or four of them, along one axis."""
+    if e.y.ndim < 2 or e.x.ndim < 1:
+        return
+    for axis in {0, e.x.ndim - 1}:
+        count, rest = divmod(e.x.shape[axis], e.y.shape[-1])
+        if rest or count not in (3, 4):
+            continue
+        parts = np.split(e.right.reshape(COTANGENTS, *e.x.shape), count, axis + 1)
+        for order in itertools.permutations(range(count)):
+            if list(order) != sorted(order):
+                yield ("gates exchanged", np.concatenate([parts[k] for k in order], axis + 1).reshape(COTANGENTS, -1),
+                       f"its {count} parts along axis {axis} come in the order {order}")
 
 
 def _not_summed(e):
@@ -238,22 +392,25 @@ def lost_readers(e):
 
 def _own_windows(e):
     """Masks of ∂y/∂x that give each pixel to the one window in whose stride it lies, as if windows did not overlap."""
-    if not hasattr(e.function, "argument") or e.x.ndim != 4 or e.y.ndim != 4 or "stride" not in e.function.op.params:
+    if not e.is_call or e.x.ndim != 4 or e.y.ndim != 4:
         return
     s = e.function.argument("stride") or e.function.argument("size")
-    s = (s, s) if isinstance(s, int) else tuple(s)
-    n, h, w = (np.arange(k) for k in e.x.shape[:3])
-    for pad in range(3):
-        rows = (h[:, None] + pad) // s[0] == np.arange(e.y.shape[1])
-        columns = (w[:, None] + pad) // s[1] == np.arange(e.y.shape[2])
-        mask = np.einsum("hp,wq->pqhw", rows, columns)[None, :, :, None, None, :, :, None]
-        shape = (*e.y.shape, *e.x.shape)
-        yield np.broadcast_to(mask, shape).reshape(e.y.size, e.x.size)
+    for axes in ((1, 2), (2, 3)):  # images (N, H, W, C) or (N, C, H, W)
+        for stride in [s] if s else (1, 2, 3):
+            stride = tuple(stride) if isinstance(stride, (tuple, list)) else (stride, stride)
+            for pad in range(3):
+                mask = np.ones((*e.y.shape, *e.x.shape), dtype=bool)
+                for axis, step in zip(axes, stride, strict=True):
+                    own = (np.arange(e.x.shape[axis]) + pad) // step == np.arange(e.y.shape[axis])[:, None]
+                    shape = [1] * 8
+                    shape[axis], shape[4 + axis] = own.shape
+                    mask &= own.reshape(shape)
+                yield mask.reshape(e.y.size, e.x.size)
 
 
 def stride_ignored(e):
     """The rule of stride 1, with ∂L/∂y in the corner of the larger result."""
-    if not hasattr(e.function, "changed") or "stride" not in e.function.op.params:
+    if not e.is_call or "stride" not in e.function.op.params:
         return
     try:
         dense = e.function.changed(stride=1)
@@ -285,20 +442,33 @@ def recurrent_weights(e):
             def paired(y):
                 return np.einsum("ai,kao->kio", y.reshape(-1, y.shape[-1]),
                                  delta.reshape(COTANGENTS, -1, delta.shape[-1])).reshape(COTANGENTS, -1)  # noqa: B023
-            before = moved_by(e.y, axis, 1)
-            two_before = moved_by(before, axis, 1)
-            if np.allclose(paired(before), e.right, rtol=1e-6, atol=1e-8 * np.abs(e.right).max()):
-                yield "off by one in time", paired(e.y), "y[t] is paired with the gradient of step t"
-                yield "off by one in time", paired(two_before), "y[t−2] is paired with the gradient of step t"
+            for first in _first_states(e, axis):
+                before = moved_by(e.y, axis, 1, first)
+                if np.allclose(paired(before), e.right, rtol=1e-6, atol=1e-8 * np.abs(e.right).max()):
+                    yield "off by one in time", paired(e.y), "y[t] is paired with the gradient of step t"
+                    for two in (moved_by(before, axis, 1), moved_by(before, axis, 1, first)):
+                        yield "off by one in time", paired(two), "y[t−2] is paired with the gradient of step t"
+                    if first is not None:
+                        yield ("off by one in time", paired(moved_by(e.y, axis, 1)),
+                               "the state before the first step is left out")
+
+
+def _first_states(e, axis):
+    """What y may have been before its first step along the axis: nothing, or an argument of that shape."""
+    shape = e.y.shape[:axis] + e.y.shape[axis + 1:]
+    return [None, *(a for a in e.arguments().values() if a.shape == shape)]
 
 
 def regularizer(e):
-    """A loss whose gradient lacks, or has twice, a term that is proportional to the input, or to its sign."""
+    """A loss whose gradient lacks, or has twice, a term that is proportional to the input, or to its sign. The factor
+    is that of the penalty: λ or 2 λ, if λ is among the arguments."""
     if e.y.size != 1 or e.x.size < 3:
         return
     error = (e.wrong - e.right) / e.v
-    for what, term in (("the input", e.x.ravel()), ("the sign of the input", np.sign(e.x).ravel())):
+    signs = np.sign(e.x).ravel()
+    for what, term in (("the input", e.x.ravel()), *[("the sign of the input", signs)] * (len(set(signs)) > 1)):
         c = float(error[0] @ term / (term @ term))
-        if np.linalg.norm(term) > 0:
+        penalties = [k * number for number in e.numbers() for k in (1, 2)]
+        if not e.is_call or any(np.isclose(abs(c), penalty) for penalty in penalties):
             yield (f"regularizer {'missing' if c < 0 else 'doubled'}", e.right + e.v * c * term,
                    f"the error is {c:.4g} times {what}")

@@ -9,12 +9,12 @@ import itertools
 import numpy as np
 
 from scratchnet.check.evidence import COTANGENTS
-from scratchnet.check.predictions import is_diagonal, moved_by
+from scratchnet.check.predictions import is_diagonal, is_kernel, moved_by
 
 
 def exchanged_operands(e):
     """Two of the values that the rule kept, in each other's place."""
-    if not hasattr(e.function, "repaired"):
+    if not e.is_call:
         return
     kept = {name: a for name, a in e.function.kept().items() if name != "y" and hasattr(a, "shape")}
     for a, b in itertools.combinations(kept, 2):
@@ -25,7 +25,7 @@ def exchanged_operands(e):
 
 def other_values(e):
     """Another value than the one that was kept: y for x, x for y, −x, a flipped kernel, the step before."""
-    if not hasattr(e.function, "repaired"):
+    if not e.is_call:
         return
     kept = {name: a for name, a in e.function.kept().items() if getattr(a, "dtype", np.dtype(int)).kind == "f"}
     alone = len(e.values) == 1
@@ -36,8 +36,11 @@ def other_values(e):
         else:
             instead += [("evaluated at the input", "y", e.y)] * alone
             instead += [("evaluated at minus the input", f"−{name}", -a)]
-            axes = {1: (0,), 4: (0, 1)}.get(a.ndim)
-            instead += [("kernel not flipped", f"{name}, flipped,", np.flip(a, axes).copy())] if axes else []
+            instead += [("kernel not flipped", f"{name}, flipped,", np.flip(a, axes).copy())
+                        for axes in ((0,), (2,), (0, 1), (2, 3)) if is_kernel(name, a, axes)]
+            instead += [("standard deviation for variance", what, other) for what, other in _deviations(name, a)]
+        instead += [("gates exchanged", f"{name}, its parts in the order {order},", other)
+                    for order, other in _gates(a, e.y.shape[-1] if e.y.ndim else 0)]
         instead += [("off by one in time", f"{name}, moved by {step:+d} along axis {axis},", moved_by(a, axis, step))
                     for axis, step in itertools.product(range(a.ndim), (1, -1))]
         for mistake, what, value in instead:
@@ -46,17 +49,43 @@ def other_values(e):
                 yield from _repaired(e, mistake, detail, **{name: value})
 
 
+def _deviations(name, a):
+    """What σ or σ² the rule may have meant, by the name of what it kept: (in words, array)."""
+    name = name.lower().strip("_")
+    if name in ("s", "logvar", "log_var", "logvariance", "lv"):  # e^s is σ²
+        return [(f"2 {name}", 2.0 * a), (f"½ {name}", 0.5 * a)]
+    if name in ("sigma", "std", "sd", "stddev", "σ"):
+        return [(f"{name}²", a * a)]
+    if name in ("var", "variance", "sigma2", "v", "σ2") and (a >= 0).all():
+        return [(f"√{name}", np.sqrt(a))]
+    return []
+
+
+def _gates(a, size):
+    """a with two of its parts exchanged: (order, array), where an axis holds three or four gates, or as many parts as
+    long as a cell of `size`."""
+    for axis, n in enumerate(a.shape):
+        count = n if n in (3, 4) and a.ndim > 2 else n // size if size and n in (3 * size, 4 * size) else 0
+        for i, j in itertools.combinations(range(count), 2):
+            order = list(range(count))
+            order[i], order[j] = j, i
+            parts = np.split(a, count, axis)
+            yield tuple(order), np.concatenate([parts[k] for k in order], axis)
+
+
 def other_cotangents(e):
     """The rule is right when it is handed another cotangent: times an activation's derivative, or the step before."""
-    if not hasattr(e.function, "repaired"):
+    if not e.is_call:
         return
     y = e.y.ravel()
     if e.jacobian is not None and is_diagonal(e.jacobian):
         return
-    for what, derivative in (("1 − y²", 1 - y * y), ("y (1 − y)", y * (1 - y)), ("y > 0", (y > 0) * 1.0), ("y", y),
-                             ("1 − e^−y", -np.expm1(-y)), ("−y²", -y * y), ("1/2y", 0.5 / y)):
-        repaired = e.of(e.i, e.function.repaired(e.v * derivative))
-        yield "activation's derivative left out", _as_prediction(e, repaired), f"times {what} the rule is right"
+    for what, derivative, possible in (  # of tanh, of a sigmoid, relu and softplus, where y may be a result of them
+            ("1 − y²", 1 - y * y, (abs(y) < 1).all()), ("y (1 − y)", y * (1 - y), ((y > 0) & (y < 1)).all()),
+            ("y > 0", (y > 0) * 1.0, (y >= 0).all() and (y == 0).any()), ("1 − e^−y", -np.expm1(-y), (y > 0).all())):
+        if possible:
+            repaired = e.of(e.i, e.function.repaired(e.v * derivative))
+            yield "activation's derivative left out", _as_prediction(e, repaired), f"times {what} the rule is right"
     v = e.v.reshape(COTANGENTS, *e.y.shape)
     for axis, step in itertools.product(range(e.y.ndim), (1, -1)):
         moved = np.array([moved_by(u, axis, step).ravel() for u in v])

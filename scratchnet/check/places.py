@@ -1,0 +1,60 @@
+"""Other points and other shapes at which to look at a function: a name that fits at one place alone fits by accident.
+
+A factor of 4 may be an axis of length 4, and sign(x) of positive numbers is a constant. So a function is looked at
+again where every axis is longer by one and inputs have both signs, or as near to that as the function allows.
+"""
+
+import numpy as np
+
+from scratchnet.check.evidence import INPUTS, Call
+
+
+def elsewhere(function, rng):
+    """The function at another place, None if there is none. The shapes change for a call of an op alone: what a
+    function closes over is not known."""
+    lengths = [lambda n: n + 1, lambda n: 2 * n] * isinstance(function, Call) + [lambda n: n]
+    for length in lengths:
+        for both_signs in (True, False):
+            other = _moved(function, length, both_signs, rng)
+            if other is not None:
+                return other
+    return None
+
+
+def smaller(function, rng):
+    """A call with inputs that are too large to be looked at entry by entry, with fewer entries; None if that fails.
+    Lengths that were unlike stay unlike."""
+    arrays = [a for a in [*function.values, *getattr(function, "fixed", ())] if getattr(a, "ndim", 0)]
+    long = sorted({n for a in arrays for n in a.shape if n > 5})
+    for longest in (6, 8, 12):
+        short = {n: longest + k for k, n in enumerate(long)}
+        other = _moved(function, lambda n, short=short: short.get(n, n), False, rng) if isinstance(function, Call) \
+            else None
+        if other is not None and max(x.size for x in other.values) <= INPUTS:
+            return other
+    return None
+
+
+def _moved(function, length, both_signs, rng):
+    """The function with axes of other lengths and other numbers of the same sizes; None where it is not defined."""
+    def shape_of(a):
+        return tuple(n if n == 1 else length(n) for n in a.shape)
+
+    def drawn(x):
+        x = np.asarray(x)
+        numbers = rng.choice(x.ravel(), shape_of(x)) * rng.uniform(0.5, 1.0, shape_of(x)) if x.size else x
+        return numbers * rng.choice([-1.0, 1.0], numbers.shape) if both_signs else numbers
+
+    values = [drawn(x) for x in function.values]
+    other = function.at(values)
+    if isinstance(function, Call):
+        fixed = [rng.choice(a.ravel(), shape_of(a)) if getattr(a, "ndim", 0) and a.size else a for a in function.fixed]
+        other = other.with_fixed(fixed)
+    try:
+        with np.errstate(all="ignore"):
+            y = other.evaluate(values)
+            gradients = other.gradients([rng.standard_normal(y.size)])[0]
+    except Exception:  # whatever a function does that was written for other shapes or signs
+        return None
+    finite = all(g is None or np.isfinite(g).all() for g in gradients)
+    return other if finite and np.isfinite(y).all() and y.size else None
