@@ -227,8 +227,14 @@ def _confirmed(here, other, i, rng, recorded, only):
     evidence = Evidence(other, i, rng, recorded)
     if evidence.error <= 1e-6 * max(np.linalg.norm(evidence.right), 1e-9):
         return [replace(e, sure=False) for e in here]
-    there = list(explanations(evidence, only))
-    return [e for e in there if any(e.family == h.family and (e.name == h.name or e.is_factor) for h in here)]
+    kept = []
+    for e in explanations(evidence, only):
+        same = next((h for h in here if e.family == h.family and (e.name == h.name or e.is_factor)), None)
+        if same and e.number == same.number:
+            kept.append(e)
+        elif same and e.is_factor:  # a number that is another one elsewhere is none that the formula lacks
+            kept.append(replace(e, sure=e.sure and e.name != "constant factor"))
+    return kept
 
 
 def _explain_guard(function, op):

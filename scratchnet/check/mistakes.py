@@ -100,6 +100,11 @@ class Explanation:
     hint: str
 
     @property
+    def number(self):
+        """The number that was fitted, as it stands in the evidence: it must be the same everywhere."""
+        return self.evidence.partition(";")[0] if self.name.startswith(("constant", "regularizer")) else None
+
+    @property
     def weak(self):
         """Whether a more specific explanation beside it is the better one, and no rival."""
         return self.family >= len(CANDIDATES)
