@@ -230,11 +230,23 @@ def _confirmed(here, other, i, rng, recorded, only):
     kept = []
     for e in explanations(evidence, only):
         same = next((h for h in here if e.family == h.family and (e.name == h.name or e.is_factor)), None)
-        if same and e.number == same.number:
+        if same and e.is_factor:
+            kept.append(_the_same_factor(same, e))
+        elif same and e.number == same.number:
             kept.append(e)
-        elif same and e.is_factor:  # a number that is another one elsewhere is none that the formula lacks
-            kept.append(replace(e, sure=e.sure and e.name != "constant factor"))
     return kept
+
+
+def _the_same_factor(here, there):
+    """The factor of both places: a size has to be that of the same axis, else it is just a number; and a number that is
+    another one elsewhere is none that the formula lacks."""
+    def axis(e):
+        return e.evidence.partition(";")[0].rpartition(", ")[2]
+    if here.name == there.name != "constant factor" and ("N" not in here.name or axis(here) == axis(there)):
+        return there
+    return replace(here, name="constant factor", hint=MISTAKES["constant factor"],
+                   evidence=here.evidence.replace(f", with N = {axis(here)}", ""),
+                   sure=there.sure and here.number == there.number)
 
 
 def _explain_guard(function, op):

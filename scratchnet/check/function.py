@@ -143,7 +143,8 @@ class Function:
         with recorded_calls() as calls:
             y, leaves = self.record(self.values)
         with recorded_walk() as walk, self._lent(self.values[len(self.holes):]):
-            grad(y, leaves, v.reshape(y.shape), retain_graph=True)
+            if isinstance(y, Tensor) and y.requires_grad:
+                grad(y, leaves, v.reshape(y.shape), retain_graph=True)
         return calls, walk
 
 

@@ -101,8 +101,9 @@ class Explanation:
 
     @property
     def number(self):
-        """The number that was fitted, as it stands in the evidence: it must be the same everywhere."""
-        return self.evidence.partition(";")[0] if self.name.startswith(("constant", "regularizer")) else None
+        """The number that was fitted, in words, None if none was: it must be the same everywhere."""
+        fitted = self.is_factor or self.name.startswith(("constant", "regularizer"))
+        return self.evidence.partition(";")[0].partition(", with")[0] if fitted else None
 
     @property
     def weak(self):
@@ -133,7 +134,8 @@ def explanations(e, only=None):
                 share = "all" if entries is None else f"{entries.sum()} of {e.x.size}"
                 rest = np.linalg.norm((e.wrong - predicted)[:, slice(None) if entries is None else entries]) / e.error
                 evidence = f"predicts {share} entries of ∂L/∂{e.names[e.i]} to {max(rest, 1e-16):.0e} of the error"
-                certain = e.freedom >= 4 and entries is None and (e.is_call or not name.startswith("regularizer"))
+                certain = (e.freedom >= 4 and entries is None and (e.is_call or not name.startswith("regularizer"))
+                           and "where the derivative has" not in detail)
                 yield Explanation(name, 100 * family + rank, family, f"{detail}; {evidence}", certain, MISTAKES[name])
 
 
