@@ -365,7 +365,7 @@ def by_hand():
         ("var: n − 1", ops.var, lambda gy, x: gy * 2 * (x - x.mean()) / (x.size - 1), ops.var, [X], "constant factor"),
         ("var: mean not subtracted", ops.var, lambda gy, x: gy * 2 * x / x.size, ops.var, [X], None),
         ("norm: sign", ops.norm, lambda gy, x: gy * np.sign(x), lambda x: ops.norm(x), [X], None),
-        ("norm: not divided", ops.norm, lambda gy, x: gy * x, lambda x: ops.norm(x), [X], "constant factor"),
+        ("norm: not divided", ops.norm, lambda gy, x: gy * x, lambda x: ops.norm(x), [X], None),  # ‖x‖ is no constant
         ("logsumexp: uniform", ops.logsumexp, lambda gy, x: gy * np.full(x.shape, 1 / x.size), ops.logsumexp, [X],
          None),
         ("max: everybody wins", REGISTRY["scratchnet.ops.reduction._max_of_rows"], lambda gy, x: gy[..., None] + 0 * x,
@@ -446,7 +446,7 @@ def by_hand():
          lambda x: recurrence(x, W[:, :3] / 2, U), [SEQUENCE], "steps treated as independent"),
         ("recurrence: derivative left out", recurrence,
          lambda gy, x, w, u, y: recurrence_rule(gy, x, w, u, y, derivative=lambda y: 1.0), recurrence,
-         [SEQUENCE, n(size=(4, 3)), U], None),
+         [SEQUENCE, n(size=(4, 3)), U], "activation's derivative left out"),
         ("ridge: regularizer missing", ridge, lambda gy, w, x, t: gy * (x.T @ (x @ w - t)),
          lambda w: ridge(w, X, P[:, 0]), [X[0]], "regularizer missing"),
         ("ridge: regularizer doubled", ridge, lambda gy, w, x, t: gy * (x.T @ (x @ w - t) + 0.6 * w),

@@ -180,6 +180,8 @@ def _explain(function, rng, only=None):
         less.recorded = recorded
         if compare(less, np.random.default_rng(0), 1_000).wrong:
             function = less
+    if (coarse := next((f for f in compare(function, np.random.default_rng(0), 0).faults if "computes in" in f), None)):
+        return _named("wrong dtype", "high", coarse, function)
     other = elsewhere(function, rng)
     for i in range(len(function.values)):
         if function.values[i].size > INPUTS:
@@ -192,7 +194,8 @@ def _explain(function, rng, only=None):
             moved.append(function.names[i])
         if evidence.error <= 1e-6 * max(np.linalg.norm(evidence.right), 1e-9):
             continue
-        found[function.names[i]] = _confirmed(list(explanations(evidence, only)), other, i, rng, recorded, only)
+        found[function.names[i]] = _confirmed(function, list(explanations(evidence, only)), other, i, rng, recorded,
+                                              only)
     if not found and moved:
         evidence = f"beside the kink or tie in {' and '.join(moved)} the rule is right"
         return _named("ties or zeros", "high", evidence, function, moved)
@@ -219,7 +222,7 @@ def _explain(function, rng, only=None):
     return Diagnosis(best.name, "high" if sure else "low", evidence, best.hint, op, inputs, others)
 
 
-def _confirmed(here, other, i, rng, recorded, only):
+def _confirmed(function, here, other, i, rng, recorded, only):
     """Of the Explanations found here, those that hold at another place, too, in the words that fit there; all of them
     if there is no other place, or if the rule is right there."""
     if other is None or not here or other.values[i].size > INPUTS:
@@ -230,29 +233,35 @@ def _confirmed(here, other, i, rng, recorded, only):
     kept = []
     for e in explanations(evidence, only):
         same = next((h for h in here if e.family == h.family and (e.name == h.name or e.is_factor)), None)
-        if same and e.is_factor:
-            kept.append(_the_same_factor(same, e))
-        elif same and e.number == same.number:
+        if same and (_names_one_size(same, e) if e.is_factor else e.number == same.number):
             kept.append(e)
+        elif same and e.is_factor and _is_constant(function, same, i, rng, recorded):
+            kept.append(replace(same, name="constant factor", hint=MISTAKES["constant factor"],
+                                evidence=same.evidence.replace(f", {_size(same)}", "")))
     return kept
 
 
-def _the_same_factor(here, there):
-    """The factor of both places: a size has to be that of the same axis, else it is just a number; and a number that is
-    another one elsewhere is none that the formula lacks."""
-    def axis(e):
-        return e.evidence.partition(";")[0].rpartition(", ")[2]
-    if here.name == there.name != "constant factor" and ("N" not in here.name or axis(here) == axis(there)):
-        return there
-    return replace(here, name="constant factor", hint=MISTAKES["constant factor"],
-                   evidence=here.evidence.replace(f", with N = {axis(here)}", ""),
-                   sure=there.sure and here.number == there.number)
+def _names_one_size(here, there):
+    """Whether two factors have one name, and, if it is a size, the size of the same axis."""
+    return here.name == there.name != "constant factor" and ("N" not in here.name or _size(here) == _size(there))
+
+
+def _size(e):
+    """In words: "axis 1 of x"."""
+    return e.evidence.partition(";")[0].rpartition(", ")[2]
+
+
+def _is_constant(function, here, i, rng, recorded):
+    """Whether a factor is the same for other numbers of the same shapes: else it is none that the formula lacks."""
+    other = elsewhere(function, rng, same_shapes=True)
+    return other is None or any(e.is_factor and e.number == here.number
+                                for e in explanations(Evidence(other, i, rng, recorded)))
 
 
 def _explain_guard(function, op):
     """The Diagnosis of a rule that gives the right numbers, but breaks a law that every gradient obeys."""
     faults = compare(function, np.random.default_rng(0), 1_000).faults
-    for words, name in (("is not linear", "upstream gradient clipped"), ("computes in", "wrong dtype"),
+    for words, name in (("is not linear", "not linear in the upstream gradient"), ("computes in", "wrong dtype"),
                         ("computed again", "not a function")):
         if any(words in fault for fault in faults):
             hint = MISTAKES.get(name, "What does the rule read besides what it is handed?")

@@ -42,6 +42,11 @@ class Call(Function):
         other.f = other._with
         return other
 
+    def whole_arguments(self):
+        """The inputs, then the arrays among the other arguments."""
+        others = [a for i, a in enumerate(self.fixed) if i not in self.wanted and getattr(a, "ndim", 0)]
+        return [*self.values, *others]
+
     def changed(self, **arguments):
         """The same call with other arguments that are not differentiated (stride=1)."""
         return Function(lambda *xs: self._with(*xs, **arguments), self.values)

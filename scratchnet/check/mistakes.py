@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratchnet.check import predictions, repairs
+from scratchnet.check import predictions, recurrences, repairs
 from scratchnet.check.numeric import slopes
 
 CANDIDATES = [  # the more specific first
@@ -17,8 +17,10 @@ CANDIDATES = [  # the more specific first
     repairs.exchanged_operands, predictions.moved_axes, predictions.shifted, predictions.left_out, repairs.other_values,
     predictions.structure, predictions.independent_steps, predictions.normalization, predictions.lost_readers,
     predictions.stride_ignored, repairs.other_cotangents, predictions.recurrent_weights, predictions.regularizer,
-    predictions.wrong_axis, predictions.selection, predictions.epsilon_forgotten, predictions.gates]
+    predictions.wrong_axis, predictions.selection, predictions.epsilon_forgotten, predictions.gates,
+    recurrences.through_time]
 WEAK = [predictions.other_factor, predictions.constant_term]  # true of some mistakes that have a better name
+VAGUE = ("where the derivative has", "` itself")  # in words of what may also be a slip in a formula
 
 MISTAKES = {  # name: a sentence that helps without giving the answer away
     "stop-gradient": "Follow the input to the result: is each step on the way one that gradients can pass?",
@@ -77,7 +79,7 @@ MISTAKES = {  # name: a sentence that helps without giving the answer away
     "standard deviation for variance": "Is it σ or σ², or ln σ², that each place of the formula asks for?",
     "epsilon forgotten": "Which small number stands under the root of the forward pass?",
     "gates exchanged": "In which order do the gates lie in the weights?",
-    "upstream gradient clipped": "A gradient rule is linear in ∂L/∂y: is there anything in it that is not?",
+    "not linear in the upstream gradient": "Twice the ∂L/∂y gives twice the gradient: what in the rule does not?",
     "wrong dtype": "In which precision does the rule compute, and in which the op?",
     "not an array": "What does the rule return for each input? It should be an array of floats in the input's shape.",
     "error in the rule": "Read the error: which line of the rule is it about, and which shapes and types meet there?",
@@ -135,7 +137,7 @@ def explanations(e, only=None):
                 rest = np.linalg.norm((e.wrong - predicted)[:, slice(None) if entries is None else entries]) / e.error
                 evidence = f"predicts {share} entries of ∂L/∂{e.names[e.i]} to {max(rest, 1e-16):.0e} of the error"
                 certain = (e.freedom >= 4 and entries is None and (e.is_call or not name.startswith("regularizer"))
-                           and "where the derivative has" not in detail)
+                           and not any(words in detail for words in VAGUE))
                 yield Explanation(name, 100 * family + rank, family, f"{detail}; {evidence}", certain, MISTAKES[name])
 
 

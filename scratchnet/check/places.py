@@ -9,11 +9,11 @@ import numpy as np
 from scratchnet.check.evidence import INPUTS, Call
 
 
-def elsewhere(function, rng):
+def elsewhere(function, rng, same_shapes=False):
     """The function at another place, None if there is none. The shapes change for a call of an op alone: what a
     function closes over is not known."""
-    lengths = [lambda n: n + 1, lambda n: 2 * n] * isinstance(function, Call) + [lambda n: n]
-    for length in lengths:
+    others = [lambda n: n + 1, lambda n: 2 * n] if isinstance(function, Call) and not same_shapes else []
+    for length in [*others, lambda n: n]:
         for both_signs in (True, False):
             other = _moved(function, length, both_signs, rng)
             if other is not None:

@@ -14,8 +14,10 @@ from scratchnet.check.numeric import slopes
 
 def no_gradient(e):
     """Nothing arrives."""
-    if not e.wrong.any():
-        yield "stop-gradient", e.wrong, "the gradient is zero or None, the derivative is not"
+    if e.all_wrong[0][e.i] is None:
+        yield "stop-gradient", e.wrong, "there is no gradient: the rule gives None (is a `return` missing?)"
+    elif not e.wrong.any():
+        yield "stop-gradient", e.wrong, "the gradient is zero, the derivative is not"
 
 
 def not_linear(e):
@@ -32,19 +34,13 @@ def not_linear(e):
         yield "upstream gradient applied twice", (e.v * e.v) @ e.jacobian, detail
         if e.x.shape == e.y.shape:
             yield "upstream gradient applied twice", e.v * e.right, detail
-    elif e.jacobian is not None:
-        yield from _clipped(e)
-
-
-def _clipped(e):
-    """∂L/∂y, or what is made of it, is cut off at ± c. Where ∂L/∂y is huge, nothing but c is left."""
-    huge = e.of(e.i, e.gradients(2.0**40 * e.v))
-    signs = np.sign(e.v) @ e.jacobian
-    c = float(np.vdot(signs, huge) / max(np.vdot(signs, signs), 1e-300))
-    detail = "it depends on ∂L/∂y only up to ±{:.4g}"
-    yield "upstream gradient clipped", np.clip(e.v, -abs(c), abs(c)) @ e.jacobian, detail.format(abs(c))
-    c = np.abs(huge).max(initial=0.0)
-    yield "upstream gradient clipped", np.clip(e.right, -c, c), detail.format(c)
+    elif not e.of(e.i, e.gradients(0.0 * e.v)).any():  # else a term was added that has nothing to do with ∂L/∂y
+        for factor in (2.0, -2.0, 2.0**-20, 2.0**20):
+            grown = e.of(e.i, e.gradients(factor * e.v)) / factor
+            if not np.allclose(grown, e.wrong, rtol=1e-9, atol=1e-9 * np.abs(e.wrong).max(initial=0.0)):
+                yield ("not linear in the upstream gradient", e.wrong,
+                       f"{factor:g} times the ∂L/∂y does not give {factor:g} times the gradient")
+                return
 
 
 def constant_factor(e):
@@ -84,10 +80,12 @@ def name_of_factor(c, i, names, values, y):
 
 
 def swapped_inputs(e):
-    """The gradient of another input."""
+    """The gradient of another input, which has that of this one."""
     for j, x in enumerate(e.values):
-        if j != e.i and x.shape == e.x.shape and (right := e.right_of(j)) is not None:
-            yield "inputs swapped", right, f"it is the gradient of `{e.names[j]}`"
+        if j == e.i or x.shape != e.x.shape or (right := e.right_of(j)) is None:
+            continue
+        if np.allclose(e.of(j, e.all_wrong), e.right, rtol=1e-5, atol=1e-7 * np.abs(e.right).max(initial=0.0)):
+            yield "inputs swapped", right, f"it is the gradient of `{e.names[j]}`, which has that of this one"
 
 
 def moved_axes(e):
@@ -249,6 +247,9 @@ def wrong_axis(e):
             added = each.sum(axis=tuple(a + 1 for a in axes))
             if added.size == COTANGENTS * e.x.size:
                 yield "wrong axis", added.reshape(COTANGENTS, -1), f"the sum is over axes {axes} of y"
+    if e.is_call and "axis" in e.function.op.params and e.x.ndim > 1:
+        for axis in (None, *range(e.x.ndim)):
+            yield from _gradient_of(e, "wrong axis", axis=axis)
     if shape != e.y.shape or e.x.ndim < 2:
         return
     right = e.right.reshape(v.shape)
@@ -310,7 +311,9 @@ def other_factor(e):
     fitting = {name: a for name, a in e.arguments().items() if _broadcasts(a.shape, e.x.shape)}
     right = e.right.reshape(COTANGENTS, *e.x.shape)
     for name, a in fitting.items():
-        yield "other argument as a factor", (right * a).reshape(COTANGENTS, -1), f"it is the derivative times `{name}`"
+        own = " itself" * (name == e.names[e.i])
+        yield ("other argument as a factor", (right * a).reshape(COTANGENTS, -1),
+               f"it is the derivative times `{name}`{own}")
         for other, b in fitting.items():
             if other != name:
                 yield ("other argument as a factor", (right * a / b).reshape(COTANGENTS, -1),
@@ -337,16 +340,23 @@ def constant_term(e):
 def epsilon_forgotten(e):
     """The gradient of the function with ε = 0."""
     for name in ("eps", "epsilon", "ε"):
-        if e.is_call and name in e.function.op.params and e.function.argument(name):
-            plain = e.function.changed(**{name: 0.0})
+        if e.is_call and isinstance(e.function.argument(name), (int, float)):
+            yield from _gradient_of(e, "epsilon forgotten", **{name: 0.0})
 
-            def G(z, plain=plain):
-                return e.v @ plain.evaluate([*e.values[:e.i], z, *e.values[e.i + 1:]]).ravel()
-            try:
-                found = slopes(G, e.x, range(e.x.size), e.rng).value.T
-            except Exception:  # at ε = 0 the function need not be defined
-                continue
-            yield "epsilon forgotten", found, f"it is the gradient with {name} = 0"
+
+def _gradient_of(e, mistake, **changed):
+    """The right gradient of the same call with another axis or another number, if that is a function of the same shape.
+    """
+    other = e.function.changed(**changed)
+
+    def G(z):
+        return e.v @ other.evaluate([*e.values[:e.i], z, *e.values[e.i + 1:]]).ravel()
+    try:
+        if other.evaluate(e.values).shape == e.y.shape:
+            found = slopes(G, e.x, range(e.x.size), e.rng).value.T
+            yield mistake, found, f"it is the gradient with {', '.join(f'{k} = {v}' for k, v in changed.items())}"
+    except Exception:  # there the function need not be defined
+        return
 
 
 def gates(e):
@@ -386,7 +396,8 @@ def lost_readers(e):
     if J is None or e.y.size < 2:
         return
     read = np.abs(J) > 1e-12 * np.abs(J).max()
-    for mask in _own_windows(e):
+    overlap = read.sum(axis=0).max(initial=0) > 1
+    for mask in _own_windows(e) if overlap else ():
         yield "overlapping windows ignored", e.v @ (J * mask), "each entry has the gradient of one window only"
     positions = np.arange(e.y.size)
     groups = {"result": positions}
