@@ -194,7 +194,7 @@ class Run:
         """Take up everything from the checkpoint; the log is cut back to its step. All or nothing."""
         arrays, meta = checkpoint.load(self.checkpoint_path)
         if not (isinstance(meta, dict) and {"step", "plan", "values", "rng", "threads"} <= meta.keys()):
-            raise checkpoint.CheckpointError(f"{self.checkpoint_path}: holds arrays, but is not the checkpoint of a run")
+            raise checkpoint.CheckpointError(f"{self.checkpoint_path}: is a checkpoint, but not of a run")
         before = {}
         try:
             plan = meta["plan"]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
-FLOORS = [["backend", "console", "memory", "settings", "threads"], ["anomaly"], ["tensor"], ["differentiable"], ["autograd"], ["ops"],
-          ["losses", "penalties", "adversarial", "divergences", "check"],
+FLOORS = [["backend", "console", "memory", "settings", "threads"], ["anomaly"], ["tensor"], ["differentiable"],
+          ["autograd"], ["ops"], ["losses", "penalties", "adversarial", "divergences", "check"],
           ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
           ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"], ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 0.5}
