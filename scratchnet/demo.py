@@ -218,12 +218,12 @@ def tsne(panels):
 class Frames:
     """Pictures of a training, one PNG a step in `folder`, and the GIF of them all. A resumed run goes on with them.
 
-    A new one deletes them, and nothing else: frames.json lists what was written here, with checksums, so a file that
-    somebody put there, or changed, stays as it is, and is no part of the GIF.
+    A new one deletes them, and nothing else: `.written.json` lists what was written here, with checksums, so that a
+    file which somebody put there, or changed, stays as it is, and is no part of the GIF.
     """
 
     def __init__(self, folder, resume):
-        self.folder, self.list = folder, folder / "frames.json"
+        self.folder, self.list = folder, folder / ".written.json"
         self.written = self._listed()  # step → (name of the file, checksum)
         if not resume:
             for step in self.written:

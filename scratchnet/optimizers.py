@@ -81,7 +81,10 @@ class Optimizer:
     @property
     def current_lr(self):
         """The learning rate of the next step."""
-        lr = self.lr(self.step_count) if callable(self.lr) else self.lr
+        try:
+            lr = self.lr(self.step_count) if callable(self.lr) else self.lr
+        except OverflowError:  # in a power
+            lr = math.inf
         return float(self._number(f"what lr={self.lr} gives for step {self.step_count}", lr, "a number ≥ 0",
                                   lambda x: x >= 0.0))
 

@@ -109,8 +109,8 @@ class Run:
         if self.plan is not None:
             self._compare(self.plan, plan)
         if self.asked and self.epoch >= epochs:
-            raise ValueError(f"batches: epochs={epochs}, but {self.epoch} epochs are done: it counts from the start of "
-                             f"the run. Ask for all epochs at once; or, in a loop over them, for epochs=epoch + 1")
+            raise ValueError(f"batches: epochs={epochs} is reached: it counts from the start of the run. Ask for all "
+                             f"epochs at once; or, in a loop over them, for epochs=epoch + 1")
         self.asked, self.plan = True, plan
         return self._batches(arrays, size, epochs)
 
