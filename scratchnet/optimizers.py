@@ -85,8 +85,10 @@ class Optimizer:
             lr = self.lr(self.step_count) if callable(self.lr) else self.lr
         except OverflowError:  # in a power
             lr = math.inf
-        return float(self._number(f"what lr={self.lr} gives for step {self.step_count}", lr, "a number ≥ 0",
-                                  lambda x: x >= 0.0))
+        if not (type(lr) is float and 0.0 <= lr < math.inf):
+            lr = self._number(f"what lr={self.lr} gives for step {self.step_count}", lr, "a number ≥ 0",
+                              lambda x: x >= 0.0)
+        return float(lr)
 
     def zero_grad(self):
         """Forget the gradients: the next backward starts from none."""
