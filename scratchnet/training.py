@@ -72,7 +72,7 @@ class Run:
 
     def __init__(self, out, *, model, optimizer, rng, name="", resume=False, save_every=200, log_every=20,
                  anomaly=False, settings=None):
-        if not isinstance(name, str) or set(name) & set("/\\\0"):
+        if not isinstance(name, str) or set(name) & set("/\\") or not name.isprintable():
             raise ValueError(f"Run: name is the beginning of a file's name, without folders, got {name!r}")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"Run: rng must be a np.random.Generator, got {kind_of(rng)}")
@@ -340,25 +340,28 @@ def _settings(settings):
     """The settings as they come back from JSON, so that a resumed run can compare them."""
     if not isinstance(settings, (dict, type(None))):
         raise TypeError(f"Run: settings must be a dict, got {kind_of(settings)}")
-    try:
-        return json.loads(json.dumps({str(name): _storable(name, value) for name, value in (settings or {}).items()}))
-    except RecursionError as error:
-        raise ValueError("Run: settings are nested too deeply to be stored") from error
+    found = {}
+    for name, value in (settings or {}).items():
+        try:
+            found[str(name)] = json.loads(json.dumps(_storable(value)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"Run: settings: {name} cannot be kept in a checkpoint: {error}") from error
+    return found
 
 
-def _storable(name, value):
+def _storable(value):
+    """What JSON can hold, of the same meaning."""
     if isinstance(value, dict):
-        return {str(key): _storable(name, item) for key, item in value.items()}
+        return {str(key): _storable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_storable(name, item) for item in value]
+        return [_storable(item) for item in value]
     if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
         return value.astype(float).tolist() if value.dtype.itemsize > 8 else value.tolist()
     if isinstance(value, PurePath):
         return str(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    raise TypeError(f"Run: settings: {name} is {kind_of(value)}, which a checkpoint cannot hold; expected numbers, "
-                    f"strings, None, or lists and dicts of them")
+    raise TypeError(f"{kind_of(value)}, expected numbers, strings, None, or lists and dicts of them")
 
 
 def _scalar(name, value):

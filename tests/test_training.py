@@ -425,16 +425,16 @@ def test_settings_come_back(tmp_path, value):
 
 
 @pytest.mark.parametrize("value", [object(), {1, 2}, 1j, b"x", np.array([1j]), np.array([None]), [{"a": {3: len}}],
-                                   Odd()])
+                                   Odd(), pytest.param(10**5000, id="long"), np.datetime64("2020")])
 def test_settings_that_cannot_be_stored_are_named_before_anything_is_done(tmp_path, value):
-    with pytest.raises((TypeError, ValueError), match="Run: settings.* (it is .*, which a checkpoint|nested too)"):
+    with pytest.raises((TypeError, ValueError), match="Run: settings: it cannot be kept in a checkpoint: "):
         small(tmp_path / "out", settings={"it": value})
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(("options", "words"), [
     ({"name": "../x"}, "Run: name is .*, got '../x'"), ({"name": "a/b"}, "name is"), ({"name": "/tmp/x"}, "name is"),
-    ({"name": None}, "name is"), ({"name": "a\\b"}, "name is"),
+    ({"name": None}, "name is"), ({"name": "a\\b"}, "name is"), ({"name": "a\0b"}, "name is"),
     ({"save_every": 0}, "Run: save_every is a whole number ≥ 1, got 0"),
     ({"log_every": -1}, "log_every is"), ({"log_every": 2.5}, "log_every is"), ({"save_every": "2"}, "save_every is"),
     ({"save_every": None}, "save_every is"), ({"settings": [1]}, "settings must be a dict, got a list")])
