@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_device_of
-from scratchnet.demo import arguments, digits, expect, file_name, fit
+from scratchnet.demo import arguments, command, digits, expect, file_name, fit
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
@@ -112,4 +112,4 @@ def show_holes(out, models, codes, test):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -11,7 +11,7 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.autograd import no_grad
 from scratchnet.backend import to_cpu, to_device_of
-from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, mean_and_spread, mover
+from scratchnet.demo import arguments, command, digits, expect, fit, fit_in_turns, mean_and_spread, mover
 from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.conditional import (
@@ -133,4 +133,4 @@ def show_digits(out, drawn):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

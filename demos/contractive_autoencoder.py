@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import grad, metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit
+from scratchnet.demo import arguments, command, digits, expect, fit
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
@@ -72,4 +72,4 @@ def singular_values(model, x):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

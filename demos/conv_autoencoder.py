@@ -7,7 +7,7 @@ transposed convolution learns how to fill. Same size, same training; error and p
 import numpy as np
 
 from scratchnet import metrics, ops, plotting
-from scratchnet.demo import arguments, digits, expect, fit
+from scratchnet.demo import arguments, command, digits, expect, fit
 from scratchnet.metrics import in_batches
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
 
@@ -91,4 +91,4 @@ def matrix(f, side):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

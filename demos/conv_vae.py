@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import data, metrics, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_cpu, to_device_of
-from scratchnet.demo import Frames, arguments, expect, mover
+from scratchnet.demo import Frames, arguments, command, expect, mover
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import ConvVAE, evaluate, gaussian_of_codes
@@ -215,4 +215,4 @@ def features(classifier, images):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -13,7 +13,7 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.adversarial import Replay
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, fit_in_turns, mean_and_spread, mover, number
+from scratchnet.demo import arguments, command, digits, expect, fit, fit_in_turns, mean_and_spread, mover, number
 from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.cyclegan import CycleGAN, image_discriminator, image_generator
@@ -181,4 +181,4 @@ def distance(p, q):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -7,7 +7,7 @@ them the 30 numbers of the deep autoencoder laid out by t-SNE.
 import numpy as np
 
 from scratchnet import metrics, ops, plotting
-from scratchnet.demo import arguments, digits, expect, fit, tsne
+from scratchnet.demo import arguments, command, digits, expect, fit, tsne
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, squared_error
@@ -108,4 +108,4 @@ def show_training(out):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import losses, metrics, ops, plotting
 from scratchnet.data import corruption, toy2d
-from scratchnet.demo import arguments, digits, expect, fit, mover
+from scratchnet.demo import arguments, command, digits, expect, fit, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential
 from scratchnet.metrics import in_batches
@@ -119,4 +119,4 @@ def smoothed(x):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -4,7 +4,7 @@ import numpy as np
 
 from scratchnet import data, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_device_of
-from scratchnet.demo import Frames, arguments, expect, mover
+from scratchnet.demo import Frames, arguments, command, expect, mover
 from scratchnet.models.vae import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
@@ -109,4 +109,4 @@ def show_map(out, model, test, labels):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

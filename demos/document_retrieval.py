@@ -12,7 +12,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.data import corruption, documents
-from scratchnet.demo import arguments, expect, fit, mover, tsne
+from scratchnet.demo import arguments, command, expect, fit, mover, reading, tsne
 from scratchnet.losses import softmax_cross_entropy
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder
@@ -34,8 +34,11 @@ def main():
     args = arguments("document_retrieval", "Documents found by counts, tf-idf, LSA, autoencoder.", SECONDS, more=MORE)
     packages, most, size, epochs = SIZES[args.scale]
     rng = np.random.default_rng(args.seed)
-    texts, labels = (documents.folder(args.corpus) if args.corpus else
-                     documents.docstrings(packages, most=most, rng=rng))
+    if args.corpus:
+        with reading("--corpus", args.corpus):
+            texts, labels = documents.folder(args.corpus)
+    else:
+        texts, labels = documents.docstrings(packages, most=most, rng=rng)
     if len(texts) < 20:
         raise SystemExit(f"{args.corpus or 'The docstrings found'}: holds {len(texts)} documents, expected at least 20")
     names, labels = np.unique(labels, return_inverse=True)
@@ -128,4 +131,4 @@ def search(query, spaces, codes, bag, texts, labels, k=3):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

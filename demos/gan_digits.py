@@ -22,6 +22,7 @@ from scratchnet.data import corruption
 from scratchnet.demo import (
     Frames,
     arguments,
+    command,
     digits,
     expect,
     file_name,
@@ -252,4 +253,4 @@ def show_copies(out, gans, train, test):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

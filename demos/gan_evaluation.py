@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit, mean_and_spread, mover
+from scratchnet.demo import arguments, command, digits, expect, fit, mean_and_spread, mover
 from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.sample_metrics import inception_score, parzen_log_likelihood, parzen_sigma, sample_report
@@ -142,4 +142,4 @@ def show_parzen(args, train, test, labels, n):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

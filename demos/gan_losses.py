@@ -17,7 +17,7 @@ import numpy as np
 from scratchnet import Tensor, adversarial, divergences, grad, no_grad, ops, plotting
 from scratchnet.backend import to_cpu, to_device_of, uniform
 from scratchnet.data import toy1d
-from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mean_and_spread, mover
+from scratchnet.demo import arguments, command, expect, file_name, fit_in_turns, mean_and_spread, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential, SpectralDense
 from scratchnet.models.gan import GAN, dense_net
@@ -194,4 +194,4 @@ def confess(args):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -13,7 +13,7 @@ import numpy as np
 from scratchnet import Tensor, grad, metrics, plotting
 from scratchnet.backend import to_cpu, to_device_of
 from scratchnet.data import toy2d
-from scratchnet.demo import Frames, arguments, expect, fit_in_turns, mover
+from scratchnet.demo import Frames, arguments, command, expect, fit_in_turns, mover, reading
 from scratchnet.metrics import in_batches
 from scratchnet.models.gan import GAN, dense_net
 from scratchnet.ops import leaky_relu, relu, sigmoid
@@ -100,10 +100,8 @@ def load(name, n, rng):
         return Plane(draw(n, rng), modes)
     if not Path(name).is_file():
         raise SystemExit(f"--data {name}: expected {', '.join(KNOWN)}, or a CSV file of two columns")
-    try:
+    with reading("--data", name):
         points = toy2d.read_points(name)
-    except ValueError as error:
-        raise SystemExit(f"--data {name}: {error}") from error
     if len(points) < SIZE or 0 in points.std(axis=0):
         raise SystemExit(f"--data {name}: holds {len(points)} points, expected at least {SIZE}, no column constant")
     return Plane(points[rng.integers(len(points), size=n)], None)
@@ -131,4 +129,4 @@ def pulls(gan, data, fake):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

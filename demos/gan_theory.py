@@ -13,7 +13,7 @@ import numpy as np
 from scratchnet import divergences, ops, plotting
 from scratchnet.backend import to_cpu, uniform
 from scratchnet.data import toy1d
-from scratchnet.demo import Frames, arguments, expect, fit, fit_in_turns, mean_and_spread, mover
+from scratchnet.demo import Frames, arguments, command, expect, fit, fit_in_turns, mean_and_spread, mover
 from scratchnet.metrics import in_batches
 from scratchnet.models.gan import GAN, dense_net
 from scratchnet.optimizers import Adam
@@ -183,4 +183,4 @@ def show_outputs(out, outputs, p, q):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

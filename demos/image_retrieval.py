@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_device_of
-from scratchnet.demo import arguments, digits, expect, fit
+from scratchnet.demo import arguments, command, digits, expect, fit
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, squared_error
@@ -57,4 +57,4 @@ def show_neighbours(out, found, right, train, test):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

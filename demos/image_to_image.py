@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet import losses, metrics, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, fit_in_turns, mean_and_spread, mover
+from scratchnet.demo import arguments, command, digits, expect, fit_in_turns, mean_and_spread, mover
 from scratchnet.metrics import in_batches
 from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
 from scratchnet.optimizers import Adam
@@ -96,4 +96,4 @@ def show_answers(out, answers, test):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

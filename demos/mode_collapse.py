@@ -25,7 +25,7 @@ from scratchnet import metrics, plotting
 from scratchnet.adversarial import Replay, gradient_penalty, unrolled
 from scratchnet.backend import to_cpu
 from scratchnet.data import toy2d
-from scratchnet.demo import arguments, expect, file_name, fit_in_turns, mean_and_spread, mover, number
+from scratchnet.demo import arguments, command, expect, file_name, fit_in_turns, mean_and_spread, mover, number
 from scratchnet.layers import Dense, MinibatchDiscrimination, Sequential
 from scratchnet.models.gan import GAN, pacgan_discriminator, pacgan_generator
 from scratchnet.optimizers import Adam
@@ -214,4 +214,4 @@ def report(args, found, mixtures, remedies):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -10,7 +10,7 @@ import numpy as np
 from scratchnet import metrics, penalties, plotting
 from scratchnet.backend import to_device_of
 from scratchnet.data import corruption
-from scratchnet.demo import arguments, digits, expect, fit, mean_and_spread, mover
+from scratchnet.demo import arguments, command, digits, expect, fit, mean_and_spread, mover
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import StackedClassifier, reconstruction_loss
 
@@ -141,4 +141,4 @@ def denoising_stack(args, train, labels, test, test_labels, seeds, layer_epochs,
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnet import metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
-from scratchnet.demo import arguments, digits, expect, file_name, fit
+from scratchnet.demo import arguments, command, digits, expect, file_name, fit
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
 
@@ -79,4 +79,4 @@ def show_filters(out, name, model):
 
 
 if __name__ == "__main__":
-    main()
+    command(main)

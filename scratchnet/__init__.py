@@ -1,9 +1,10 @@
 """scratchnet: generative models from scratch in NumPy, and in CuPy on a GPU."""
 
-from scratchnet import memory, ops
+from scratchnet import console, memory, ops
 from scratchnet.autograd import AnomalyError, Tensor, detect_anomaly, differentiable, enable_grad, grad, no_grad
 
 __version__ = "0.1.0"
 memory.keep_freed_blocks()
+console.show_what_it_can()
 
 __all__ = ["AnomalyError", "Tensor", "detect_anomaly", "differentiable", "enable_grad", "grad", "no_grad", "ops"]

@@ -3,8 +3,9 @@
 from contextlib import contextmanager
 
 from scratchnet.backend import to_cpu, to_device_of
-from scratchnet.optimizers import Optimizer, flatten, leaves
+from scratchnet.optimizers import SHARE, Optimizer, arranged, described, flatten, leaves
 from scratchnet.schedules import check_state
+from scratchnet.settings import number, whole
 
 
 class ExponentialMovingAverage:
@@ -18,11 +19,12 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, optimizer_or_parameters, decay=0.999):
-        if not 0.0 <= decay < 1.0:
-            raise ValueError(f"ExponentialMovingAverage: decay is a number in [0, 1), got {decay}")
-        source = optimizer_or_parameters
-        self.parameters = source.parameters if isinstance(source, Optimizer) else leaves(type(self).__name__, source)
-        self.decay, self.update_count = decay, 0
+        who, source = type(self).__name__, optimizer_or_parameters
+        self.decay, self.update_count = number(who, "decay", decay, *SHARE), 0
+        self.parameters = source.parameters if isinstance(source, Optimizer) else leaves(who, source)
+        self._lay_out()
+
+    def _lay_out(self):
         self.xp, self.flat, self.views = flatten(self.parameters)
         scratch = self.xp.empty_like(self.flat[:max(p.size for p in self.parameters)])
         self.scratch = [scratch[:p.size].reshape(p.shape) for p in self.parameters]
@@ -52,15 +54,28 @@ class ExponentialMovingAverage:
             p.data[...] = a
             p.version += 1
 
-    def state_dict(self):
-        """The number of updates, and the average as one vector on the host."""
-        return {"update_count": self.update_count, "average": to_cpu(self.flat).copy()}
+    def state_dict(self, names=None):
+        """The number of updates, the average as one vector on the host, and shapes and names as in an optimizer's."""
+        return {"update_count": self.update_count, "average": to_cpu(self.flat).copy(),
+                "parameters": described(self.parameters, names)}
 
-    def load_state_dict(self, state):
-        """Take up what state_dict gave. Names and shapes are checked before anything is changed."""
-        check_state(type(self).__name__, self.state_dict(), state)
-        self.update_count = int(state["update_count"])
-        self.flat[...] = to_device_of(state["average"], self.flat)
+    def load_state_dict(self, state, names=None):
+        """Take up what state_dict gave, with the same names. All of it is checked before anything is changed."""
+        who, mine = type(self).__name__, self.state_dict(names)
+        check_state(who, mine, state)
+        average = arranged(who, {"average": self.flat}, mine["parameters"], state)["average"]
+        self.update_count = whole(who, "update_count", state["update_count"], 0)
+        self.flat[...] = to_device_of(average, self.flat)
+
+    def __getstate__(self):
+        """For copy and pickle: a copied average follows the parameters that were copied along."""
+        kept = ("parameters", "decay", "update_count", "flat")
+        return {name: getattr(self, name) for name in kept}
+
+    def __setstate__(self, state):
+        vars(self).update(state)
+        self._lay_out()
+        self.flat[...] = state["flat"]
 
     def __repr__(self):
         return (f"ExponentialMovingAverage({self.flat.size:,} parameters, decay={self.decay}; "

@@ -2,20 +2,24 @@
 
 The file is a safetensors file (https://github.com/huggingface/safetensors): a JSON header, then the arrays' bytes, so
 reading one runs no code, and any safetensors reader can open it. Whatever JSON can hold goes with it, as one string in
-the header's `__metadata__`.
+the header's `__metadata__`, and a checksum of everything beside it: one flipped bit is found.
 """
 
+import errno
+import hashlib
 import json
 import os
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from scratchnet.backend import to_cpu
+from scratchnet.backend import kind_of, to_cpu
+from scratchnet.tensor import Tensor
 
-FORMAT = 1  # to be raised when a file written from then on would mislead the `load` of today
+FORMAT = 2  # to be raised when a file written from then on would mislead the `load` of today
 DTYPES = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
           "float16", "float32", "float64", "complex64"}
 
@@ -27,27 +31,37 @@ class CheckpointError(ValueError):
 def save(path, arrays, metadata):
     """Write arrays (name → array, from either device) and metadata (anything that JSON can hold) to `path`.
 
-    At every instant `path` is either the file that was there or the whole new one: the bytes go to `path`.tmp, onto
-    the disk, and only then is that file renamed. If saving fails, `path` is as it was and nothing is left behind;
-    what a killed process leaves behind is written over by the next save. Two processes must not save to one path.
+    At every instant `path` is either the file that was there or the whole new one: see `replacing`. What a killed
+    process leaves behind is written over by the next save. Two processes must not save to one path.
     TypeError for what cannot be stored exactly, OSError naming `path` when writing fails.
     """
-    path = Path(path)
     text = json.dumps({"format": FORMAT, "metadata": metadata})
-    content = to_bytes({name: _plain(name, a) for name, a in arrays.items()}, {"scratchnet": text})
-    temporary = path.with_name(path.name + ".tmp")
+    arrays = {name: _plain(name, a) for name, a in arrays.items()}
+    content = to_bytes(arrays, {"scratchnet": text, "checksum": _checksum(text, arrays)})
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path):
+    """A binary file to write into, which takes the place of `path` at once when all went well: the bytes go to
+    `path`.tmp, onto the disk, and only then is that file renamed. If it fails, `path` is as it was, and nothing is
+    left behind. Through a symbolic link it is the link's target that is replaced."""
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(target.name + ".tmp")
     try:
         with open(temporary, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
         if isinstance(error, OSError):
-            error.filename, error.filename2 = str(path), None
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
-    _sync_folder(path.parent)
+    _sync_folder(target.parent)
 
 
 def load(path):
@@ -55,29 +69,43 @@ def load(path):
 
     As in all of JSON, tuples in the metadata have become lists, and keys of dicts strings.
     """
+    arrays, start = {}, b""
     try:
         with open(path, "rb") as file:
             start = file.read(9)
         with safe_open(path, framework="np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            text = (file.metadata() or {}).get("scratchnet")
+            stored = file.metadata() or {}
+            if "scratchnet" in stored:
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except SafetensorError as error:
+    except (SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:  # dtypes that NumPy lacks
         # eight bytes of length, then the JSON header
         what = "truncated or damaged" if start[8:] in (b"", b"{") else "not a safetensors file"
         raise CheckpointError(f"{path}: {what} ({error})") from error
-    if text is None:
+    if "scratchnet" not in stored:
         raise CheckpointError(f"{path}: a safetensors file, but not a checkpoint of scratchnet: it lacks the metadata")
+    text = stored["scratchnet"]
     try:
-        stored = json.loads(text)
-        version, metadata = stored["format"], stored["metadata"]
-    except (ValueError, KeyError, TypeError) as error:
+        whole = json.loads(text)
+        version, metadata = whole["format"], whole["metadata"]
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}: damaged: its metadata cannot be read ({error!r})") from error
     if version != FORMAT:
-        raise CheckpointError(f"{path}: is of format {version}, but this scratchnet reads format {FORMAT}; "
-                              f"read it with the version that wrote it, or a later one")
+        raise CheckpointError(f"{path}: is of format {version!r:.20}, but this scratchnet reads format {FORMAT}; "
+                              f"read it with the version that wrote it")
+    if stored.get("checksum") != _checksum(text, arrays):
+        raise CheckpointError(f"{path}: damaged: its content does not have the checksum that was written with it")
     return arrays, metadata
+
+
+def _checksum(text, arrays):
+    """A hash of the metadata and of the names, dtypes, shapes and bytes of the arrays."""
+    found = hashlib.blake2b(text.encode(), digest_size=16)
+    for name, a in sorted(arrays.items()):
+        found.update(json.dumps([name, a.dtype.name, a.shape]).encode())
+        found.update(a.reshape(-1).view(np.uint8))
+    return found.hexdigest()
 
 
 def _plain(name, a):
@@ -85,9 +113,12 @@ def _plain(name, a):
     whatever its strides are."""
     if not isinstance(name, str) or name == "__metadata__":
         raise TypeError(f"save: {name!r} cannot name an array, expected a string other than '__metadata__'")
-    if not hasattr(a, "dtype") or a.dtype.name not in DTYPES:
-        kind = a.dtype.name if hasattr(a, "dtype") else type(a).__name__
-        raise TypeError(f"save: {name!r} is of {kind}, expected an array of {', '.join(sorted(DTYPES))}")
+    if not (isinstance(a, (np.ndarray, np.generic, Tensor)) or hasattr(a, "__array_namespace__")):
+        raise TypeError(f"save: {name!r} must be an array, got {kind_of(a)}")
+    if a.dtype.name not in DTYPES:
+        raise TypeError(f"save: {name!r} is of {a.dtype.name}, expected an array of {', '.join(sorted(DTYPES))}")
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"save: {name!r} is a masked array, whose mask would be lost; pass its .filled(value)")
     a = to_cpu(a)
     return np.array(a, dtype=a.dtype.newbyteorder("<"), order="C")
 

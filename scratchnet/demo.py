@@ -1,16 +1,70 @@
 """What all demos share: the command line, so that `python demos/any.py --help` always reads the same, and chores."""
 
 import argparse
+import json
+import os
 import re
+import sys
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 
 from scratchnet import data, plotting
 from scratchnet.backend import gpu_available, to_gpu
+from scratchnet.checkpoint import CheckpointError, replacing
+from scratchnet.folder import FolderInUse, claim, set_aside
 from scratchnet.optimizers import AdamW
 from scratchnet.schedules import cosine
-from scratchnet.training import Run
+from scratchnet.training import Run, Stopped
+
+
+def command(main):
+    """Run a demo's main. Mistakes that are to be expected end with one line and exit code 2: a checkpoint of other
+    settings, a folder in use, a file that is not there. Those of the program itself keep their traceback."""
+    try:
+        main()
+    except Stopped:
+        raise
+    except SystemExit as error:
+        if not isinstance(error.code, str):
+            raise
+        _refuse(error.code)
+    except (CheckpointError, FolderInUse) as error:
+        _refuse(error)
+    except OSError as error:
+        _refuse(in_words(error))
+
+
+def _refuse(message):
+    print(f"{Path(sys.argv[0]).stem}: error: " + " ".join(str(message).split("\n")), file=sys.stderr)
+    raise SystemExit(2)
+
+
+def in_words(error):
+    """An OSError as a file and what is wrong with it."""
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
+@contextmanager
+def reading(option, path):
+    """Inside, the user's file or folder is read: where that cannot be done, the program ends with one line."""
+    try:
+        yield
+    except ValueError as error:
+        raise SystemExit(f"{option} {path}: {error}") from error
+    except OSError as error:
+        raise SystemExit(f"{option} {path}: {in_words(error)}") from error
+
+
+class _Parser(argparse.ArgumentParser):
+    """One line for a mistake, without the usage."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
 def arguments(name, description, seconds, argv=None, more=None):
@@ -19,12 +73,12 @@ def arguments(name, description, seconds, argv=None, more=None):
     The result has .scale ("quick", "default" or "full"), .seed, .device, .out, .resume, .detect_anomaly, and what a
     demo adds by more = {"--option": what argparse is told of it}.
     """
-    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser = _Parser(prog=name, description=description)
     scale = parser.add_mutually_exclusive_group()
     for choice in ("quick", "full"):
         scale.add_argument(f"--{choice}", dest="scale", action="store_const", const=choice, default="default",
                            help=f"takes {seconds[choice]} (default: {seconds['default']})")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--out", type=Path, default=Path("runs") / name, help="folder for everything that is written")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT, if there is one")
@@ -34,15 +88,28 @@ def arguments(name, description, seconds, argv=None, more=None):
     args = parser.parse_args(argv)
     if args.device == "gpu" and not gpu_available():
         parser.error("--device gpu: no CUDA device is in reach of CuPy (install the extra cuda12 or cuda13)")
-    usual = all(value == parser.get_default(key) or key in ("scale", "seed", "device", "out", "resume")
+    try:
+        args.claim = claim(args.out)  # until args is forgotten, no other process works in this folder
+    except FolderInUse as error:
+        parser.error(f"--out {error}")
+    except OSError as error:
+        parser.error(f"--out {in_words(error)}")
+    usual = all(value == parser.get_default(key) or key in ("scale", "seed", "device", "out", "resume", "claim")
                 for key, value in vars(args).items())
     duration = f" About {seconds[args.scale]} on two CPU cores." * usual
     print(f"{name} ({args.scale}, {args.device}): {description}{duration}\nEverything is written to {args.out}/",
           flush=True)
     if not args.resume:  # or a run that is killed and resumed would meet those that it has not yet come to
         for old in args.out.glob("*-checkpoint.safetensors"):
-            old.replace(old.with_suffix(".previous.safetensors"))
+            set_aside(old, old.with_name(old.name.replace("checkpoint.safetensors", "log.csv")))
     return args
+
+
+def natural(text):
+    """A type for argparse: whole numbers from 0."""
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}, expected a whole number of at least 0")
+    return int(text)
 
 
 def number(low, high):
@@ -149,13 +216,20 @@ def tsne(panels):
 
 
 class Frames:
-    """Pictures of a training, one PNG a step in `folder`, and the GIF of them all. A resumed run goes on with them."""
+    """Pictures of a training, one PNG a step in `folder`, and the GIF of them all. A resumed run goes on with them.
+
+    A new one deletes them, and nothing else: `.written.json` lists what was written here, with checksums, so that a
+    file which somebody put there, or changed, stays as it is, and is no part of the GIF.
+    """
 
     def __init__(self, folder, resume):
-        self.folder = folder
+        self.folder, self.list = folder, folder / ".written.json"
+        self.written = self._listed()  # step → (name of the file, checksum)
         if not resume:
-            for old in folder.glob("*.png"):
-                old.unlink()
+            for step in self.written:
+                if path := self._ours(step):
+                    path.unlink()
+            self.written = {}
 
     def add(self, step, images, columns):
         """A sheet of images."""
@@ -163,9 +237,32 @@ class Frames:
 
     def add_pixels(self, step, pixels):
         """Any picture, as uint8."""
-        plotting.save_frame(pixels, self.folder / f"{step:06d}.png")
+        new = self.folder / ".frame.png"
+        plotting.save_frame(pixels, new)
+        path = self._ours(step) or self._free(step)
+        self.written[step] = path.name, crc32(new.read_bytes())
+        with replacing(self.list) as file:
+            file.write(json.dumps(self.written).encode())
+        new.replace(path)
 
     def save_gif(self, path):
-        files = sorted(self.folder.glob("*.png"))
-        steps = [int(f.stem) for f in files]
-        plotting.save_gif(files, path, captions=[f"after {n:,} step{'s' * (n != 1)}" for n in steps])
+        files = {step: file for step in sorted(self.written) if (file := self._ours(step))}
+        plotting.save_gif(list(files.values()), path, captions=[f"after {n:,} step{'s' * (n != 1)}" for n in files])
+
+    def _listed(self):
+        try:
+            entries = json.loads(self.list.read_text(encoding="utf-8"))
+            return {int(step): (str(name), int(checksum)) for step, (name, checksum) in entries.items()}
+        except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
+            return {}  # without a list, or with somebody else's, no file is known to be ours
+
+    def _ours(self, step):
+        """The file that was written here for this step, if it is there unchanged."""
+        name, checksum = self.written.get(step, (".", 0))
+        path = self.folder / Path(name).name
+        return path if path.is_file() and crc32(path.read_bytes()) == checksum else None
+
+    def _free(self, step):
+        """A name for this step that no file has."""
+        names = (f"{step:06d}{f'-{k}' * (k > 1)}.png" for k in count(1))
+        return next(self.folder / name for name in names if not os.path.lexists(self.folder / name))

@@ -8,12 +8,20 @@ Symbols: p parameters, g gradient, t the number of the step (from 1), lr the lea
 (place of ε, weight decay, defaults), this is PyTorch's, so that the two agree step by step.
 """
 
+import math
+from collections.abc import Iterable
+from numbers import Real
+
 import numpy as np
 
-from scratchnet.backend import array_module, to_cpu, to_device_of
+from scratchnet.backend import array_module, kind_of, to_cpu, to_device_of
 from scratchnet.schedules import check_state
+from scratchnet.settings import number, whole
 from scratchnet.tensor import Tensor
 from scratchnet.threads import in_parts
+
+SHARE = "a number in [0, 1)", lambda x: 0.0 <= x < 1.0
+POSITIVE = "a number > 0", lambda x: x > 0.0  # as ε, which keeps 0/0 away where there is no gradient
 
 
 class Optimizer:
@@ -27,6 +35,11 @@ class Optimizer:
 
     Clipping comes before weight decay, and neither changes what `p.grad` shows.
     A parameter without a gradient (`p.grad is None`) counts as one with gradient zero.
+    NaN or infinity in the gradient is never clipped away: under clip_norm it makes all parameters NaN, to be seen at
+    once.
+
+    copy.deepcopy((model, optimizer)) and pickle give a pair as independent as the first; copied alone, an optimizer
+    has parameters of its own.
     """
 
     slots = ()  # names of the state vectors, each as long as p, zero at the start
@@ -35,21 +48,27 @@ class Optimizer:
     chunk = 65536  # entries: Adam then works on 1.3 MB (benchmarks/NOTES.md)
 
     def __init__(self, parameters, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
-        self._require(callable(lr) or 0.0 <= lr < np.inf, f"lr is a number ≥ 0 or a schedule, got {lr}")
-        self._require(0.0 <= weight_decay < np.inf, f"weight_decay is a number ≥ 0, got {weight_decay}")
-        self._require(clip_norm is None or clip_norm > 0.0, f"clip_norm is a number > 0 or None, got {clip_norm}")
-        self._require(clip_value is None or clip_value > 0.0, f"clip_value is a number > 0 or None, got {clip_value}")
+        self.lr = lr if callable(lr) else self._number("lr", lr, "a number ≥ 0 or a schedule", lambda x: x >= 0.0)
+        self.weight_decay = self._number("weight_decay", weight_decay, "a number ≥ 0", lambda x: x >= 0.0)
+        self.clip_norm, self.clip_value = (
+            None if limit is None else self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
+            for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)))
         self._require(clip_norm is None or clip_value is None, "clip by norm or by value, not both")
-        self.lr, self.weight_decay, self.clip_norm, self.clip_value = lr, weight_decay, clip_norm, clip_value
         self.parameters, self.step_count = leaves(type(self).__name__, parameters), 0
+        self._lay_out()
+        self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
+        self._cut()
 
+    def _lay_out(self):
+        """The parameters and their gradients become views of two vectors."""
         self.xp, self.flat, self.views = flatten(self.parameters)
         self.flat_grad = self.xp.zeros_like(self.flat)
         self.grad_views = _split(self.flat_grad, self.parameters)
-        self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
         for p, view, grad_view in zip(self.parameters, self.views, self.grad_views, strict=True):
             p.data, p.grad_buffer = view, grad_view
 
+    def _cut(self):
+        """All vectors in chunks."""
         size = self.flat.size
         self.length = length = min(self.chunk, size) if self.xp is np else size
         vectors = [self.flat, self.flat_grad, *self.state.values()]
@@ -62,7 +81,14 @@ class Optimizer:
     @property
     def current_lr(self):
         """The learning rate of the next step."""
-        return float(self.lr(self.step_count) if callable(self.lr) else self.lr)
+        try:
+            lr = self.lr(self.step_count) if callable(self.lr) else self.lr
+        except OverflowError:  # in a power
+            lr = math.inf
+        if not (type(lr) is float and 0.0 <= lr < math.inf):
+            lr = self._number(f"what lr={self.lr} gives for step {self.step_count}", lr, "a number ≥ 0",
+                              lambda x: x >= 0.0)
+        return float(lr)
 
     def zero_grad(self):
         """Forget the gradients: the next backward starts from none."""
@@ -72,7 +98,7 @@ class Optimizer:
     def step(self):
         """One update of all parameters from their gradients."""
         self._collect_gradients()
-        lr, factor = self.current_lr, self._clip_factor()
+        lr, (divisor, factor) = self.current_lr, self._clip()
         self.step_count += 1
         flush = self.step_count % 100 == 0
 
@@ -80,6 +106,8 @@ class Optimizer:
             scratch = [self.xp.empty_like(self.flat[:self.length]) for _ in range(3)]
             for p, g, *state in chunks:
                 a, b, changed = (s[:len(p)] for s in scratch)
+                if divisor is not None:
+                    g = self.xp.divide(g, divisor, out=changed)
                 if factor is not None:
                     g = self.xp.multiply(g, factor, out=changed)
                 if self.clip_value is not None:
@@ -97,12 +125,28 @@ class Optimizer:
         # g ← g + λ p
         return self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=a), out=out)
 
-    def _clip_factor(self):
-        """min(1, max_norm / ‖g‖), a number on the device; 1e-6 as in PyTorch.   (Pascanu et al. 2013, algorithm 1)"""
-        if self.clip_norm is None:
-            return None
-        norm = self.xp.sqrt(self.flat_grad @ self.flat_grad)
-        return self.xp.minimum(1.0, self.clip_norm / (norm + 1e-6))
+    def _clip(self):
+        """What to divide g by and what then to multiply it by, numbers on the device or None, so that ‖g‖ ≤ clip_norm.
+
+        g · min(1, max_norm / (‖g‖ + 1e-6)), the 1e-6 as in PyTorch.        (Pascanu et al. 2013, algorithm 1)
+        In float32 the square of 1e20 is infinite, in float16 that of 300. So float16 is summed in float32, and where
+        that does not suffice, as on a GPU always, g is first divided by its largest entry s: ‖g‖ = s ‖g/s‖.
+        """
+        if self.clip_norm is None or not self.flat.size:
+            return None, None
+        xp, limit, wide = self.xp, self.clip_norm, np.promote_types(self.flat.dtype, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if xp is np:
+                g = self.flat_grad.astype(wide, copy=False)
+                norm = np.sqrt(g @ g)
+                if np.finfo(wide).tiny**0.4 < norm < np.inf:
+                    return None, None if norm + 1e-6 <= limit else limit / (norm + 1e-6)
+            s = xp.maximum(self.flat_grad.max(), -self.flat_grad.min()).astype(wide)
+            s = xp.where(s > 0.0, s, xp.ones_like(s))
+            parts = (xp.divide(g, s) for _, g, *_ in self.chunks)
+            norm = xp.sqrt(sum(g @ g for g in parts))
+            short = s * norm + 1e-6 <= limit
+            return xp.where(short, xp.ones_like(s), s), xp.where(short, xp.ones_like(s), limit / (norm + 1e-6 / s))
 
     def _collect_gradients(self):
         """See that every parameter still is a part of `flat`, and that its gradient is in `flat_grad`."""
@@ -119,29 +163,63 @@ class Optimizer:
                 self._require(shape == g.shape, f"parameter {i} has shape {g.shape}, but its grad has shape {shape}")
                 g[...] = p.grad
 
-    def state_dict(self):
-        """Counters, copies of the state vectors on the host, and the state of the schedule under `lr.`, if it has one.
-        The parameters are the model's to save, the settings are in the program."""
+    def state_dict(self, names=None):
+        """Counters, copies of the state vectors on the host, shapes of the parameters, and the state of the schedule
+        under `lr.`, if it has one. The parameters are the model's to save, the settings are in the program.
+
+        names    what the parameters are called, if anybody knows: then that is how a state finds them again
+        """
         schedule = self.lr.state_dict() if hasattr(self.lr, "state_dict") else {}
         return ({name: getattr(self, name) for name in self.counters}
                 | {name: to_cpu(vector).copy() for name, vector in self.state.items()}
+                | {"parameters": described(self.parameters, names)}
                 | {f"lr.{name}": value for name, value in schedule.items()})
 
-    def load_state_dict(self, state):
-        """Take up what state_dict gave. Names and shapes are checked before anything is changed."""
-        check_state(type(self).__name__, self.state_dict(), state)
-        for name in self.counters:
-            setattr(self, name, type(getattr(self, name))(state[name]))
-        for name, vector in self.state.items():
-            vector[...] = to_device_of(state[name], vector)
+    def load_state_dict(self, state, names=None):
+        """Take up what state_dict gave, with the same names. All of it is checked before anything is changed."""
+        who = type(self).__name__
+        mine = self.state_dict(names)
+        check_state(who, mine, state)
+        vectors = arranged(who, self.state, mine["parameters"], state)
+        numbers = {name: whole(who, name, state[name], 0) if isinstance(mine[name], int) else
+                   number(who, name, state[name], "a number") for name in self.counters}
         if hasattr(self.lr, "load_state_dict"):
             self.lr.load_state_dict({name[3:]: value for name, value in state.items() if name.startswith("lr.")})
+        vars(self).update(numbers)
+        for name, vector in self.state.items():
+            vector[...] = to_device_of(vectors[name], vector)
+
+    def __getstate__(self):
+        """For copy and pickle: all but the views, which are made anew over the parameters that were copied along. A
+        parameter that another optimizer has taken over stays that one's."""
+        made = ("xp", "flat", "views", "flat_grad", "grad_views", "length", "chunks")
+        kept = {name: value for name, value in vars(self).items() if name not in made}
+        return kept | {"owned": [p.data is view for p, view in zip(self.parameters, self.views, strict=True)]}
+
+    def __setstate__(self, state):
+        vars(self).update({name: value for name, value in state.items() if name != "owned"})
+        before = [(p.data, p.grad_buffer) for p in self.parameters]
+        self._lay_out()
+        for p, owned, (data, buffer), g in zip(self.parameters, state["owned"], before, self.grad_views, strict=True):
+            if not owned:
+                p.data, p.grad_buffer = data, buffer
+            elif p.grad is not None and p.grad is buffer:
+                g[...] = p.grad
+                p.grad = g
+        self._cut()
+
+    def __copy__(self):
+        raise TypeError(f"{type(self).__name__}: two optimizers cannot share parameters; "
+                        f"copy.deepcopy((model, optimizer)) copies both")
 
     def __repr__(self):
         given = [name for name in ("weight_decay", "clip_norm", "clip_value") if getattr(self, name)]
         settings = "".join(f", {name}={getattr(self, name)}" for name in ("lr", *self.settings, *given))
         return (f"{type(self).__name__}({self.flat.size:,} parameters in {len(self.parameters)} arrays of "
                 f"{self.flat.dtype}{settings}; {self.step_count:,} steps done)")
+
+    def _number(self, name, value, expected, right):
+        return number(type(self).__name__, name, value, expected, right)
 
     def _require(self, right, message):
         if not right:
@@ -167,9 +245,8 @@ class SGD(Optimizer):
     settings = ("momentum", "nesterov")
 
     def __init__(self, parameters, lr, momentum=0.0, nesterov=False, **options):
-        self._require(0.0 <= momentum < 1.0, f"momentum is a number in [0, 1), got {momentum}")
+        self.momentum, self.nesterov = self._number("momentum", momentum, *SHARE), nesterov
         self._require(momentum or not nesterov, "nesterov needs momentum > 0")
-        self.momentum, self.nesterov = momentum, nesterov
         self.slots = ("u",) if momentum else ()
         super().__init__(parameters, lr, **options)
 
@@ -196,7 +273,7 @@ class Adagrad(Optimizer):
     slots, settings = ("v",), ("eps",)
 
     def __init__(self, parameters, lr=1e-2, eps=1e-10, **options):
-        self.eps = eps
+        self.eps = self._number("eps", eps, *POSITIVE)
         super().__init__(parameters, lr, **options)
 
     def update(self, lr, a, b, p, g, v):
@@ -215,8 +292,7 @@ class RMSprop(Optimizer):
     slots, settings = ("v",), ("alpha", "eps")
 
     def __init__(self, parameters, lr=1e-2, alpha=0.99, eps=1e-8, **options):
-        self._require(0.0 <= alpha < 1.0, f"alpha is a number in [0, 1), got {alpha}")
-        self.alpha, self.eps = alpha, eps
+        self.alpha, self.eps = self._number("alpha", alpha, *SHARE), self._number("eps", eps, *POSITIVE)
         super().__init__(parameters, lr, **options)
 
     def update(self, lr, a, b, p, g, v):
@@ -242,9 +318,11 @@ class Adam(Optimizer):
     slots, settings = ("m", "v"), ("betas", "eps")
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, **options):
-        self._require(len(betas) == 2 and all(0.0 <= beta < 1.0 for beta in betas),
-                      f"betas are two numbers in [0, 1), got {betas}")
-        self.betas, self.eps = tuple(betas), eps
+        two = isinstance(betas, (tuple, list)) and len(betas) == 2 or getattr(betas, "shape", None) == (2,)
+        self._require(two and all(isinstance(beta, Real) and 0.0 <= beta < 1.0 for beta in betas),
+                      f"betas are two numbers in [0, 1), got {betas!r}")
+        self.betas = tuple(float(beta) for beta in betas)
+        self.eps = self._number("eps", eps, *POSITIVE)
         super().__init__(parameters, lr, **options)
 
     def add_moments(self, a, g, m, v):
@@ -289,7 +367,8 @@ class Nadam(Adam):
     counters, settings = ("step_count", "product"), ("betas", "eps", "momentum_decay")
 
     def __init__(self, parameters, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, momentum_decay=4e-3, **options):
-        self.momentum_decay, self.product = momentum_decay, 1.0  # Π of the steps done
+        self.momentum_decay = self._number("momentum_decay", momentum_decay, "a number ≥ 0", lambda x: x >= 0.0)
+        self.product = 1.0  # Π of the steps done
         super().__init__(parameters, lr, betas, eps, **options)
 
     def mu(self, t):
@@ -322,6 +401,9 @@ def _descend(p, size, direction, v, eps, a):
 
 def leaves(who, parameters):
     """The parameters as a list, each once, after checking that they can lie in one vector."""
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise TypeError(f"{who}: parameters are a list of Tensors, such as model.parameters(), got "
+                        f"{kind_of(parameters)}")
     found = list({id(p): p for p in parameters}.values())
     if not found:
         raise ValueError(f"{who}: the list of parameters is empty")
@@ -350,3 +432,36 @@ def _split(flat, parameters):
         views.append(flat[start:start + p.size].reshape(p.shape))
         start += p.size
     return views
+
+
+def described(parameters, names=None):
+    """Name → shape, in their order; without names they are counted."""
+    names = range(len(parameters)) if names is None else names
+    return {str(name): list(p.shape) for name, p in zip(names, parameters, strict=True)}
+
+
+def arranged(who, vectors, mine, state):
+    """What the state holds for these vectors, name → array in their dtype, its parts in the order of `mine`, which is
+    `described`. ValueError for other parameters, and for what a vector cannot hold."""
+    theirs = state["parameters"]
+    if not isinstance(theirs, dict):
+        raise TypeError(f"{who}: parameters: expected name → shape, got {kind_of(theirs)}")
+    faults = [f"missing: {name}" for name in mine if name not in theirs]
+    faults += [f"unexpected: {name}" for name in theirs if name not in mine]
+    faults += [f"{name}: shape {tuple(theirs[name])} instead of {tuple(shape)}" for name, shape in mine.items()
+               if name in theirs and list(theirs[name]) != shape]
+    if faults:
+        raise ValueError(f"this state belongs to other parameters than this {who}: " + "; ".join(faults))
+    sizes = [math.prod(shape) for shape in theirs.values()]
+    found = {}
+    for name, vector in vectors.items():
+        stored = np.asarray(state[name])
+        if stored.dtype.kind != "f":
+            raise TypeError(f"{who}: {name} is of {stored.dtype}, expected {vector.dtype}")
+        with np.errstate(over="ignore"):
+            a = stored.astype(vector.dtype)
+        if (np.isnan(a) | (np.isinf(a) & np.isfinite(stored))).any():
+            raise ValueError(f"{who}: {name} holds NaN, or numbers too large for {vector.dtype}")
+        parts = dict(zip(theirs, np.split(a, np.cumsum(sizes)[:-1]), strict=True))
+        found[name] = np.concatenate([parts[key] for key in mine])
+    return found

@@ -9,15 +9,19 @@ import math
 
 import numpy as np
 
+from scratchnet.backend import kind_of
+from scratchnet.settings import number, whole
+
 
 class Schedule:
-    """A formula step → learning rate that prints as it was written."""
+    """A formula (*settings, step) → learning rate, with its settings, that prints as it was written. The formula is a
+    function of a module, so that a schedule can be copied and pickled."""
 
-    def __init__(self, text, formula):
-        self.text, self.formula = text, formula
+    def __init__(self, text, formula, *settings):
+        self.text, self.formula, self.settings = text, formula, settings
 
     def __call__(self, step):
-        return self.formula(step)
+        return self.formula(*self.settings, step)
 
     def __repr__(self):
         return self.text
@@ -25,15 +29,23 @@ class Schedule:
 
 def step_decay(lr, every, factor=0.1):
     """lr · factorᵏ after every k-th of `every` steps: k = ⌊step / every⌋"""
-    _require("step_decay", every >= 1, f"every is a number of steps ≥ 1, got {every}")
-    _require("step_decay", factor > 0.0, f"factor is a number > 0, got {factor}")
-    return Schedule(f"step_decay({lr}, every={every}, factor={factor})", lambda step: lr * factor**(step // every))
+    lr, factor = _rate("step_decay", lr), _factor("step_decay", factor)
+    every = whole("step_decay", "every", every, 1)
+    return Schedule(f"step_decay({lr}, every={every}, factor={factor})", _step_decay, lr, every, factor)
+
+
+def _step_decay(lr, every, factor, step):
+    return lr * factor**(step // every)
 
 
 def exponential(lr, factor):
     """lr · factorˢᵗᵉᵖ"""
-    _require("exponential", factor > 0.0, f"factor is a number > 0, got {factor}")
-    return Schedule(f"exponential({lr}, factor={factor})", lambda step: lr * factor**step)
+    lr, factor = _rate("exponential", lr), _factor("exponential", factor)
+    return Schedule(f"exponential({lr}, factor={factor})", _exponential, lr, factor)
+
+
+def _exponential(lr, factor, step):
+    return lr * factor**step
 
 
 def cosine(lr, steps, lr_min=0.0):
@@ -41,9 +53,13 @@ def cosine(lr, steps, lr_min=0.0):
 
     (Loshchilov & Hutter 2017, eq. 5, without restarts)
     """
-    _require("cosine", steps >= 1, f"steps is a number ≥ 1, got {steps}")
-    return Schedule(f"cosine({lr}, steps={steps}, lr_min={lr_min})", lambda step:
-                    lr_min + 0.5 * (lr - lr_min) * (1.0 + math.cos(math.pi * min(step / steps, 1.0))))
+    lr, lr_min = _rate("cosine", lr), _rate("cosine", lr_min, "lr_min")
+    steps = whole("cosine", "steps", steps, 1)
+    return Schedule(f"cosine({lr}, steps={steps}, lr_min={lr_min})", _cosine, lr, steps, lr_min)
+
+
+def _cosine(lr, steps, lr_min, step):
+    return lr_min + 0.5 * (lr - lr_min) * (1.0 + math.cos(math.pi * min(step / steps, 1.0)))
 
 
 def warmup(schedule, steps):
@@ -53,10 +69,15 @@ def warmup(schedule, steps):
 
     The first step already has a rate above 0.        (Goyal et al. 2017, section 2.2)
     """
-    _require("warmup", steps >= 0, f"steps is a number ≥ 0, got {steps}")
-    after = schedule if callable(schedule) else lambda step: schedule
-    return Schedule(f"warmup({schedule}, steps={steps})", lambda step:
-                    after(0) * (step + 1) / (steps + 1) if step < steps else after(step - steps))
+    steps = whole("warmup", "steps", steps, 0)
+    if not callable(schedule):
+        schedule = _rate("warmup", schedule, "schedule")
+    return Schedule(f"warmup({schedule}, steps={steps})", _warmup, schedule, steps)
+
+
+def _warmup(schedule, steps, step):
+    rate = schedule(max(step - steps, 0)) if callable(schedule) else schedule
+    return rate * (step + 1) / (steps + 1) if step < steps else rate
 
 
 class EarlyStopping:
@@ -72,15 +93,16 @@ class EarlyStopping:
 
     def __init__(self, patience=10, min_delta=0.0, mode="min"):
         who = type(self).__name__
-        _require(who, patience >= 0, f"patience is a number of updates ≥ 0, got {patience}")
-        _require(who, min_delta >= 0.0, f"min_delta is a number ≥ 0, got {min_delta}")
-        _require(who, mode in ("min", "max"), f'mode is "min" or "max", got {mode!r}')
-        self.patience, self.min_delta, self.mode = patience, min_delta, mode
+        self.patience = whole(who, "patience", patience, 0)
+        self.min_delta = number(who, "min_delta", min_delta, "a number ≥ 0", lambda x: x >= 0.0)
+        if not (isinstance(mode, str) and mode in ("min", "max")):
+            raise ValueError(f'{who}: mode is "min" or "max", got {mode!r}')
+        self.mode = mode
         self.best, self.waited = None, 0
 
     def update(self, metric):
         """Take in one value of the metric. True when it is time to stop."""
-        metric = float(metric)
+        metric = _metric(type(self).__name__, metric)
         sign = 1.0 if self.mode == "max" else -1.0
         gain = -math.inf if math.isnan(metric) else math.inf if self.best is None else sign * (metric - self.best)
         if gain > self.min_delta:
@@ -95,9 +117,11 @@ class EarlyStopping:
 
     def load_state_dict(self, state):
         """Take up what state_dict gave; ValueError if it came from something else."""
-        check_state(type(self).__name__, self.state_dict(), state)
-        for name, value in state.items():
-            setattr(self, name, value)
+        who = type(self).__name__
+        check_state(who, self.state_dict(), state)
+        best = None if state["best"] is None else _metric(who, state["best"])
+        waited = whole(who, "waited", state["waited"], 0)
+        self.best, self.waited = best, waited
 
     def __repr__(self):
         return (f"{type(self).__name__}(patience={self.patience}, min_delta={self.min_delta}, mode={self.mode!r}; "
@@ -113,8 +137,10 @@ class ReduceOnPlateau(EarlyStopping):
 
     def __init__(self, lr, factor=0.1, patience=10, min_delta=0.0, mode="min", lr_min=0.0):
         super().__init__(patience, min_delta, mode)
-        _require("ReduceOnPlateau", 0.0 < factor < 1.0, f"factor is a number between 0 and 1, got {factor}")
-        self.lr, self.factor, self.lr_min = lr, factor, lr_min
+        who = "ReduceOnPlateau"
+        self.lr = _rate(who, lr)
+        self.lr_min = number(who, "lr_min", lr_min, "a number from 0 to lr", lambda x: 0.0 <= x <= self.lr)
+        self.factor = number(who, "factor", factor, "a number between 0 and 1", lambda x: 0.0 < x < 1.0)
 
     def update(self, metric):
         """Take in one value of the metric. True when the learning rate was reduced."""
@@ -129,12 +155,20 @@ class ReduceOnPlateau(EarlyStopping):
     def state_dict(self):
         return super().state_dict() | {"lr": self.lr}
 
+    def load_state_dict(self, state):
+        check_state(type(self).__name__, self.state_dict(), state)
+        lr = _rate(type(self).__name__, state["lr"])
+        super().load_state_dict(state)
+        self.lr = lr
+
     def __repr__(self):
         return super().__repr__().replace("(", f"({self.lr}, factor={self.factor}, lr_min={self.lr_min}, ", 1)
 
 
 def check_state(who, mine, state):
     """Raise a ValueError that lists every difference in names and shapes between two state dicts."""
+    if not isinstance(state, dict):
+        raise TypeError(f"{who}: load_state_dict takes what state_dict gave, got {kind_of(state)}")
     faults = [f"missing: {name}" for name in mine if name not in state]
     faults += [f"unexpected: {name}" for name in state if name not in mine]
     faults += [f"{name}: shape {np.shape(state[name])} instead of {np.shape(value)}" for name, value in mine.items()
@@ -143,6 +177,16 @@ def check_state(who, mine, state):
         raise ValueError(f"this state does not belong to this {who}: " + "; ".join(faults))
 
 
-def _require(who, right, message):
-    if not right:
-        raise ValueError(f"{who}: {message}")
+def _metric(who, x):
+    try:
+        return float(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{who}: a metric is one number, got {x!r:.80}") from error
+
+
+def _rate(who, lr, name="lr"):
+    return number(who, name, lr, "a number ≥ 0", lambda x: x >= 0.0)
+
+
+def _factor(who, factor):
+    return number(who, "factor", factor, "a number > 0", lambda x: x > 0.0)

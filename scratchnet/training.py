@@ -14,27 +14,43 @@ instant and resumed ends with bit for bit the weights, and the log, of one that 
 """
 
 import csv
+import io
+import json
 import math
-import os
 import platform
 import signal
+import sys
 import threading
 import time
-from contextlib import contextmanager, nullcontext
-from pathlib import Path
+from contextlib import contextmanager, nullcontext, suppress
+from numbers import Real
+from pathlib import Path, PurePath
 
 import numpy as np
 from tqdm import tqdm
 
 import scratchnet
-from scratchnet import checkpoint, data
+from scratchnet import checkpoint, data, threads
 from scratchnet.anomaly import detect_anomaly
-from scratchnet.backend import to_cpu
+from scratchnet.averaging import ExponentialMovingAverage
+from scratchnet.backend import kind_of, to_cpu
+from scratchnet.folder import claim, set_aside
+from scratchnet.optimizers import Optimizer
+from scratchnet.settings import whole
 from scratchnet.tensor import data_of
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+CULPRIT = ("The last checkpoint is from before it. detect_anomaly() (in the demos --detect-anomaly) names the op that "
+           "made it")
 
 
 class NonFiniteLoss(FloatingPointError):
-    """A logged value became NaN or infinite; the message names the step and the value."""
+    """A logged value, or a weight, became NaN or infinite; the message names the step and the value."""
+
+
+class Stopped(SystemExit):
+    """The run was told to stop, by Ctrl-C or a signal, and has saved."""
 
 
 class Run:
@@ -44,39 +60,64 @@ class Run:
     rng                the generator that shuffles and that the loop draws its noise from
     name               prefix of the two files, for several runs in one folder
     resume             continue from the checkpoint in `out` if there is one; else start, and keep an old checkpoint
-                       as *.previous.safetensors
+                       and its log as *.previous.*, *.previous-2.* and so on
     save_every         steps between checkpoints; one more is written at the end of each epoch
     log_every          steps between reads of the logged values: each read waits for a GPU
     anomaly            run every step under detect_anomaly()
     settings           what else a resumed run must share, {"seed": 0, "epochs": 15}, say
+
+    As long as a Run lives, no other process can have one in the same folder. On resuming, an optimizer's state is
+    given to the parameters by their names in the model.
     """
 
     def __init__(self, out, *, model, optimizer, rng, name="", resume=False, save_every=200, log_every=20,
                  anomaly=False, settings=None):
-        self.out = Path(out)
-        self.out.mkdir(parents=True, exist_ok=True)
-        self.checkpoint_path = self.out / f"{name}{'-' * bool(name)}checkpoint.safetensors"
-        self.log_path = self.out / f"{name}{'-' * bool(name)}log.csv"
+        if not isinstance(name, str) or set(name) & set("/\\") or not name.isprintable():
+            raise ValueError(f"Run: name is the beginning of a file's name, without folders, got {name!r}")
+        if not isinstance(rng, np.random.Generator):
+            raise TypeError(f"Run: rng must be a np.random.Generator, got {kind_of(rng)}")
+        self.save_every = whole("Run", "save_every", save_every, 1)
+        self.log_every = whole("Run", "log_every", log_every, 1)
+        self.settings, self.plan = _settings(settings), None  # what a resumed run must share
         self.parts = _named("model", model) | _named("optimizer", optimizer)
-        self.rng, self.save_every, self.log_every, self.anomaly = rng, save_every, log_every, anomaly
+        self.names = _names_of_parameters(self.parts)
+        self.weights = [f"{part}.{name}" for part, thing in self.parts.items() if hasattr(thing, "named_parameters")
+                        for name in thing.named_parameters()]
+        self.rng, self.anomaly = rng, anomaly
         self.step = self.epoch = self.batch = 0  # steps done in all, epochs done, batches done in this epoch
         self.epoch_rng = None  # the state of rng before this epoch's order was drawn
-        self.settings, self.plan = settings or {}, None  # what a resumed run must share
+        self.asked = False  # whether `batches` has been called
         self.pending, self.rows, self.shown = [], [], {}
+
+        self.out, self.claim = Path(out), claim(out)
+        self.checkpoint_path = self.out / f"{name}{'-' * bool(name)}checkpoint.safetensors"
+        self.log_path = self.out / f"{name}{'-' * bool(name)}log.csv"
         if resume and self.checkpoint_path.exists():
             self._restore()
-        elif self.checkpoint_path.exists():
-            os.replace(self.checkpoint_path, self.checkpoint_path.with_suffix(".previous.safetensors"))
+        else:
+            set_aside(self.checkpoint_path, self.log_path)
 
     def batches(self, *arrays, size, epochs):
-        """The batches of all epochs, shuffled by rng, without a last smaller one; from where the run stands."""
+        """The batches of all epochs, shuffled by rng, without a last smaller one; from where the run stands.
+
+        epochs counts from the start of the run. So write one loop over all of them; in a loop of one's own over epochs
+        it is epochs=epoch + 1.
+        """
+        size, epochs = whole("batches", "size", size, 1), whole("batches", "epochs", epochs, 1)
+        data.batches(*arrays, size=size, drop_last=True)  # has its say about arrays and size
+        plan = self.settings | {"examples": len(arrays[0]), "batch size": size}
+        if self.plan is not None:
+            self._compare(self.plan, plan)
+        if self.asked and self.epoch >= epochs:
+            raise ValueError(f"batches: epochs={epochs} is reached: it counts from the start of the run. Ask for all "
+                             f"epochs at once; or, in a loop over them, for epochs=epoch + 1")
+        self.asked, self.plan = True, plan
+        return self._batches(arrays, size, epochs)
+
+    def _batches(self, arrays, size, epochs):
         per_epoch = len(arrays[0]) // size
-        plan = {"examples": len(arrays[0]), "batch size": size} | self.settings
-        if self.plan not in (None, plan):
-            raise checkpoint.CheckpointError(f"{self.checkpoint_path}: was written by a run with {self.plan}, but this "
-                                             f"run has {plan}; start anew without resume, or in another folder")
-        self.plan, self.last_step = plan, epochs * per_epoch
-        with self._interruptible() as interrupted, tqdm(
+        self.last_step = epochs * per_epoch
+        with self._interruptible() as signals, tqdm(
                 total=self.last_step, initial=self.step, unit=" images", unit_scale=size, disable=None,
                 dynamic_ncols=True) as bar:
             while self.epoch < epochs:
@@ -97,12 +138,11 @@ class Run:
                     if self.step % self.log_every == 0 or self.batch == 0:
                         self._flush()
                         bar.set_postfix(self.shown, refresh=False)
-                    if self.step % self.save_every == 0 or self.batch == 0 or interrupted.is_set():
+                    if self.step % self.save_every == 0 or self.batch == 0 or signals:
                         self.save()
                     bar.update()
-                    if interrupted.is_set():
-                        raise SystemExit(f"stopped after step {self.step}; everything is in {self.checkpoint_path}, "
-                                         f"--resume goes on from there")
+                    if signals:
+                        self._stop(signals[0])
                 if bar.disable:
                     rate = (per_epoch - first) * size / (time.perf_counter() - started)
                     print(f"epoch {self.epoch}/{epochs}  step {self.step}  "
@@ -113,54 +153,107 @@ class Run:
     def log(self, **values):
         """Note scalars (Tensors, arrays on either device, numbers) for this step. They are read later, many at once.
         What is logged in several calls of one step is one row."""
+        values = {name: _scalar(name, value) for name, value in values.items()}
         if not self.pending or self.pending[-1][0] != self.step + 1:
             self.pending.append((self.step + 1, self.epoch + 1, {}))
-        self.pending[-1][2].update({k: data_of(v) for k, v in values.items()})
+        self.pending[-1][2].update(values)
 
     def every(self, n):
         """True in the first step, each n-th one and the last: when to draw a picture."""
+        n = whole("every", "n", n, 1)
         return self.step == 0 or (self.step + 1) % n == 0 or self.step + 1 == self.last_step
 
     def save(self):
-        """Write log and checkpoint. A loss that is not finite raises first, so the last good checkpoint stays."""
+        """Write log and checkpoint. A loss or a weight that is not finite raises first, so the last good checkpoint
+        stays."""
         self._flush()
-        self._write_log()
         arrays, plain = {}, {}
-        for part, thing in self.parts.items():
-            for key, value in thing.state_dict().items():
+        for part in self.parts:
+            for key, value in self._state(part).items():
                 (arrays if hasattr(value, "shape") else plain)[f"{part}.{key}"] = value
+        for name in self.weights:
+            if name in arrays and not np.isfinite(arrays[name]).all():
+                raise NonFiniteLoss(f"step {self.step}: {name} is not finite after it. {CULPRIT}")
+        self._write_log()
         checkpoint.save(self.checkpoint_path, arrays, {
             "step": self.step, "epoch": self.epoch, "batch": self.batch, "plan": self.plan, "values": plain,
             "rng": _jsonable(self.rng.bit_generator.state), "epoch_rng": _jsonable(self.epoch_rng),
+            "threads": threads.count(),
             "versions": {"scratchnet": scratchnet.__version__, "numpy": np.__version__,
                          "python": platform.python_version()}})
 
+    def _state(self, part):
+        thing = self.parts[part]
+        return thing.state_dict(self.names[part]) if part in self.names else thing.state_dict()
+
+    def _load(self, part, state):
+        thing = self.parts[part]
+        return thing.load_state_dict(state, self.names[part]) if part in self.names else thing.load_state_dict(state)
+
     def _restore(self):
-        """Take up everything from the checkpoint; the log is cut back to its step."""
+        """Take up everything from the checkpoint; the log is cut back to its step. All or nothing."""
         arrays, meta = checkpoint.load(self.checkpoint_path)
+        if not (isinstance(meta, dict) and {"step", "plan", "values", "rng", "threads"} <= meta.keys()):
+            raise checkpoint.CheckpointError(f"{self.checkpoint_path}: is a checkpoint, but not of a run")
+        before = {}
         try:
+            plan = meta["plan"]
+            if plan is not None:
+                self._compare({k: v for k, v in plan.items() if k not in ("examples", "batch size")}, self.settings)
+            rows = self._read_log(meta["step"])
             state = arrays | meta["values"]
-            for part, thing in self.parts.items():
-                prefix = part + "."
-                thing.load_state_dict({k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
-            self.step, self.epoch, self.batch = meta["step"], meta["epoch"], meta["batch"]
-            self.plan, self.epoch_rng = meta["plan"], meta["epoch_rng"]
+            for part in self.parts:
+                prefix, before[part] = part + ".", self._state(part)
+                self._load(part, {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
+            here = {"threads": threads.count(), "NumPy": np.__version__}
+            there = {"threads": meta["threads"], "NumPy": meta["versions"]["numpy"]}
             self.rng.bit_generator.state = meta["rng"]
-        except (KeyError, ValueError, TypeError) as error:
-            raise checkpoint.CheckpointError(f"{self.checkpoint_path}: does not fit this run: {error}") from error
-        if self.log_path.exists():
-            with open(self.log_path, newline="") as file:
-                self.rows = [row for row in csv.DictReader(file) if int(row["step"]) <= self.step]
+            self.step, self.epoch, self.batch = meta["step"], meta["epoch"], meta["batch"]
+            self.plan, self.epoch_rng, self.rows = plan, meta["epoch_rng"], rows
+        except BaseException as error:
+            for part, state in before.items():
+                self._load(part, state)
+            if isinstance(error, (KeyError, ValueError, TypeError, AttributeError, OverflowError)) and not isinstance(
+                    error, checkpoint.CheckpointError):
+                raise checkpoint.CheckpointError(f"{self.checkpoint_path}: does not fit this run: {error}") from error
+            raise
+        changes = ", ".join(f"{name} {there[name]} before, {here[name]} now" for name in here
+                            if there[name] != here[name])
+        if changes:
+            print(f"Resumed under other conditions, so the last digits may come out otherwise: {changes}", flush=True)
+
+    def _compare(self, theirs, mine):
+        """CheckpointError that names every difference between the settings of the checkpoint and those of this run."""
+        same = {name for name in theirs.keys() & mine.keys() if json.dumps(theirs[name]) == json.dumps(mine[name])
+                or theirs[name] == mine[name]}
+        differences = [f"{name}: the checkpoint has {theirs.get(name, 'none')}, this run {mine.get(name, 'none')}"
+                       for name in theirs | mine if name not in same]
+        if differences:
+            raise checkpoint.CheckpointError(f"{self.checkpoint_path}: {'; '.join(differences)}; start anew without "
+                                             f"resume, or in another folder")
+
+    def _read_log(self, step):
+        """The rows of log.csv up to this step."""
+        if not self.log_path.exists():
+            return []
+        try:
+            with open(self.log_path, newline="", encoding="utf-8-sig") as file:
+                rows = [(int(row["step"]), row) for row in csv.DictReader(file, strict=True)]
+            if any(None in row or None in row.values() for _, row in rows):
+                raise ValueError("not as many cells in each line")
+        except (csv.Error, KeyError, ValueError, TypeError) as error:
+            raise checkpoint.CheckpointError(f"{self.log_path}: is no log of a run ({error!r}); without this file "
+                                             f"resume goes on with a new log") from error
+        return [row for number, row in rows if number <= step]
 
     def _flush(self):
         """Read the pending values from the device, and stop at the first that is not finite."""
         for step, epoch, values in self.pending:
-            numbers = {k: float(to_cpu(v)) if hasattr(v, "dtype") else float(v) for k, v in values.items()}
+            numbers = {k: float(to_cpu(v).item()) if hasattr(v, "dtype") else float(v) for k, v in values.items()}
             for name, number in numbers.items():
                 if not math.isfinite(number):
                     self.pending = []
-                    raise NonFiniteLoss(f"step {step}: {name} is {number}. The last checkpoint is from before it. "
-                                        f"detect_anomaly() (in the demos --detect-anomaly) names the op that made it")
+                    raise NonFiniteLoss(f"step {step}: {name} is {number}. {CULPRIT}")
             self.rows.append({"step": step, "epoch": epoch} | {k: f"{v:.9g}" for k, v in numbers.items()})
             self.shown = {k: f"{v:.4g}" for k, v in numbers.items()}
         self.pending = []
@@ -168,36 +261,118 @@ class Run:
     def _write_log(self):
         """The whole log anew, replaced at once like a checkpoint."""
         names = list(dict.fromkeys(name for row in self.rows for name in row))
-        temporary = self.log_path.with_name(self.log_path.name + ".tmp")
-        with open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, names)
-            writer.writeheader()
-            writer.writerows(self.rows)
-        os.replace(temporary, self.log_path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, names)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with checkpoint.replacing(self.log_path) as file:
+            file.write(text.getvalue().encode())
 
     @contextmanager
     def _interruptible(self):
-        """Ctrl-C sets a flag, which is read between two steps, where the run saves and ends with SystemExit and one
-        line in place of a traceback; a second Ctrl-C stops at once."""
-        interrupted = threading.Event()
+        """Ctrl-C, SIGTERM and SIGHUP are noted in a list, which is read between two steps, where the run saves and
+        ends with one line in place of a traceback; a second one stops at once."""
+        signals = []
         if threading.current_thread() is not threading.main_thread():
-            yield interrupted
+            yield signals
             return
 
-        def on_interrupt(*_):
-            if interrupted.is_set():
+        def note(number, _):
+            if signals and number == signal.SIGINT:
                 raise KeyboardInterrupt("stopped at once; the last checkpoint stands")
-            interrupted.set()
+            if signals:
+                raise Stopped(128 + number)
+            signals.append(number)
 
-        before = signal.signal(signal.SIGINT, on_interrupt)
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        heeded = [number for number in SIGNALS if number == signal.SIGINT or before[number] != signal.SIG_IGN]  # nohup
         try:
-            yield interrupted
+            for number in heeded:
+                signal.signal(number, note)
+            yield signals
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number in heeded:
+                signal.signal(number, before[number] or signal.SIG_DFL)
+
+    def _stop(self, number):
+        """End with one line: after Ctrl-C with exit code 1, after a signal with 128 + its number, as shells do."""
+        line = f"stopped after step {self.step}; everything is in {self.checkpoint_path}, --resume goes on from there"
+        if number == signal.SIGINT:
+            raise Stopped(line)
+        with suppress(OSError):  # the terminal may be gone
+            print(line, file=sys.stderr, flush=True)
+        raise Stopped(128 + number)
 
 
 def _named(kind, parts):
-    return {f"{kind}.{k}": part for k, part in parts.items()} if isinstance(parts, dict) else {kind: parts}
+    """kind.name → part for a dict of parts, kind → part for one."""
+    if isinstance(parts, dict):
+        for name in parts:
+            if not isinstance(name, str) or "." in name or not name:
+                raise ValueError(f"Run: {name!r} cannot name a {kind}, expected a string without dots")
+        named = {f"{kind}.{name}": part for name, part in parts.items()}
+    else:
+        named = {kind: parts}
+    for name, part in named.items():
+        if not (hasattr(part, "state_dict") and hasattr(part, "load_state_dict")):
+            raise TypeError(f"Run: {name} must have state_dict and load_state_dict, got {kind_of(part)}")
+    return named
+
+
+def _names_of_parameters(parts):
+    """Optimizer or average → the names that its parameters have in the models."""
+    names = {}
+    for part, thing in parts.items():
+        for name, p in thing.named_parameters().items() if hasattr(thing, "named_parameters") else ():
+            names.setdefault(id(p), f"{part}.{name}")
+    found = {}
+    for part, thing in parts.items():
+        if isinstance(thing, (Optimizer, ExponentialMovingAverage)):
+            for i, p in enumerate(thing.parameters):
+                if id(p) not in names:
+                    raise ValueError(f"Run: parameter {i} of {part}, of shape {p.shape}, belongs to none of the "
+                                     f"models, so no checkpoint would hold it; give its model to the run, too")
+            found[part] = [names[id(p)] for p in thing.parameters]
+    return found
+
+
+def _settings(settings):
+    """The settings as they come back from JSON, so that a resumed run can compare them."""
+    if not isinstance(settings, (dict, type(None))):
+        raise TypeError(f"Run: settings must be a dict, got {kind_of(settings)}")
+    found = {}
+    for name, value in (settings or {}).items():
+        try:
+            found[str(name)] = json.loads(json.dumps(_storable(value)))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"Run: settings: {name} cannot be kept in a checkpoint: {error}") from error
+    return found
+
+
+def _storable(value):
+    """What JSON can hold, of the same meaning."""
+    if isinstance(value, dict):
+        return {str(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_storable(item) for item in value]
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+        return value.astype(float).tolist() if value.dtype.itemsize > 8 else value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{kind_of(value)}, expected numbers, strings, None, or lists and dicts of them")
+
+
+def _scalar(name, value):
+    """What is logged, unread: on a GPU it need not be there yet."""
+    value = data_of(value)
+    if name in ("step", "epoch"):
+        raise ValueError(f"log: {name} is a column of the log already, choose another name")
+    if not (isinstance(value, Real) or hasattr(value, "dtype") and value.size == 1 and value.dtype.kind in "biuf"):
+        raise TypeError(f"log: {name} must be a single number, got "
+                        + (f"shape {value.shape}" if hasattr(value, "shape") else kind_of(value)))
+    return value
 
 
 def _jsonable(state):

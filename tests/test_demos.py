@@ -1,7 +1,9 @@
 """Every demo runs from start to end on a few images, writes what it says it writes, and resumes a finished run."""
 
 import importlib.util
+import os
 import re
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,7 +13,8 @@ import numpy as np
 import pytest
 
 from scratchnet import checkpoint, metrics, ops, optimizers
-from scratchnet.demo import expect, file_name
+from scratchnet.demo import Frames, command, expect, file_name
+from scratchnet.folder import FolderInUse, claim
 
 DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # in the place of the demo's sizes
@@ -98,11 +101,157 @@ def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
             np.testing.assert_array_equal(theirs[key], array, err_msg=f"{path.name}: {key}")
     if name == "mode_collapse":  # another recipe
         monkeypatch.setitem(demo.MIXTURES, "ring of 8", demo.MIXTURES["ring of 8"]._replace(beta1=0.4))
-        with pytest.raises(checkpoint.CheckpointError, match=r"betas=\(0.5, 0.999\).* but .*betas=\(0.4, 0.999\)"):
+        words = r"discriminator: the checkpoint has .*betas=\(0.5, 0.999\).*, this run .*betas=\(0.4, 0.999\)"
+        with pytest.raises(checkpoint.CheckpointError, match=words):
             run("other", "--resume")
     if name == "denoising":  # (each seed of the other has checkpoints of its own)
-        with pytest.raises(checkpoint.CheckpointError, match="was written by a run with .*'seed': 0.* but"):
+        with pytest.raises(checkpoint.CheckpointError, match="seed: the checkpoint has 0, this run 7; start anew"):
             run("other", "--seed", "7", "--resume")
+
+
+@pytest.mark.parametrize("name", sorted(TINY))
+def test_every_demo_ends_expected_mistakes_with_one_line(name, tmp_path, monkeypatch, capsys):
+    assert (DEMOS / f"{name}.py").read_text(encoding="utf-8").endswith(
+        'if __name__ == "__main__":\n    command(main)\n')
+    demo = load(name)
+    (tmp_path / "file").touch()
+    for mistake, words in ((["--seed", "-1"], "--seed: -1, expected a whole number of at least 0"),
+                           (["--seed", "1.5"], "--seed"), (["--nonsense"], "unrecognized arguments: --nonsense"),
+                           (["--out", str(tmp_path / "file")], "--out .*file: File exists"),
+                           (["--out", str(tmp_path / "file" / "sub")], "--out .*sub: Not a directory")):
+        refused(demo, name, mistake, words, monkeypatch, capsys)
+
+
+def refused(demo, name, options, words, monkeypatch, capsys):
+    """The command ends with one line on stderr, which has these words, and exit code 2."""
+    monkeypatch.setattr(sys, "argv", [f"demos/{name}.py", *options])
+    with pytest.raises(SystemExit) as end:
+        command(demo.main)
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and re.fullmatch(f"{name}: error: .*{words}.*\n", error), error
+
+
+def test_expected_mistakes_of_a_run(tmp_path, monkeypatch, capsys):
+    demo = load("gan_points")
+    monkeypatch.setitem(demo.SIZES, "quick", TINY["gan_points"])
+    path, usual = tmp_path / "out" / "gan-checkpoint.safetensors", ["--quick", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["gan_points.py", *usual])
+    command(demo.main)
+    good = path.read_bytes()
+
+    def is_refused(words, *options):
+        before = path.read_bytes() if path.exists() else None
+        refused(demo, "gan_points", [*usual, *options], words, monkeypatch, capsys)
+        assert "--resume" not in options or path.read_bytes() == before
+    is_refused("seed: the checkpoint has 0, this run 3; start anew", "--resume", "--seed", "3")
+    is_refused("data: the checkpoint has ring, this run moons", "--resume", "--data", "moons")
+    path.write_bytes(good[:3000])
+    is_refused("gan-checkpoint.safetensors: truncated or damaged", "--resume")
+    path.write_bytes(good[:-2000] + bytes([good[-2000] ^ 1]) + good[-1999:])
+    is_refused("gan-checkpoint.safetensors: damaged: its content does not have the checksum", "--resume")
+    is_refused("--data nothing.csv: ", "--data", "nothing.csv")
+    (tmp_path / "bad.csv").write_bytes(b"\xff\x00\x01")
+    is_refused("--data .*bad.csv: ", "--data", str(tmp_path / "bad.csv"))
+    refused(load("document_retrieval"), "document_retrieval", [*usual, "--corpus", "nowhere"], "--corpus nowhere: ",
+            monkeypatch, capsys)
+
+
+@pytest.mark.parametrize(("error", "words"), [
+    (OSError("no disk"), "no disk"), (OSError(), "OSError"), (FileNotFoundError(2, "No such file", "x.csv"),
+                                                              "x.csv: No such file"),
+    (FolderInUse("in use\nby me"), "in use by me"), (checkpoint.CheckpointError("c: damaged"), "c: damaged"),
+    (SystemExit("--a: wrong"), "--a: wrong")])
+def test_errors_in_words(error, words, monkeypatch, capsys):
+    def main():
+        raise error
+    monkeypatch.setattr(sys, "argv", ["demos/x.py"])
+    with pytest.raises(SystemExit) as end:
+        command(main)
+    assert end.value.code == 2 and capsys.readouterr().err == f"x: error: {words}\n"
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), KeyboardInterrupt(), SystemExit(143), SystemExit(None)])
+def test_what_is_no_expected_mistake_stays_as_it_is(error):
+    def main():
+        raise error
+    with pytest.raises(type(error)) as caught:
+        command(main)
+    assert caught.value is error
+
+
+def test_a_second_process_is_refused(tmp_path):
+    held = claim(tmp_path)
+    second = subprocess.run([sys.executable, DEMOS / "gan_theory.py", "--quick", "--out", tmp_path], text=True,
+                            capture_output=True, timeout=100, check=False)
+    words = f"gan_theory: error: --out {tmp_path}: process {os.getpid()} on .* is at work in this folder; .*\n"
+    assert second.returncode == 2 and second.stdout == "" and re.fullmatch(words, second.stderr)
+    assert held.file and [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_console_without_the_letters(tmp_path):
+    code = "from scratchnet.layers import Dense; import numpy as np; print(Dense(2, 3, rng=np.random.default_rng(0)))"
+    for encoding in ("cp1252", "ascii", "utf-8"):
+        for line in (["-c", code + "; print('−∂L/∂x ⊙ σ ✓')"], [DEMOS / "gan_points.py", "--help"]):
+            done = subprocess.run([sys.executable, *line], env=os.environ | {"PYTHONIOENCODING": encoding},
+                                  capture_output=True, timeout=100, check=False)
+            assert done.returncode == 0 and not done.stderr, done.stderr
+    assert subprocess.run([sys.executable, "-c", "import scratchnet; print('é∂')"], capture_output=True, timeout=100,
+                          env=os.environ | {"PYTHONIOENCODING": "cp1252"}, check=True).stdout.strip() == b"\xe9\\u2202"
+
+
+def test_frames_delete_what_they_wrote_and_nothing_else(tmp_path):
+    folder, pixels = tmp_path / "frames", np.zeros((4, 5), np.uint8)
+    folder.mkdir()
+    mine = {"holiday.png": b"1", "000003.png": b"2", "7.png": b"3", "000003-2.png": b"4", "frames.json": b"5"}
+    for name, content in mine.items():
+        (folder / name).write_bytes(content)
+
+    def are_as_they_were():
+        assert {name: (folder / name).read_bytes() for name in mine} == mine
+    frames = Frames(folder, resume=False)
+    for step in (1, 3, 20):
+        frames.add_pixels(step, pixels + step)
+    frames.save_gif(tmp_path / "a.gif")
+    are_as_they_were()
+    written = {"000001.png", "000003-3.png", "000020.png"}
+    assert {path.name for path in folder.iterdir()} == {*mine, *written, ".written.json"}
+    resumed = Frames(folder, resume=True)
+    resumed.add_pixels(20, pixels + 20)
+    resumed.add_pixels(30, pixels + 30)
+    resumed.save_gif(tmp_path / "b.gif")
+    assert len(resumed.written) == 4 and {*mine, *written, "000030.png"} < {path.name for path in folder.iterdir()}
+    (folder / "000030.png").write_bytes(b"painted over")         # now it is the user's
+    (folder / "000001.png").unlink()
+    Frames(folder, resume=False).add_pixels(30, pixels)
+    are_as_they_were()
+    assert (folder / "000030.png").read_bytes() == b"painted over"
+    assert {path.name for path in folder.glob("*.png")} == {*mine, "000030.png", "000030-2.png"} - {"frames.json"}
+
+
+@pytest.mark.parametrize("text", ["", "[" * 100_000, "[]", "null", '{"a": 1}', '{"1": ["../../mine.png", 1]}',
+                                  '{"1": [3, "x"]}', b"\xff"])
+def test_frames_with_somebody_elses_list(text, tmp_path):
+    folder = tmp_path / "a" / "frames"
+    folder.mkdir(parents=True)
+    (tmp_path / "mine.png").write_bytes(b"mine")
+    (folder / ".written.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    frames = Frames(folder, resume=False)
+    frames.add_pixels(1, np.zeros((4, 5), np.uint8))
+    frames.save_gif(tmp_path / "a.gif")
+    assert (tmp_path / "mine.png").read_bytes() == b"mine"
+
+
+def test_a_start_without_resume_keeps_all_checkpoints_and_logs(tmp_path, monkeypatch):
+    demo = load("gan_points")
+    monkeypatch.setitem(demo.SIZES, "quick", TINY["gan_points"])
+    found = []
+    for seed in range(3):
+        monkeypatch.setattr(sys, "argv", ["", "--quick", "--seed", str(seed), "--out", str(tmp_path)])
+        demo.main()
+        found.append([(tmp_path / f"gan-{name}").read_bytes() for name in ("checkpoint.safetensors", "log.csv")])
+    for mark, old in zip((".previous", ".previous-2"), found, strict=False):
+        kept = [tmp_path / f"gan-checkpoint{mark}.safetensors", tmp_path / f"gan-log{mark}.csv"]
+        assert [path.read_bytes() for path in kept] == old
 
 
 def test_without_scikit_learn_no_layout_is_promised(tmp_path, monkeypatch, capsys):

@@ -127,7 +127,10 @@ def test_optimizers(name, device):
                 average.update()
         for saved in (optimizer, average):
             state = saved.state_dict()
+            shapes = state.pop("parameters")
+            assert list(shapes.values()) == [[4, 6], [6], [6, 2], [2]]
             assert all(isinstance(v, (int, float, np.ndarray)) for v in state.values())
+            state["parameters"] = shapes
             saved.load_state_dict(state)
         with average.swapped():
             averaged = model.state_dict()

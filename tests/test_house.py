@@ -1,16 +1,19 @@
 """Read from the source: imports point downward only, and every xp.name exists in CuPy as in NumPy."""
 
 import ast
+import configparser
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
-FLOORS = [["backend", "memory", "threads"], ["anomaly"], ["tensor"], ["differentiable"], ["autograd"], ["ops"],
-          ["losses", "penalties", "adversarial", "divergences", "check"],
+FLOORS = [["backend", "console", "memory", "settings", "threads"], ["anomaly"], ["tensor"], ["differentiable"],
+          ["autograd"], ["ops"], ["losses", "penalties", "adversarial", "divergences", "check"],
           ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
-          ["training", "checkpoint", "metrics", "sample_metrics", "plotting", "demo"], ["models"]]
+          ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"], ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 0.5}
 FILES = sorted(HOUSE.rglob("*.py"))
 
@@ -91,3 +94,26 @@ def test_public_functions_say_what_they_do(path):
     for node in tree.body:
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
             assert ast.get_docstring(node), f"{node.name} has no docstring"
+
+
+def test_what_is_imported_is_declared():
+    config = configparser.ConfigParser()
+    config.read(HOUSE.parent / "setup.cfg", encoding="utf-8")
+    declared = {re.split(r"\W", line)[0] for line in config["options"]["install_requires"].split("\n") if line}
+    imported = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = ([a.name for a in node.names] if isinstance(node, ast.Import)
+                     else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
+            imported |= {name.partition(".")[0] for name in names}
+    imported -= {*sys.stdlib_module_names, "scratchnet", "", "cupy", "sklearn"}  # the last two are optional
+    assert {{"PIL": "pillow"}.get(name, name) for name in imported} <= declared
+
+
+@pytest.mark.parametrize("path", [*FILES, *sorted((HOUSE.parent / "demos").glob("*.py"))], ids=lambda p: p.name)
+def test_text_is_read_and_written_in_an_encoding_that_is_named(path):
+    """Or it would be the locale's, cp1252 on many a Windows."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and re.search(r"\b(open|read_text|write_text)$", ast.unparse(node.func)):
+            call = ast.unparse(node)
+            assert re.search(r"encoding=|'\wb'|^(Image|os|gzip)\.open", call), f"line {node.lineno}: {call}"

@@ -1,6 +1,8 @@
 """Optimizers and weight averaging: formulas by hand, PyTorch step by step, the flat vectors, resuming, faults."""
 
+import copy
 import gc
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -8,8 +10,9 @@ import pytest
 
 from scratchnet.autograd import Tensor, detect_anomaly
 from scratchnet.averaging import ExponentialMovingAverage
+from scratchnet.layers import Dense
 from scratchnet.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, RMSprop
-from scratchnet.schedules import ReduceOnPlateau, cosine, step_decay, warmup
+from scratchnet.schedules import ReduceOnPlateau, cosine, exponential, step_decay, warmup
 
 SHAPES = [(5, 3), (3,), (), (2, 3, 1, 4), (0, 3), (1,)]
 EVERY = [  # (name in both libraries, class, settings that both take); eps large enough for its place to matter
@@ -109,11 +112,11 @@ def test_first_steps_in_plain_numbers():
         return p.data
     assert first(lambda p: SGD(p, 0.1)) == pytest.approx([0.95, 1.4])
     assert first(lambda p: SGD(p, 0.1, momentum=0.5, nesterov=True)) == pytest.approx([0.925, 1.6])
-    assert first(lambda p: Adam(p, 0.1, eps=0.0)) == pytest.approx([0.9, 1.1])  # lr · sign(g)
+    assert first(lambda p: Adam(p, 0.1, eps=1e-300)) == pytest.approx([0.9, 1.1])  # lr · sign(g)
     assert first(lambda p: Adam(p, 0.1, eps=0.5)) == pytest.approx([0.95, 1 + 0.4 / 4.5])
     assert first(lambda p: Adagrad(p, 0.1, eps=0.5)) == pytest.approx([0.95, 1 + 0.4 / 4.5])
     assert first(lambda p: RMSprop(p, 0.1, alpha=0.75, eps=0.75)) == pytest.approx([0.95, 1 + 0.4 / 2.75])
-    assert first(lambda p: AdamW(p, 0.1, eps=0.0, weight_decay=0.5)) == pytest.approx([0.85, 1.05])
+    assert first(lambda p: AdamW(p, 0.1, eps=1e-300, weight_decay=0.5)) == pytest.approx([0.85, 1.05])
     assert first(lambda p: SGD(p, 0.1, weight_decay=0.5)) == pytest.approx([0.9, 1.35])
     assert first(lambda p: SGD(p, 0.1, clip_value=1.0)) == pytest.approx([0.95, 1.1])
 
@@ -184,6 +187,37 @@ def test_clip_norm_bounds_the_step_over_all_parameters_together():
     assert np.array_equal(p.data, [-0.3, -0.4])
 
 
+@pytest.mark.parametrize(("dtype", "entries"), [
+    ("float16", [300.0, 400.0]), ("float16", [60000.0] * 4), ("float16", [1e-6, 2e-6]), ("float32", [3e30, 4e30]),
+    ("float32", [3e38, 3e38, 3e38]), ("float32", [1e-30, 2e-30]), ("float64", [3e200, -4e200]),
+    ("float64", [1e308, 1e308]), ("float64", [1e-200, 1e-201]), ("float32", [0.0, -5.0]),
+    ("float32", [1e30, 1.0, 0.0])])
+@pytest.mark.parametrize("limit", [1.0, 1e-3, 1e-6])
+def test_clip_norm_where_squares_leave_the_range_of_the_dtype(dtype, entries, limit):
+    g = np.array(entries, dtype)
+    p = Tensor(np.zeros(len(g), dtype), requires_grad=True)
+    optimizer = type("Small", (SGD,), {"chunk": 2})([p], lr=1.0, clip_norm=limit)
+    p.grad = g.copy()
+    with np.errstate(all="raise", under="ignore"):
+        optimizer.step()
+    exact = g.astype(np.longdouble)
+    norm = np.sqrt((exact * exact).sum())
+    expected = -exact * min(1, limit / (norm + 1e-6))
+    rtol, atol = {"float16": (2e-3, 6e-8), "float32": (3e-6, 0), "float64": (1e-14, 0)}[dtype]
+    np.testing.assert_allclose(p.data.astype(float), expected.astype(float), rtol=rtol, atol=atol)
+    assert p.data.dtype == dtype and np.array_equal(p.grad, g)
+
+
+@pytest.mark.parametrize("entries", [[1.0, np.nan], [np.inf, 1.0], [-np.inf, np.inf]])
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_clip_norm_does_not_hide_what_is_not_finite(entries):
+    p = Tensor(np.zeros(2, np.float32), requires_grad=True)
+    optimizer = SGD([p], lr=1.0, clip_norm=1.0)
+    p.grad = np.array(entries, np.float32)
+    optimizer.step()
+    assert np.isnan(p.data).all()
+
+
 def test_clip_norm_of_a_zero_gradient_is_zero():
     p = Tensor(np.ones(3, np.float32), requires_grad=True)
     optimizer = SGD([p], lr=1.0, clip_norm=1.0)
@@ -220,6 +254,26 @@ def test_a_schedule_is_asked_for_steps_from_0():
     assert p.data == pytest.approx([-1.75]) and p.data.dtype == np.float32
     optimizer.lr = 0.25
     assert optimizer.current_lr == 0.25
+
+
+@pytest.mark.parametrize("rate", [float("nan"), -0.1, float("inf"), None, "0.1", np.ones(2), True])
+def test_a_schedule_that_gives_no_rate_is_named_at_the_step(rate):
+    p, = leaves([(2,)])
+    optimizer = Adam([p], lr=lambda step: 0.1 if step < 1 else rate)
+    p.grad = np.ones(2, np.float32)
+    optimizer.step()
+    before = p.data.copy()
+    with pytest.raises(ValueError, match="Adam: what lr=<function .* gives for step 1 is a number ≥ 0, got"):
+        optimizer.step()
+    assert np.array_equal(p.data, before) and optimizer.step_count == 1
+
+
+def test_a_schedule_that_overflows_is_named():
+    p, = leaves([(2,)])
+    optimizer = SGD([p], lr=exponential(1.0, 10.0))
+    optimizer.step_count = 1000
+    with pytest.raises(ValueError, match=r"SGD: what lr=exponential\(1.0, factor=10.0\) gives for step 1000 is"):
+        optimizer.step()
 
 
 # ---------------------------------------------------------------- the flat vectors
@@ -411,7 +465,8 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(name, kind, settings
 
 def test_the_state_is_arrays_on_the_host_and_plain_numbers():
     state = Nadam(leaves(), lr=ReduceOnPlateau(0.1)).state_dict()
-    assert list(state) == ["step_count", "product", "m", "v", "lr.best", "lr.waited", "lr.lr"]
+    assert list(state) == ["step_count", "product", "m", "v", "parameters", "lr.best", "lr.waited", "lr.lr"]
+    assert state["parameters"] == {str(i): list(shape) for i, shape in enumerate(SHAPES)}
     assert type(state["step_count"]) is int and type(state["product"]) is float
     assert type(state["m"]) is np.ndarray and state["m"].shape == (44,) and state["m"].dtype == np.float32
 
@@ -436,6 +491,52 @@ def test_numbers_are_kept_as_such():
     assert type(average.update_count) is int and average.update_count == 9
 
 
+OTHERS = [
+    (leaves([(3, 5), *SHAPES[1:]]), r"Adam: 0: shape \(5, 3\) instead of \(3, 5\)"),
+    (leaves(SHAPES[::-1]), r"0: shape \(5, 3\) instead of \(1,\)"),
+    (leaves([(22,), (22,)]), "unexpected: 2"), (leaves([(4,)] * 11), "missing: 6")]
+
+
+@pytest.mark.parametrize(("others", "words"), OTHERS)
+def test_the_state_of_other_parameters_is_refused_though_as_long(others, words):
+    state = Adam(leaves()).state_dict()
+    for saved, mine in ((state, Adam(others)), (ExponentialMovingAverage(leaves()).state_dict(),
+                                                ExponentialMovingAverage(others))):
+        with pytest.raises(ValueError, match=words.replace("Adam", type(mine).__name__)):
+            mine.load_state_dict(saved)
+
+
+def test_a_state_with_names_goes_by_them():
+    names, order = ["a", "b", "c", "d", "e", "f"], [3, 0, 5, 1, 4, 2]
+    first = leaves()
+    for make, view in ((Adam, lambda o: o.state["m"]), (ExponentialMovingAverage, lambda e: e.flat)):
+        one = make(first)
+        view(one)[...] = np.arange(44)
+        other = make([leaves()[i] for i in order])
+        other.load_state_dict(one.state_dict(names), [names[i] for i in order])
+        ends = np.cumsum([0, *(p.size for p in first)])
+        expected = np.concatenate([np.arange(ends[i], ends[i + 1]) for i in order])
+        assert np.array_equal(view(other), expected)
+        with pytest.raises(ValueError, match="missing: 0; .*unexpected: a"):
+            other.load_state_dict(one.state_dict(names))
+
+
+@pytest.mark.parametrize(("value", "words"), [
+    (np.full(44, np.nan), "m holds NaN"), (np.full(44, 1e300), "m holds .* too large for float32"),
+    (np.zeros(44, complex), "m is of complex128, expected float32"), (np.array(["1"] * 44), "m is of <U1"),
+    (np.zeros(44, int), "m is of int64")])
+def test_a_state_that_does_not_fit_the_dtype_is_refused(value, words):
+    optimizer = Adam(leaves())
+    for change in ({"m": value}, {"step_count": -1}, {"step_count": 1.5}, {"step_count": float("nan")},
+                   {"parameters": [1]}):
+        with pytest.raises((ValueError, TypeError), match=f"Adam: {words if 'm' in change else ''}"):
+            optimizer.load_state_dict(optimizer.state_dict() | change)
+    assert optimizer.step_count == 0 and not optimizer.state["m"].any()
+    wide = {"m": np.full(44, 0.5), "v": np.full(44, np.inf, np.float32)}                 # these do
+    optimizer.load_state_dict(optimizer.state_dict() | wide)
+    assert (optimizer.state["m"] == 0.5).all()
+
+
 @pytest.mark.parametrize(("change", "words"), FOREIGN)
 def test_a_foreign_state_is_refused_and_changes_nothing(change, words):
     parameters = leaves()
@@ -443,7 +544,7 @@ def test_a_foreign_state_is_refused_and_changes_nothing(change, words):
     give_gradients(parameters, np.random.default_rng(7))
     optimizer.step()
     before = optimizer.state_dict()
-    foreign = {k: x + 1 for k, x in before.items()}
+    foreign = {k: x if k == "parameters" else x + 1 for k, x in before.items()}
     with pytest.raises(ValueError, match=words):
         optimizer.load_state_dict(change(foreign))
     after = optimizer.state_dict()
@@ -507,7 +608,12 @@ def test_what_cannot_be_optimized_is_refused(make):
         make({"weights": x})
     with pytest.raises(TypeError, match="parameter 0 must be a real"):
         make([Tensor(np.zeros(2, "complex128"), requires_grad=True)])
+    for wrong, words in ((Dense(2, 3, rng=np.random.default_rng(0)), "got a Dense"), (x, "got a Tensor"),
+                         (None, "got None"), (3, "got an int"), (Dense.parameters, "got a function")):
+        with pytest.raises(TypeError, match=f"parameters are a list of Tensors, such as model.parameters.., {words}"):
+            make(wrong)
     assert x.grad_buffer is None  # a refused parameter is left alone
+    assert len(make(p for p in (x, y)).parameters) == 2
 
 
 @pytest.mark.parametrize(("kind", "settings", "words"), [
@@ -529,12 +635,94 @@ def test_what_cannot_be_optimized_is_refused(make):
     (Adam, {"clip_norm": 0.0}, "clip_norm is a number > 0"),
     (Adam, {"clip_value": -1.0}, "clip_value is a number > 0"),
     (Adam, {"clip_value": 1.0, "clip_norm": 1.0}, "by norm or by value, not both"),
+    (Adam, {"eps": -1.0}, "Adam: eps is a number > 0, got -1.0"), (Adam, {"eps": 0.0}, "eps is a number > 0, got 0.0"),
+    (AdamW, {"eps": float("nan")}, "AdamW: eps"), (Nadam, {"eps": "1e-8"}, "Nadam: eps is a number > 0, got '1e-8'"),
+    (Adagrad, {"eps": 0}, "Adagrad: eps"), (RMSprop, {"eps": float("inf")}, "RMSprop: eps"),
+    (Adam, {"betas": (0.9, float("nan"))}, "betas are two"), (Adam, {"betas": 0.9}, "betas are two"),
+    (Adam, {"betas": None}, "betas are two"), (Adam, {"betas": ("0.9", 0.9)}, "betas are two"),
+    (Adam, {"betas": ((0.9, 0.1), 0.9)}, "betas are two"), (Adam, {"betas": np.array(0.9)}, "betas are two"),
+    (RMSprop, {"alpha": float("nan")}, "alpha is"), (RMSprop, {"alpha": None}, "alpha is"),
+    (SGD, {"lr": 0.1, "momentum": float("nan")}, "momentum is"), (SGD, {"lr": "0.1"}, "SGD: lr is .*, got '0.1'"),
+    (SGD, {"lr": None}, "lr is"), (SGD, {"lr": True}, "lr is"), (SGD, {"lr": [0.1]}, "lr is"),
+    (Nadam, {"momentum_decay": -1.0}, "momentum_decay is"), (Nadam, {"momentum_decay": float("nan")}, "momentum_decay"),
+    (Adam, {"weight_decay": None}, "weight_decay is"), (AdamW, {"weight_decay": float("nan")}, "weight_decay is"),
+    (Adam, {"clip_norm": float("nan")}, "clip_norm is"), (Adam, {"clip_norm": "1"}, "clip_norm is"),
+    (Adam, {"clip_value": float("nan")}, "clip_value is"), (Adam, {"clip_norm": float("inf")}, "clip_norm is"),
 ])
 def test_wrong_settings_are_named(kind, settings, words):
     x, = leaves([(2,)])
     with pytest.raises(ValueError, match=words):
         kind([x], **settings)
     assert x.grad_buffer is None
+
+
+def test_numpy_settings_become_pythons():
+    optimizer = Adam(leaves(), lr=np.float32(0.5), betas=np.array([0.5, 0.75]), eps=np.float64(0.1),
+                     clip_norm=np.int64(2), weight_decay=np.float32(0.25))
+    assert repr(optimizer).endswith("lr=0.5, betas=(0.5, 0.75), eps=0.1, weight_decay=0.25, clip_norm=2; 0 steps done)")
+    give_gradients(optimizer.parameters, np.random.default_rng(0))
+    optimizer.step()
+    assert optimizer.flat.dtype == np.float32
+
+
+# ---------------------------------------------------------------- copies
+
+def copied_by_pickle(x):
+    return pickle.loads(pickle.dumps(x))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copied_by_pickle])
+@every
+def test_a_copy_goes_on_alone(name, kind, settings, copied):
+    settings = settings | {"lr": warmup(cosine(0.05, steps=8), steps=3)}
+    model = Dense(3, 4, rng=np.random.default_rng(0))
+    optimizer = kind(model.parameters(), clip_norm=1.0, **settings)
+    average, rng = ExponentialMovingAverage(optimizer, 0.5), np.random.default_rng(1)
+
+    def go(model, optimizer, average, rng):
+        for _ in range(3):
+            optimizer.zero_grad()
+            x = rng.standard_normal((5, 3)).astype(np.float32)
+            (model(x) * model(x)).sum().backward()
+            optimizer.step()
+            average.update()
+        return [*values(model.parameters()), optimizer.flat.copy(), average.flat.copy()]
+    go(model, optimizer, average, rng)
+    before = [*values(model.parameters()), optimizer.flat.copy(), average.flat.copy()]
+    model2, optimizer2, average2, rng2 = copied((model, optimizer, average, rng))
+    assert all(np.array_equal(a, b) for a, b in zip(before, [*values(model2.parameters()), optimizer2.flat,
+                                                             average2.flat], strict=True))
+    assert [p.grad is g for p, g in zip(optimizer2.parameters, optimizer2.grad_views, strict=True)] == [True, True]
+    end2 = go(model2, optimizer2, average2, rng2)
+    assert all(np.shares_memory(p.data, optimizer2.flat) for p in model2.parameters())
+    assert same(before, [*values(model.parameters()), optimizer.flat, average.flat])       # the first did not move
+    assert same(go(model, optimizer, average, rng), end2)                                  # and goes the same way
+    assert optimizer2.step_count == optimizer.step_count == 6 and repr(optimizer2) == repr(optimizer)
+
+
+def test_copies_in_other_company():
+    model, plateau = Dense(3, 4, rng=np.random.default_rng(0)), ReduceOnPlateau(0.1)
+    first = Adam(model.parameters(), lr=plateau)
+    alone = copy.deepcopy(first)                                 # with parameters, and a plateau, of its own
+    assert alone.parameters[0] is not model.w and alone.lr is not plateau
+    give_gradients(alone.parameters, np.random.default_rng(0))
+    alone.step()
+    assert np.array_equal(first.flat[:12], model.w.data.ravel()) and not np.array_equal(alone.flat, first.flat)
+    second = SGD([model.b], lr=0.1)                              # takes b over from the first
+    model2, first2, second2 = copy.deepcopy((model, first, second))
+    second3, first3, model3 = copy.deepcopy((second, first, model))
+    for m, one, two in ((model2, first2, second2), (model3, first3, second3)):
+        assert one.parameters == [m.w, m.b] and two.parameters == [m.b]
+        m.b.grad = np.ones(4, np.float32)
+        two.step()
+        assert np.shares_memory(m.b.data, two.flat)
+        with pytest.raises(RuntimeError, match="parameter 1 .* is no longer this optimizer's"):
+            one.step()
+    model.optimizer = second
+    model4 = copied_by_pickle(model)
+    assert model4.optimizer.parameters[0] is model4.b and np.shares_memory(model4.b.data, model4.optimizer.flat)
+    with pytest.raises(TypeError, match="SGD: two optimizers cannot share parameters; copy.deepcopy"):
+        copy.copy(second)
 
 
 def test_repr_is_for_people():
@@ -620,7 +808,7 @@ def test_average_resumes_bit_for_bit():
     assert np.array_equal(second.flat, whole.flat) and second.update_count == 9
 
 
-@pytest.mark.parametrize("decay", [1.0, -0.1, float("nan")])
+@pytest.mark.parametrize("decay", [1.0, -0.1, float("nan"), None, "0.9", float("inf")])
 def test_wrong_decay_is_named(decay):
     with pytest.raises(ValueError, match="decay is a number in"):
         ExponentialMovingAverage(leaves(), decay=decay)

@@ -445,6 +445,20 @@ def test_logs_refused(tmp_path, text, message):
         read_log(tmp_path / "log.csv")
 
 
+@pytest.mark.parametrize("content", [b"\xff\xfea\x00,\x00", b"a,b\n1,\"2\n3,4\n", b"a\n" + b"1" * 200_000,
+                                     "größe\n1\n".encode("cp1252"), b"a,b\n1,\"2\"3\n"])
+def test_a_log_that_is_no_csv_file_in_utf8_is_named(tmp_path, content):
+    (tmp_path / "log.csv").write_bytes(content)
+    with pytest.raises(ValueError, match="^read_log: .*log.csv: is no CSV file in UTF-8: "):
+        read_log(tmp_path / "log.csv")
+
+
+def test_a_log_that_a_spreadsheet_has_saved(tmp_path):
+    (tmp_path / "log.csv").write_bytes("step,größe,name\r\n1,2.5,1_000\r\n".encode("utf-8-sig"))
+    log = read_log(tmp_path / "log.csv")
+    assert list(log) == ["step", "größe", "name"] and log["step"][0] == 1 and log["name"] == ["1_000"]
+
+
 def test_a_log_of_a_header_only(tmp_path):
     (tmp_path / "log.csv").write_text("step,loss\n")
     assert {name: len(column) for name, column in read_log(tmp_path / "log.csv").items()} == {"step": 0, "loss": 0}

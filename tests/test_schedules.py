@@ -1,6 +1,8 @@
 """Learning-rate schedules, plateau and early stopping: closed values, PyTorch's schedulers, NaN, resuming."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -60,10 +62,51 @@ def test_schedules_print_as_they_were_written():
     (lambda: EarlyStopping(min_delta=math.nan), "min_delta"),
     (lambda: EarlyStopping(mode="smallest"), "mode.*smallest"),
     (lambda: ReduceOnPlateau(0.1, factor=1.0), "ReduceOnPlateau: factor"),
+    (lambda: step_decay(math.nan, every=3), "step_decay: lr is a number ≥ 0, got nan"),
+    (lambda: step_decay(0.1, every=2.5), "every is a whole number ≥ 1, got 2.5"),
+    (lambda: step_decay(0.1, every=3, factor=math.nan), "factor"),
+    (lambda: step_decay(0.1, every="3"), "every"),
+    (lambda: exponential(-0.1, 0.5), "exponential: lr"),
+    (lambda: exponential(0.1, math.inf), "factor"),
+    (lambda: exponential("0.1", 0.5), "exponential: lr is .*, got '0.1'"),
+    (lambda: cosine(math.inf, steps=3), "cosine: lr"),
+    (lambda: cosine(None, steps=3), "cosine: lr is .*, got None"),
+    (lambda: cosine(0.1, steps=math.nan), "steps"),
+    (lambda: cosine(0.1, steps=3, lr_min=-1), "lr_min"),
+    (lambda: warmup(-0.1, steps=3), "warmup: schedule"),
+    (lambda: warmup(None, steps=3), "warmup: schedule"),
+    (lambda: warmup(0.1, steps=1.5), "steps"),
+    (lambda: EarlyStopping(patience=1.5), "patience"),
+    (lambda: EarlyStopping(patience=None), "patience"),
+    (lambda: EarlyStopping(mode=["min"]), "mode"),
+    (lambda: ReduceOnPlateau(math.nan), "ReduceOnPlateau: lr is"),
+    (lambda: ReduceOnPlateau(True), "ReduceOnPlateau: lr is"),
+    (lambda: ReduceOnPlateau(0.1, lr_min=math.nan), "lr_min"),
+    (lambda: ReduceOnPlateau(0.1, lr_min=0.2), "lr_min is a number from 0 to lr, got 0.2"),
 ])
 def test_wrong_settings_are_named(make, word):
     with pytest.raises(ValueError, match=word):
         make()
+
+
+def test_settings_may_be_numpy_numbers_and_print_as_pythons():
+    schedule = warmup(cosine(np.float32(0.5), steps=np.int64(95)), steps=np.uint8(5))
+    assert repr(schedule) == "warmup(cosine(0.5, steps=95, lr_min=0.0), steps=5)"
+    assert type(schedule(3)) is float and type(schedule(50)) is float
+    assert step_decay(1.0, every=1e3)(999) == 1.0 and step_decay(1.0, every=1e3)(1000) == 0.1
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles(copied):
+    for schedule in (step_decay(1.0, 3), exponential(1.0, 0.9), cosine(1.0, 10, 0.1), warmup(cosine(1.0, 10), 4),
+                     warmup(0.3, 4)):
+        again = copied(schedule)
+        assert [again(t) for t in range(20)] == [schedule(t) for t in range(20)] and repr(again) == repr(schedule)
+    for rule in (EarlyStopping(patience=2), ReduceOnPlateau(1.0, patience=0)):
+        rule.update(3.0)
+        again = copied(rule)
+        again.update(4.0)
+        assert rule.waited == 0 and repr(again) != repr(rule)
 
 
 # ---------------------------------------------------------------- rules that watch a metric
@@ -145,7 +188,18 @@ def test_a_foreign_state_is_refused_and_changes_nothing():
         plateau.load_state_dict({"best": 7.0, "waited": 3})
     with pytest.raises(ValueError, match="unexpected: speed"):
         plateau.load_state_dict(before | {"speed": 3})
+    for wrong in ({"lr": -1.0}, {"lr": math.nan}, {"waited": -1}, {"waited": 0.5}, {"best": "x"}, {"lr": None}):
+        with pytest.raises((ValueError, TypeError), match=f"ReduceOnPlateau: .*{'metric' if 'best' in wrong else ''}"):
+            plateau.load_state_dict(before | wrong)
+    with pytest.raises(TypeError, match="ReduceOnPlateau: load_state_dict takes what state_dict gave, got a list"):
+        plateau.load_state_dict([1])
     assert plateau.state_dict() == before
+
+
+@pytest.mark.parametrize("metric", [None, "a", np.ones(2), {}])
+def test_a_metric_that_is_none_is_named(metric):
+    with pytest.raises(TypeError, match="EarlyStopping: a metric is one number, got"):
+        EarlyStopping().update(metric)
 
 
 def test_reprs_tell_where_they_are():

@@ -1,4 +1,5 @@
-"""A small real training run for test_training.py: python training_script.py OUT [--resume] [--die-in-save N].
+"""A small real training run for test_training.py: python training_script.py OUT [--resume] [--threads N]
+[--die-in-save N].
 
 Dense net, Adam, shuffled batches, noise from the run's rng. With --die-in-save N the process kills itself (SIGKILL) in
 its N-th save: for odd N after half of the bytes of the temporary file, for even N just before the rename.
@@ -10,7 +11,7 @@ import sys
 
 import numpy as np
 
-from scratchnet import checkpoint, losses, ops
+from scratchnet import checkpoint, losses, ops, threads
 from scratchnet.layers import BatchNorm, Dense, Sequential
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
@@ -42,6 +43,8 @@ def main():
     out, resume = sys.argv[1], "--resume" in sys.argv
     if "--die-in-save" in sys.argv:
         die_in_save(int(sys.argv[-1]))
+    if "--threads" in sys.argv:
+        threads.use(int(sys.argv[-1]))
     rng = np.random.default_rng(7)
     images = np.random.default_rng(1).random((57, 20), dtype=np.float32)
     model = Sequential(Dense(20, 30, rng=rng), BatchNorm(30), ops.relu, Dense(30, 20, rng=rng))

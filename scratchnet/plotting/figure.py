@@ -47,8 +47,8 @@ def figure(path, width, height, title, names=("",), columns=6):
 
 @contextmanager
 def replacing(path):
-    """A temporary file beside `path` that takes its place when all went well."""
-    path = Path(path)
+    """A temporary file beside `path` that takes its place when all went well; through a symbolic link, its target's."""
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(path.name + ".tmp")
     try:

@@ -38,9 +38,13 @@ def _cell(x):
 
 
 def read_log(path):
-    """The columns of a CSV file: name → float64 array (empty cells are NaN), or list of str if a cell is no number."""
-    with open(path, newline="", encoding="utf-8") as file:
-        header, *lines = list(csv.reader(file)) or [[]]
+    """The columns of a CSV file: name → float64 array (empty cells are NaN), or list of str if a cell is no number.
+    ValueError says what is wrong with a file that is none."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            header, *lines = list(csv.reader(file, strict=True)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"read_log: {path}: is no CSV file in UTF-8: {error}") from error
     if not header or len(set(header)) < len(header):
         raise ValueError(f"read_log: {path}: the first line is {header}, expected the names of the columns, all unlike")
     for number, line in enumerate(lines, start=2):
@@ -49,5 +53,11 @@ def read_log(path):
     columns = {name: [line[k] for line in lines] for k, name in enumerate(header)}
     for name, cells in columns.items():
         with suppress(ValueError):
-            columns[name] = np.array([float(cell or "nan") for cell in cells])
+            columns[name] = np.array([_number(cell) for cell in cells])
     return columns
+
+
+def _number(cell):
+    if "_" in cell:  # 1_000 is a number to Python alone
+        raise ValueError(cell)
+    return float(cell or "nan")
