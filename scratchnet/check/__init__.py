@@ -11,6 +11,7 @@ mistake that explains it.
 """
 
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 
@@ -35,7 +36,12 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
     order       2 checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩ with respect to x and v, u random, in the same way, and so on
     entries     if all ∂y/∂x together have at most so many entries, each is checked; else three random cotangents with
                 24 random entries and 4 dense random directions of every input
-    plot        draw analytic, numeric and difference side by side (with pyplot), of the last order that was checked
+    plot        show analytic, numeric and difference side by side, of the last order that was checked: in a window, or,
+                where matplotlib has none, in the file gradient-check.png
+
+    f may take gradients itself (a gradient penalty): by `grad(…, create_graph=True)`, with respect to its arguments or
+    to Tensors that it makes. The rules that it relies on are then checked, too, at the values that passed: f contains
+    them, so that the comparison alone could not see that they are wrong.
 
     Where f has a kink at the point (relu at 0, a tie of max) there is no derivative: the convention of the rule is
     reported, and the point is drawn again beside it. Entries with a kink within the step are left out, and counted.
@@ -95,10 +101,19 @@ def _number(f, x):
 
 
 def _show(report):
+    """The picture in a window, or, where matplotlib has none to open, in a file."""
+    import matplotlib
     import matplotlib.pyplot as plt
 
-    report.draw(plt.figure(layout="constrained"))
-    plt.show()
+    figure = report.draw(plt.figure(layout="constrained"))
+    if matplotlib.get_backend().lower() in matplotlib.backends.backend_registry.list_builtin(
+            matplotlib.backends.BackendFilter.NON_INTERACTIVE):
+        path = Path("gradient-check.png").absolute()
+        figure.savefig(path, dpi=150)
+        print(f"matplotlib has no window here: the picture is {path}")
+    else:
+        plt.show()
+    plt.close(figure)
 
 
 def numerical_gradient(f, x, seed=0):
