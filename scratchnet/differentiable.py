@@ -79,6 +79,11 @@ class Op:
         self.rules, self.plans = [], {}
 
     @property
+    def public_name(self):
+        """As errors name it: getitem, not _getitem."""
+        return self.name.lstrip("_")
+
+    @property
     def names(self):
         """What a gradient rule may name behind gy: arguments, y, extras, caches, and the shapes of all of them."""
         whole = [*(self.params[:-1] if self.variadic else self.params), "y", *self.extras, *self.cache]
@@ -172,23 +177,23 @@ class Op:
 
     def explain(self, error, arrays):
         """The error of the forward pass with the op's name and the arguments; None if it speaks for itself."""
-        for name, default, a in zip(self.params, self.defaults, arrays, strict=False):
-            if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(a, default):
-                return TypeError(f"{self.name}: {name} must be an array or a Tensor, got {kind_of(a)}")
-        if mixed := _explain_mixed_devices(self.name, arrays):
-            return mixed
         if re.match(r"\w+: ", str(error)):  # an op's own check
             return None
+        for name, default, a in zip(self.params, self.defaults, arrays, strict=False):
+            if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(a, default):
+                return TypeError(f"{self.public_name}: {name} must be an array or a Tensor, got {kind_of(a)}")
+        if mixed := _explain_mixed_devices(self.name, arrays):
+            return mixed
         shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(self.params, arrays, strict=False)
                            if hasattr(a, "shape"))
-        return retold(error, f"{self.name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
+        return retold(error, f"{self.public_name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
 
     def check_result(self, result, arguments):
         """TypeError if the op gave no array and no number: lists were added end to end, say."""
         if not (isinstance(result, (np.ndarray, np.generic, int, float, complex))
                 or hasattr(result, "__array_namespace__")):
             odd = next((a for a in arguments if type(a) is type(result)), result)
-            raise TypeError(f"{self.name}: expected arrays or Tensors, got {kind_of(odd)}")
+            raise TypeError(f"{self.public_name}: expected arrays or Tensors, got {kind_of(odd)}")
 
     def record(self, args, arrays, y, more, needs):
         plan = self.plans.get(needs)
@@ -295,10 +300,10 @@ _NOT_PLAIN = (Tensor, np.generic)
 
 
 def plain_numbers(values, beside):
-    """The values, in which NumPy's floating-point scalars have become Python's where they meet a floating-point array:
-    a setting, like np.float64(0.2), would turn float32 into float64."""
+    """The values, in which NumPy's scalars have become Python's numbers where they meet a floating-point array: a
+    setting, like np.float64(0.2) or np.int64(2), would turn float32 into float64."""
     if any(isinstance(a, Tensor) or (getattr(a, "ndim", 0) and a.dtype.kind == "f") for a in beside):
-        return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind == "f" else a for a in values)
+        return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind in "biuf" else a for a in values)
     return tuple(values)
 
 

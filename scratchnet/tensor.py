@@ -1,5 +1,6 @@
 """Tensor: an array with a gradient. Its operators and methods are ops, attached in ops/__init__.py."""
 
+import operator
 import threading
 from contextlib import contextmanager
 
@@ -36,13 +37,12 @@ class Tensor:
     __array_ufunc__ = None  # array + Tensor is Tensor.__radd__
 
     def __init__(self, data, requires_grad=False):
-        if isinstance(data, Tensor):
-            data = data.data
-        if not hasattr(data, "dtype") or isinstance(data, np.generic):
-            data = np.asarray(data)
-        if requires_grad and data.dtype.kind not in "fc":
-            raise TypeError(f"Tensor: only floating-point data can require a gradient, got {data.dtype}; "
-                            f"convert it first: data.astype('float32')")
+        if type(data) is not np.ndarray:
+            data = _as_array(data)
+        if requires_grad and data.dtype.kind != "f":
+            remedy = ("gradients are of real numbers: take the real and the imaginary part as two Tensors"
+                      if data.dtype.kind == "c" else "convert it first: data.astype('float32')")
+            raise TypeError(f"Tensor: only floating-point data can require a gradient, got {data.dtype}; {remedy}")
         self.data = data
         self.requires_grad = requires_grad
         self.grad = None
@@ -85,13 +85,36 @@ class Tensor:
     def __float__(self):
         return float(self.data)
 
+    def __int__(self):
+        return int(self.data)
+
+    def __index__(self):
+        return operator.index(self.data)
+
+    def __round__(self, digits=None):
+        return round(self.item(), digits)
+
+    def __format__(self, how):
+        """f"{loss:.3f}": of a single number any format of Python's numbers, else only the empty one."""
+        if not how:
+            return str(self)
+        if self.size != 1:
+            raise TypeError(f"a Tensor of shape {self.shape} has no format {how!r}; only a single number has")
+        return format(self.item(), how)
+
     def __array__(self, dtype=None, copy=None):
         if self.requires_grad:
             raise TypeError("this Tensor requires a gradient, which a NumPy array would lose: "
                             "use t.detach() or t.numpy() if that is meant")
         return np.array(self.data, dtype=dtype, copy=copy)
 
-    # comparisons: piecewise constant, so plain arrays
+    # comparisons and whole quotients: piecewise constant, so plain arrays
+    def __floordiv__(self, other):
+        return self.data // data_of(other)
+
+    def __rfloordiv__(self, other):
+        return data_of(other) // self.data
+
     def __lt__(self, other):
         return self.data < data_of(other)
 
@@ -111,6 +134,26 @@ class Tensor:
         return self.data != data_of(other)
 
     __hash__ = object.__hash__
+
+
+def _as_array(data):
+    """Numbers, lists, Tensors and arrays of other libraries (CuPy's) as an array; TypeError for what is none."""
+    if isinstance(data, Tensor):
+        return data.data
+    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
+        raise TypeError(f"Tensor: a {type(data).__name__} would lose what makes it one; pass "
+                        f"{'its .filled(value)' if isinstance(data, np.ma.MaskedArray) else 'np.asarray of it'}")
+    if isinstance(data, (np.ndarray, np.generic)) or not hasattr(data, "dtype"):
+        try:
+            data = np.asarray(data)
+        except ValueError as error:
+            raise ValueError(f"Tensor: {error}") from error
+        if data.dtype.kind not in "biufc":
+            raise TypeError(f"Tensor: expected numbers, got {kind_of(data.item() if not data.ndim else data)} of "
+                            f"{data.dtype}")
+    elif not hasattr(data, "__array_namespace__"):
+        raise TypeError(f"Tensor: expected an array or numbers, got {kind_of(data)}")
+    return data
 
 
 def data_of(x):

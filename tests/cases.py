@@ -81,6 +81,8 @@ def cases(rng):
         "dropout": (lambda x: ops.dropout(x, 0.4, np.random.default_rng(5)), a),
         "sum": (lambda x: ops.sum(x, axis, keepdims), a), "mean": (lambda x: ops.mean(x, axis, keepdims), a),
         "var": (lambda x: ops.var(x, axis, keepdims, correction=1 if axis in (None, 0) else 0), a),
+        "std": (lambda x: ops.std(x, axis, keepdims, correction=1 if axis in (None, 0) else 0), a),
+        "squeeze": (lambda x: ops.squeeze(x), x[:, None]),
         "max": (lambda x: ops.max(x, axis, keepdims), a), "min": (lambda x: ops.min(x, axis, keepdims), a),
         "logsumexp": (lambda x: ops.logsumexp(x, axis, keepdims), a),
         "norm": (lambda x: ops.norm(x, axis, keepdims), a), "cumsum": (lambda x: ops.cumsum(x, 1), a),

@@ -20,6 +20,13 @@ def first(result):
     return result[0] if isinstance(result, (tuple, list)) else result
 
 
+def _leaf(values):
+    """A Tensor whose gradient is wanted; for the complex step of complex numbers, too, which no user may ask for."""
+    leaf = Tensor(values)
+    leaf.requires_grad = True
+    return leaf
+
+
 class Function:
     """y = f(…) as a function of its floating-point inputs, followed by the parameters that it closes over.
 
@@ -86,7 +93,7 @@ class Function:
     def record(self, values):
         """y on a tape, and the leaves of the tape in the order of the inputs."""
         n = len(self.holes)
-        leaves = [Tensor(v, requires_grad=True) for v in values[:n]]
+        leaves = [_leaf(v) for v in values[:n]]
         with self._lent(values[n:]):
             return self._call(leaves), [*leaves, *self.parameters]
 
@@ -170,7 +177,7 @@ class _Derivative(Function):
     def record(self, values):
         *values, v = values
         y, leaves = self.of.record(values)
-        v, total = Tensor(v, requires_grad=True), None
+        v, total = _leaf(v), None
         if not (isinstance(y, Tensor) and y.requires_grad):
             return Tensor(np.zeros(())), [*leaves, v]
         with self._lent(values[len(self.holes):]):

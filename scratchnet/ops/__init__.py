@@ -1,6 +1,6 @@
 """The ops: one formula per function, its gradient right below it. Here they become Tensor's operators and methods."""
 
-import numpy as np
+from numbers import Integral
 
 from scratchnet.autograd import Tensor, astype, broadcast_to, sum_to
 from scratchnet.ops.arithmetic import add, divide, multiply, negative, power, square, subtract
@@ -43,7 +43,7 @@ from scratchnet.ops.pooling import (
     window_sum,
 )
 from scratchnet.ops.recurrent import lstm
-from scratchnet.ops.reduction import cumsum, logsumexp, max, mean, min, norm, sum, var
+from scratchnet.ops.reduction import cumsum, logsumexp, max, mean, min, norm, std, sum, var
 from scratchnet.ops.shape import (
     concat,
     expand_dims,
@@ -55,36 +55,32 @@ from scratchnet.ops.shape import (
     reshape,
     scatter,
     split,
+    squeeze,
     stack,
     swapaxes,
     tile,
     transpose,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Tensor", "np")]
-
-
-def _number(x):
-    """A NumPy scalar as a Python number: unlike np.float64, that does not turn float32 arrays into float64."""
-    return x.item() if isinstance(x, np.generic) else x
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Integral", "Tensor")]
 
 
 def _shape_method(op):
     """x.reshape(2, 3) as well as x.reshape((2, 3))."""
     def method(self, *numbers):
-        return op(self, numbers[0] if len(numbers) == 1 and not isinstance(numbers[0], int) else numbers)
+        return op(self, numbers[0] if len(numbers) == 1 and not isinstance(numbers[0], Integral) else numbers)
     return method
 
 
 for _symbol, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
                      "matmul": matmul}.items():
-    setattr(Tensor, f"__{_symbol}__", lambda self, other, op=_op: op(self, _number(other)))
-    setattr(Tensor, f"__r{_symbol}__", lambda self, other, op=_op: op(_number(other), self))
+    setattr(Tensor, f"__{_symbol}__", lambda self, other, op=_op: op(self, other))
+    setattr(Tensor, f"__r{_symbol}__", lambda self, other, op=_op: op(other, self))
 
 Tensor.__neg__, Tensor.__abs__, Tensor.__getitem__ = negative, abs, getitem
 
-for _op in (sum, mean, var, max, min, norm, cumsum, logsumexp, exp, log, sqrt, tanh, sigmoid, relu, clip, square,
-            flatten, swapaxes, astype):
+for _op in (sum, mean, var, std, max, min, norm, cumsum, logsumexp, exp, log, sqrt, tanh, sigmoid, relu, clip, square,
+            flatten, swapaxes, squeeze, expand_dims, astype):
     setattr(Tensor, _op.__name__, _op)
 
 Tensor.reshape = _shape_method(reshape)

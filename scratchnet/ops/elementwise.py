@@ -4,7 +4,7 @@ import math
 
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module, uniform
-from scratchnet.tensor import data_of
+from scratchnet.tensor import check_arrays, data_of
 
 
 @differentiable
@@ -84,15 +84,22 @@ def _(gy):
     return gy * 0.0
 
 
-@differentiable
+@differentiable(broadcasts=True)
 def clip(x, low, high):
-    """y = min(max(x, low), high), bounds are constants        ∂L/∂x = ∂L/∂y where low ≤ x ≤ high, else 0"""
+    """y = min(max(x, low), high), bounds are constants, None for no bound
+
+    ∂L/∂x = ∂L/∂y where low ≤ x ≤ high, else 0
+    """
+    numbers = isinstance(low, (int, float)) and isinstance(high, (int, float))
+    if (low is None and high is None) or (numbers and not low <= high):
+        raise ValueError(f"clip: low is at most high, and one of them may be None, got {low} and {high}")
     return array_module(x).clip(x, low, high)
 
 
 @clip.backward("x")
 def _(gy, x, low, high):
-    return gy * ((x >= low) & (x <= high))
+    inside = (x <= high) if low is None else (x >= low) if high is None else (x >= low) & (x <= high)
+    return gy * inside
 
 
 @differentiable(broadcasts=True)
@@ -274,6 +281,7 @@ def dropout(x, rate, rng):
 
     The mean of y is x. Gradient: that of a product with a constant.
     """
+    check_arrays("dropout", x=x)
     if not 0 <= rate < 1:
         raise ValueError(f"dropout: rate must lie in [0, 1), got {rate}")
     mask = uniform(rng, x.shape, like=data_of(x)) >= rate

@@ -5,8 +5,9 @@ import math
 import numpy as np
 
 from scratchnet.autograd import differentiable, product_into_destination, sum_to
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, kind_of
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
+from scratchnet.tensor import check_arrays, data_of
 from scratchnet.threads import product
 
 
@@ -15,8 +16,9 @@ def matmul(a, b):
 
     ∂L/∂a = ∂L/∂y bᵀ,  ∂L/∂b = aᵀ ∂L/∂y        (…, n, k) (…, k, m) → (…, n, m)
     """
+    check_arrays("matmul", a=a, b=b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
-        raise ValueError(f"matmul: the last axis of a {a.shape} must be as long as the {'second-last' * (b.ndim > 1)} "
+        raise ValueError(f"matmul: the last axis of a {a.shape} must be as long as the {'second-last ' * (b.ndim > 1)}"
                          f"axis of b {b.shape}")
     if a.ndim > 1 and b.ndim > 1:
         return _matmul(a, b)
@@ -85,8 +87,11 @@ def embedding(indices, w):
     ∂L/∂w[v] = Σ of ∂L/∂y over all places where v was looked up.
     The range is checked on the CPU only: on a GPU that would wait for the device at each call.
     """
+    indices = data_of(indices)
     if getattr(indices, "dtype", None) is None or indices.dtype.kind not in "iu":
-        raise TypeError(f"embedding: indices must be an array of integers, got {indices!r}")
+        raise TypeError(f"embedding: indices must be an array of integers, got "
+                        f"{getattr(indices, 'dtype', None) or kind_of(indices)}")
+    check_arrays("embedding", indices=indices, w=w)
     check_range("embedding: indices", indices, w.shape[0])
     return getitem(w, indices)
 

@@ -27,8 +27,7 @@ def log_softmax(x, axis=-1):
     """y = x − ln Σ eˣ along an axis        ∂L/∂x = ∂L/∂y − softmax(x) Σ ∂L/∂y"""
     xp = array_module(x)
     y = x - _largest(x, axis)
-    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
-    return y
+    return y - xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
 
 
 @log_softmax.backward("x")
@@ -80,7 +79,7 @@ def _(gy, x, gamma, mean, var, eps):
 
 def batch_norm_inference(x, gamma, beta, mean, var, eps=1e-5):
     """y = γ (x − μ)/√(σ² + ε) + β with constant μ, σ² (running averages): one scale and one shift a channel."""
-    scale = gamma / sqrt(var + eps)
+    scale = gamma / sqrt(var + float(eps))
     return x * scale + (beta - mean * scale)
 
 

@@ -5,13 +5,18 @@ winners. The argmax is S, written down. So the gradient is Sᵀ ∂L/∂y, which
 again, which is `pool_at`. Nothing else is kept.
 
 Images are (N, H, W, C). argmax (N, Ho, Wo, C) holds the winner's place in its window, i·kw + j, as the smallest
-unsigned integer; the first winner on a tie. S is applied by multiplying with zeros and ones, so an infinite entry makes
-NaN of its window.
+unsigned integer; the first winner on a tie, and a NaN wins over all numbers. S is applied by multiplying with zeros and
+ones, so an infinite entry makes NaN of its window.
 """
+
+import math
+
+import numpy as np
 
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
-from scratchnet.ops.windows import blocks, geometry, transposed_size, windows
+from scratchnet.ops.windows import blocks, geometry, pair, transposed_size, windows
+from scratchnet.tensor import check_arrays
 from scratchnet.threads import each
 
 
@@ -38,8 +43,19 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
             place *= 1 - better  # branch-free: the place is i·kw + j where it is better
             place += better * place.dtype.type(i * kernel[1] + j)
             xp.maximum(best, window, out=best)
+        if xp is not np or np.isnan(best.max()):  # (on a GPU the question would wait for the device)
+            _let_nan_win(x[part], place, kernel, stride, pads, out)
     each(work, blocks(x, x[0].size))
     return y, argmax
+
+
+def _let_nan_win(x, place, kernel, stride, pads, out):
+    """The place of the first NaN of each window that has one, in place."""
+    xp = array_module(x)
+    for i, j, window in reversed(list(windows(_pad(x, pads, -xp.inf), kernel, stride, out))):
+        nan = xp.isnan(window).astype(place.dtype)
+        place *= 1 - nan
+        place += nan * place.dtype.type(i * kernel[1] + j)
 
 
 @max_pool_with_argmax.backward("x")
@@ -49,6 +65,7 @@ def _(gy, argmax, size, stride, padding, x_shape):
 
 def max_pool(x, size=2, stride=None, padding="valid"):
     """max_pool_with_argmax without the argmax."""
+    check_arrays("max_pool", x=x)
     return max_pool_with_argmax(x, size, stride, padding)[0]
 
 
@@ -60,8 +77,8 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
 
     ∂L/∂y = pool_at(∂L/∂x, argmax)
     """
-    _check_switches("unpool", y.shape, argmax)
-    out = output_size or transposed_size(y.shape[1:3], _pair(size), stride or size, padding)
+    _check_switches("unpool", y.shape, argmax, size)
+    out = output_size or transposed_size(y.shape[1:3], pair("unpool", "size", size), stride or size, padding)
     kernel, stride, pads, small = _window_geometry("unpool", out, size, stride, padding)
     if small != y.shape[1:3]:
         raise ValueError(f"unpool: output_size {tuple(out)} is pooled to {small}, not to the size of y "
@@ -81,7 +98,7 @@ def pool_at(x, argmax, size=2, stride=None, padding="valid"):
     x (N, H, W, C), argmax (N, Ho, Wo, C) → y (N, Ho, Wo, C)        ∂L/∂x = unpool(∂L/∂y, argmax)
     """
     kernel, stride, pads, out = _geometry("pool_at", x, size, stride, padding)
-    _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax)
+    _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax, kernel)
     return _gather(x, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
 
@@ -127,7 +144,7 @@ def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
     """x = each y added to all entries of its window: the adjoint of window_sum.        ∂L/∂y = window_sum(∂L/∂x)"""
     if y.ndim != 4:
         raise ValueError(f"window_spread: y must be images (N, Ho, Wo, C), got shape {y.shape}")
-    out = output_size or transposed_size(y.shape[1:3], _pair(size), stride or size, padding)
+    out = output_size or transposed_size(y.shape[1:3], pair("window_spread", "size", size), stride or size, padding)
     kernel, stride, pads, small = _window_geometry("window_spread", out, size, stride, padding)
     return _spread(y, kernel, stride, pads, out)
 
@@ -184,7 +201,10 @@ def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
 
 
 def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
-    """The inverse of argmax_to_flat: places in the window, i·kw + j."""
+    """The inverse of argmax_to_flat: places in the window, i·kw + j.
+
+    (PyTorch counts h·W + w within each channel, images (N, C, H, W): moved to (N, H, W, C) that is flat // C.)
+    """
     xp, (h, w, c) = array_module(flat), image_shape
     kernel, stride, pads, out = _window_geometry("argmax_from_flat", (h, w), size, stride, padding)
     rows, columns = xp.arange(out[0]) * stride[0] - pads[0][0], xp.arange(out[1]) * stride[1] - pads[1][0]
@@ -197,13 +217,14 @@ def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
 
 # ---------------------------------------------------------------- sizes
 
-def _pair(size):
-    return (size, size) if isinstance(size, int) else tuple(size)
-
-
 def _window_geometry(op, image, size, stride, padding):
-    kernel = _pair(size)
-    return kernel, *geometry(op, image, kernel, kernel if stride is None else stride, padding)
+    kernel = pair(op, "size", size)
+    stride, pads, out = geometry(op, image, kernel, kernel if stride is None else stride, padding)
+    for n, k, s, (before, _), count in zip(image, kernel, stride, pads, out, strict=True):
+        if before >= k or (count - 1) * s - before >= n:
+            raise ValueError(f"{op}: with size {kernel}, stride {stride} and padding {padding!r} some windows hold "
+                             f"nothing but padding")
+    return kernel, stride, pads, out
 
 
 def _geometry(op, x, size, stride, padding):
@@ -223,7 +244,12 @@ def _switch_dtype(kernel):
     return "uint8" if places <= 256 else "uint16" if places <= 65536 else "uint32"
 
 
-def _check_switches(op, shape, argmax):
+def _check_switches(op, shape, argmax, size):
+    places = math.prod(pair(op, "size", size))
     if shape != argmax.shape or argmax.dtype.kind not in "iu":
         raise ValueError(f"{op}: needs integer switches argmax of shape (N,Ho,Wo,C)={shape}, "
                          f"got {argmax.dtype} {argmax.shape}")
+    if isinstance(argmax, np.ndarray) and argmax.size and not 0 <= argmax.min() <= argmax.max() < places:
+        raise ValueError(f"{op}: argmax holds {argmax.min()} … {argmax.max()}, but the places of a window are 0 … "
+                         f"{places - 1}; flat places in the image, as TensorFlow and PyTorch give them, are converted "
+                         f"by argmax_from_flat")

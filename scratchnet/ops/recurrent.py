@@ -14,19 +14,21 @@ from scratchnet.backend import array_module
 from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
-from scratchnet.tensor import Tensor, data_of
+from scratchnet.tensor import Tensor, check_arrays, data_of
 from scratchnet.threads import product
 
 
 def lstm(x, w, u, b, h0=None, c0=None):
     """h, c of an LSTM: the outputs of all steps (N, T, H), and the last cell (N, H). h[:, -1] is the last output.
 
-    x (N, T, I), w (I, 4H), u (H, 4H), b (4H,), and the state before the first step h0, c0 (N, H), zeros if left out
+    x (N, T, I), w (I, 4H), u (H, 4H), b (4H,), and the state before the first step h0, c0 (N, H), zeros if left out.
+    The four gates lie side by side in the order i, f, o, g: input, forget, output, candidate.
 
     Gradients of first order in closed form, by going back through time (Werbos 1990): with δₜ = ∂L/∂(xₜ w + hₜ₋₁ u + b)
     ∂L/∂w = Σₜ xₜᵀ δₜ,  ∂L/∂u = Σₜ hₜ₋₁ᵀ δₜ,  ∂L/∂b = Σₜ δₜ,  ∂L/∂xₜ = δₜ wᵀ,  and δₜ uᵀ is added to ∂L/∂hₜ₋₁.
     Gradients of higher order through `lstm_steps`, the same in small ops.
     """
+    check_arrays("lstm", x=x, w=w, u=u, b=b)
     if x.ndim != 3 or w.ndim != 2 or w.shape[0] != x.shape[2] or not w.shape[1] or w.shape[1] % 4 or not x.shape[1]:
         raise ValueError(f"lstm: needs x (N, T, I) with T ≥ 1 and w (I, 4H), got {x.shape} and {w.shape}")
     state = (len(x), w.shape[1] // 4)

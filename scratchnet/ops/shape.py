@@ -4,10 +4,20 @@ All are linear, y = S x with S of zeros and ones, and each gradient is the trans
 """
 
 import math
+from numbers import Integral
+
+import numpy as np
 
 from scratchnet.autograd import broadcast_to, differentiable
 from scratchnet.backend import array_module
-from scratchnet.tensor import data_of
+from scratchnet.tensor import check_arrays, data_of
+
+
+def one_axis(op, axis, ndim):
+    """A number of an axis, which may count from the end, as one of 0 … ndim − 1."""
+    if not isinstance(axis, Integral) or not -ndim <= axis < ndim:
+        raise ValueError(f"{op}: axis is a whole number from {-ndim} to {ndim - 1} here, got {axis!r}")
+    return int(axis) % ndim
 
 
 @differentiable
@@ -23,13 +33,25 @@ def _(gy, x_shape):
 
 def flatten(x, start=1):
     """(N, d₁, d₂, …) → (N, d₁·d₂·…): axes from `start` on become one."""
+    check_arrays("flatten", x=x)
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
 def expand_dims(x, axis):
     """x with a new axis of length 1 at position `axis`."""
-    axis = axis % (x.ndim + 1)
+    check_arrays("expand_dims", x=x)
+    axis = one_axis("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
+
+
+def squeeze(x, axis=None):
+    """x without its axes of length 1, or without this one (or several), which must be of length 1."""
+    check_arrays("squeeze", x=x)
+    axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else [
+        one_axis("squeeze", a, x.ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
+    if any(x.shape[a] != 1 for a in axes):
+        raise ValueError(f"squeeze: axis {axis} of shape {x.shape} is longer than 1")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in axes))
 
 
 @differentiable
@@ -51,7 +73,8 @@ def _(gy, axes):
 
 def swapaxes(x, a, b):
     """x with axes a and b exchanged."""
-    axes = list(range(x.ndim))
+    check_arrays("swapaxes", x=x)
+    axes, a, b = list(range(x.ndim)), one_axis("swapaxes", a, x.ndim), one_axis("swapaxes", b, x.ndim)
     axes[a], axes[b] = axes[b], axes[a]
     return transpose(x, tuple(axes))
 
@@ -59,7 +82,7 @@ def swapaxes(x, a, b):
 @differentiable
 def pad(x, widths, value=0.0):
     """x with widths[i] = (before, after) constant entries along axis i        ∂L/∂x = the inner part of ∂L/∂y"""
-    if len(widths) != x.ndim or min(map(min, widths), default=0) < 0:
+    if np.ndim(widths) == 0 or len(widths) != x.ndim or any(np.shape(w) != (2,) or min(w) < 0 for w in widths):
         raise ValueError(f"pad: widths must be {x.ndim} pairs (before, after) of numbers ≥ 0, one for each axis of "
                          f"{x.shape}, got {widths}")
     return array_module(x).pad(x, widths, constant_values=value)
@@ -72,7 +95,14 @@ def _(gy, widths, x_shape):
 
 def concat(xs, axis=0):
     """Join along an existing axis; all other lengths agree.        Gradient: ∂L/∂y cut at the same places."""
+    _check_list("concat", xs)
     return _concat(axis, *xs)
+
+
+def _check_list(op, xs):
+    if not isinstance(xs, (list, tuple)) or not xs:
+        raise TypeError(f"{op}: expected a list of at least one array, got {xs!r:.60}")
+    check_arrays(op, **{f"array {i}": x for i, x in enumerate(xs)})
 
 
 @differentiable
@@ -87,16 +117,23 @@ def _(gy, axis, xs_shape):
 
 def stack(xs, axis=0):
     """Join along a new axis."""
+    _check_list("stack", xs)
+    if len({x.shape for x in xs}) > 1:
+        raise ValueError(f"stack: all shapes must be equal, got {[x.shape for x in xs]}")
     return concat([expand_dims(x, axis) for x in xs], axis)
 
 
 def split(x, sizes, axis=0):
     """A list of parts along an axis: of the given sizes, or as many equal parts as the number says."""
-    n, axis = x.shape[axis], axis % x.ndim
-    if isinstance(sizes, int):
+    check_arrays("split", x=x)
+    axis = one_axis("split", axis, x.ndim)
+    n = x.shape[axis]
+    if isinstance(sizes, Integral):
         if sizes < 1 or n % sizes:
             raise ValueError(f"split: axis {axis} of {x.shape} cannot be cut into {sizes} equal parts")
-        sizes = [n // sizes] * sizes
+        sizes = [n // sizes] * int(sizes)
+    if not all(isinstance(size, Integral) and size >= 0 for size in sizes):
+        raise ValueError(f"split: sizes are whole numbers ≥ 0, got {sizes}")
     if sum(sizes) != n:
         raise ValueError(f"split: sizes {sizes} sum to {sum(sizes)}, but axis {axis} of {x.shape} has length {n}")
     parts, start = [], 0
@@ -107,11 +144,19 @@ def split(x, sizes, axis=0):
 
 
 def getitem(x, index):
-    """y = x[index]: slices, integers, integer arrays, one boolean mask, None, ….
+    """y = x[index]: slices, integers, integer arrays or sequences of integers, one boolean mask, None, ….
 
     ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that was read twice gets the sum.
     """
-    return _getitem(x, tuple(map(data_of, index)) if isinstance(index, tuple) else data_of(index))
+    check_arrays("getitem", x=x)
+    return _getitem(x, tuple(map(_as_index, index)) if isinstance(index, tuple) else _as_index(index))
+
+
+def _as_index(part):
+    """One part of an index; lists, tuples and ranges as arrays, as which NumPy reads them."""
+    if not isinstance(part, (list, tuple, range)):
+        return data_of(part)
+    return np.array([data_of(p) for p in part]) if len(part) else np.zeros(0, dtype=int)
 
 
 @differentiable
@@ -145,9 +190,10 @@ def _(gx, index):
 
 
 def _reads_once(index):
-    """True for indices that cannot name an entry twice: all but arrays of integers."""
+    """True for indices that cannot name an entry twice: slices, single integers, None, …, and masks."""
     parts = index if isinstance(index, tuple) else (index,)
-    return not any(isinstance(p, list) or (getattr(p, "ndim", 0) and p.dtype.kind in "iu") for p in parts)
+    return not any(isinstance(p, (list, tuple, range)) or (getattr(p, "ndim", 0) and p.dtype.kind != "b")
+                   for p in parts)
 
 
 @differentiable
@@ -163,7 +209,10 @@ def _(gy, axis):
 
 def repeat(x, repeats, axis):
     """Each entry `repeats` times in a row: a a b b c c.        Gradient: the sum over the copies."""
-    axis = axis % x.ndim
+    check_arrays("repeat", x=x)
+    axis = one_axis("repeat", axis, x.ndim)
+    if not isinstance(repeats, Integral) or repeats < 0:
+        raise ValueError(f"repeat: repeats is a whole number ≥ 0, got {repeats!r}")
     before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1:]
     copies = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, repeats, *after))
     return reshape(copies, (*before, n * repeats, *after))
@@ -171,8 +220,9 @@ def repeat(x, repeats, axis):
 
 def tile(x, counts):
     """The whole array counts[i] times along axis i: a b c a b c.        Gradient: the sum over the copies."""
-    if len(counts) != x.ndim:
-        raise ValueError(f"tile: needs one count for each axis of {x.shape}, got {counts}")
+    check_arrays("tile", x=x)
+    if np.shape(counts) != (x.ndim,) or not all(isinstance(count, Integral) and count >= 0 for count in counts):
+        raise ValueError(f"tile: needs one count for each axis of {x.shape}, got {counts}, whole numbers ≥ 0")
     apart = tuple(n for size in x.shape for n in (1, size))
     copies = tuple(n for count, size in zip(counts, x.shape, strict=True) for n in (count, size))
     return reshape(broadcast_to(reshape(x, apart), copies),

@@ -1,5 +1,7 @@
 """Windows over images: where they lie, and how many images are worked on at a time."""
 
+from numbers import Integral
+
 import numpy as np
 
 from scratchnet.backend import array_module
@@ -60,9 +62,9 @@ def pad(x, pads):
 
 def geometry(op, size, kernel, stride, padding):
     """(stride as a pair, ((top, bottom), (left, right)), (Ho, Wo)) for windows over images of `size` (H, W)."""
-    stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
-    if len(stride) != 2 or min(stride) < 1 or len(kernel) != 2 or min(kernel) < 1:
-        raise ValueError(f"{op}: kernel {tuple(kernel)} and stride {stride} must be pairs of numbers ≥ 1")
+    stride, kernel = _twice(stride), _twice(kernel)
+    if not (_are_sizes(stride) and _are_sizes(kernel)):
+        raise ValueError(f"{op}: kernel {kernel} and stride {stride} must be pairs of whole numbers ≥ 1")
     if padding == "same":
         total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
         pads = tuple((t // 2, t - t // 2) for t in total)
@@ -75,9 +77,31 @@ def geometry(op, size, kernel, stride, padding):
     return stride, pads, out
 
 
+def pair(op, name, value):
+    """A whole number ≥ 1, or two of them for rows and columns, as two."""
+    numbers = _twice(value)
+    if not _are_sizes(numbers):
+        raise ValueError(f"{op}: {name} is a whole number ≥ 1 or a pair of them, got {value!r}")
+    return numbers
+
+
+def _twice(value):
+    """One number as two; whole numbers as Python's own."""
+    numbers = (value, value) if np.ndim(value) == 0 else value
+    return tuple(int(n) if _is_whole(n) else n for n in numbers)
+
+
+def _are_sizes(numbers):
+    return len(numbers) == 2 and all(_is_whole(n) and n >= 1 for n in numbers)
+
+
+def _is_whole(n):
+    return isinstance(n, Integral) and not isinstance(n, bool)
+
+
 def transposed_size(size, kernel, stride, padding):
     """The size (H, W) that conv2d_transpose chooses when none is given."""
-    stride = (stride, stride) if isinstance(stride, int) else stride
+    stride = pair("conv2d_transpose", "stride", stride)
     if padding == "same":
         return tuple(n * s for n, s in zip(size, stride, strict=True))
     pads = _explicit_pads("conv2d_transpose", padding)
@@ -87,12 +111,12 @@ def transposed_size(size, kernel, stride, padding):
 def _explicit_pads(op, padding):
     if padding == "valid":
         return (0, 0), (0, 0)
-    if isinstance(padding, int) and padding >= 0:
-        return (padding, padding), (padding, padding)
+    if _is_whole(padding) and padding >= 0:
+        return ((int(padding),) * 2,) * 2
     try:
         (top, bottom), (left, right) = padding
-        if min(top, bottom, left, right) >= 0:
-            return (top, bottom), (left, right)
+        if all(_is_whole(n) and n >= 0 for n in (top, bottom, left, right)):
+            return (int(top), int(bottom)), (int(left), int(right))
     except (TypeError, ValueError):
         pass
     raise ValueError(f"{op}: padding must be 'same', 'valid', an int ≥ 0 or ((top, bottom), (left, right)), "
