@@ -60,7 +60,8 @@ def test_numbers_of_numpy_leave_float32_as_it_is(call, number):
 
 def test_so_they_do_beside_operators():
     x, two = Tensor(ONES, requires_grad=True), np.float64(2)
-    assert all(y.dtype == np.float32 for y in (x * two, two * x, x + two, two - x, x / two, two / x, x ** two, two ** x))
+    results = x * two, two * x, x + two, two - x, x / two, two / x, x ** two, two ** x
+    assert all(y.dtype == np.float32 for y in results)
 
 
 def test_whole_numbers_of_numpy_are_sizes():

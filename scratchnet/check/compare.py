@@ -46,6 +46,7 @@ def compare(function, rng, entries):
         faults += [f"at the kink {row.name}{tuple(map(int, np.unravel_index(e, row.shape)))} the rule gives {a:.4g}, "
                    f"which is not between the slopes to the left, {lo:.4g}, and to the right, {hi:.4g}"
                    for row, kinks in zip(rows, at_kinks, strict=True) for e, a, lo, hi, between in kinks if not between]
+        faults += [fault for i, row in enumerate(rows) if at_kinks[i] for fault in _ties(function, i, row, rng)]
         if faults or any(row.wrong for row in rows):
             break
         function = function.at([beside(x, rng, redraw) if kinks or gone else x
@@ -62,10 +63,9 @@ def _guards(function, cotangents):
     v, faults = cotangents[0], []
     kept = v.copy()
     with recorded_casts() as casts:
-        once = function.gradients([v])[0]
+        once, again = function.gradients([v, v])  # on one tape: a rule must leave what it kept as it is
     faults += [f"{op}: its gradient rule computes in {got}, though its input is {wanted}" for op, got, wanted, result
                in casts if np.finfo(got).eps > max(np.finfo(wanted).eps, np.finfo(result).eps)]
-    again = function.gradients([v])[0]
     scaled = function.gradients([factor * v for factor in FACTORS])
     if not np.array_equal(v, kept):
         faults.append("the gradient changes the cotangent ∂L/∂y in place")
@@ -178,6 +178,27 @@ def _conventions(row, kink, left, right, full):
             between = not full or bool(lo - margin <= a <= hi + margin)
             found.append((entry, a, left[k, d] + 0.0, right[k, d] + 0.0, between))
     return found
+
+
+def _ties(function, i, row, rng):
+    """Faults of the convention at a tie: where several entries of x are at a kink of one result, their gradients
+    together must lie between the slopes along all of them. (Where the two largest tie, they share 1, not 2.)"""
+    x = function.values[i]
+
+    def result(z, k):
+        return function.evaluate([*function.values[:i], z, *function.values[i + 1:]]).ravel()[k:k + 1]
+    for c, k in enumerate(row.cotangents):
+        tied = np.flatnonzero(row.left_out[c]) if k is not None else []
+        if len(tied) < 2:
+            continue
+        along = np.isin(np.arange(x.size), [row.entries[d] for d in tied]).astype(float)
+        s = slopes(lambda z, k=k: result(z, k), x, [along], rng)
+        low, high, given = *sorted((float(s.left[0, 0]), float(s.right[0, 0]))), float(row.analytic[c, tied].sum())
+        margin = 1e-3 * max(abs(low), abs(high))
+        if not low - margin <= given <= high + margin:
+            where = " and ".join(str(tuple(map(int, np.unravel_index(row.entries[d], row.shape)))) for d in tied[:3])
+            yield (f"at the kink where {row.name}{where} tie the rule gives {given:.4g} in all, which is not between "
+                   f"the slopes along them, {low:.4g} and {high:.4g}")
 
 
 def _kink_note(row, kinks):

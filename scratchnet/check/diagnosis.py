@@ -132,6 +132,8 @@ def _judged(call, second_order, rng):
     if second_order:
         try:
             call.recorded = True
+            second = call.derivative(v, [rng.standard_normal(x.shape) for x in call.values])
+            second.evaluate(second.values)
             return (call, None) if recorded_differs(call, v) else (None, None)
         except Exception as error:
             return None, (call, in_words(error))
@@ -236,8 +238,9 @@ def _confirmed(function, here, other, i, rng, recorded, only):
         if same and (_names_one_size(same, e) if e.is_factor else e.number == same.number):
             kept.append(e)
         elif same and e.is_factor and _is_constant(function, same, i, rng, recorded):
-            kept.append(replace(same, name="constant factor", hint=MISTAKES["constant factor"],
-                                evidence=same.evidence.replace(f", {_size(same)}", "")))
+            kept.append(same if "N" not in same.name else replace(
+                same, name="constant factor", hint=MISTAKES["constant factor"],
+                evidence=same.evidence.replace(f", {_size(same)}", "")))
     return kept
 
 

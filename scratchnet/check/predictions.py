@@ -35,9 +35,9 @@ def not_linear(e):
         if e.x.shape == e.y.shape:
             yield "upstream gradient applied twice", e.v * e.right, detail
     elif not e.of(e.i, e.gradients(0.0 * e.v)).any():  # else a term was added that has nothing to do with ∂L/∂y
-        for factor in (2.0, -2.0, 2.0**-20, 2.0**20):
+        for factor in (2.0, -2.0, 2.0**-10, 2.0**10):  # by more than the rounding of float16
             grown = e.of(e.i, e.gradients(factor * e.v)) / factor
-            if not np.allclose(grown, e.wrong, rtol=1e-9, atol=1e-9 * np.abs(e.wrong).max(initial=0.0)):
+            if not np.allclose(grown, e.wrong, rtol=1e-2, atol=1e-2 * np.abs(e.wrong).max(initial=0.0)):
                 yield ("not linear in the upstream gradient", e.wrong,
                        f"{factor:g} times the ∂L/∂y does not give {factor:g} times the gradient")
                 return
