@@ -232,19 +232,16 @@ def _confirmed(function, here, other, i, rng, recorded, only):
     evidence = Evidence(other, i, rng, recorded)
     if evidence.error <= 1e-6 * max(np.linalg.norm(evidence.right), 1e-9):
         return [replace(e, sure=False) for e in here]
-    kept = []
-    for e in explanations(evidence, only):
-        same = next((h for h in here if e.family == h.family and (e.name == h.name or e.is_factor)), None)
-        if same and (_names_one_size(same, e) if e.is_factor else e.number == same.number):
-            kept.append(e)
-        elif same and e.is_factor and _is_constant(function, same, i, rng, recorded):
-            kept.append(same if "N" not in same.name else replace(
-                same, name="constant factor", hint=MISTAKES["constant factor"],
-                evidence=same.evidence.replace(f", {_size(same)}", "")))
-    return kept
+    there = list(explanations(evidence, only))
+    factors = [h for h in here if h.is_factor]
+    both = [t for t in there if t.is_factor and any(_is_one_factor(h, t) for h in factors)]
+    if factors and not both and _is_constant(function, factors[0], i, rng, recorded):
+        both = [h for h in factors if "N" not in h.name]
+    return both[:1] + [t for t in there if not t.is_factor and any(
+        h.family == t.family and h.name == t.name and h.number == t.number for h in here)]
 
 
-def _names_one_size(here, there):
+def _is_one_factor(here, there):
     """Whether two factors have one name, and, if it is a size, the size of the same axis."""
     return here.name == there.name != "constant factor" and ("N" not in here.name or _size(here) == _size(there))
 

@@ -130,9 +130,10 @@ def explanations(e, only=None):
         for family, candidate in enumerate(CANDIDATES + WEAK):
             for rank, (name, predicted, detail, *entries) in enumerate(candidate(e)):
                 entries = entries[0] if entries else None
-                if name in found or (only and not name.startswith(only)) or not e.explains(predicted, entries):
+                key = (name, detail) if candidate is predictions.constant_factor else name
+                if key in found or (only and not name.startswith(only)) or not e.explains(predicted, entries):
                     continue
-                found.add(name)
+                found.add(key)
                 share = "all" if entries is None else f"{entries.sum()} of {e.x.size}"
                 rest = np.linalg.norm((e.wrong - predicted)[:, slice(None) if entries is None else entries]) / e.error
                 evidence = f"predicts {share} entries of ∂L/∂{e.names[e.i]} to {max(rest, 1e-16):.0e} of the error"
@@ -151,7 +152,7 @@ def of_a_sample(function, i, row):
     c = float(np.vdot(right, wrong) / np.vdot(right, right))
     if (np.abs(wrong - c * right) <= tolerance * max(1.0, abs(c))).all():
         y = function.evaluate(function.values)
-        name, detail = predictions.name_of_factor(c, i, function.names, function.values, y)
+        name, detail = next(predictions.names_of_factor(c, i, function.names, function.values, y))
         yield Explanation(name, 0, 0, f"in a sample it is {c:.6g} times the derivative{detail}", True, MISTAKES[name])
 
 

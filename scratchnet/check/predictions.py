@@ -48,25 +48,25 @@ def constant_factor(e):
     c = float(np.vdot(e.right, e.wrong) / np.vdot(e.right, e.right))
     if c == 0.0:
         return
-    name, detail = name_of_factor(c, e.i, e.names, e.values, e.y)
-    yield name, c * e.right, f"it is {c:.6g} times the derivative" + detail
+    for name, detail in names_of_factor(c, e.i, e.names, e.values, e.y):
+        yield name, c * e.right, f"it is {c:.6g} times the derivative" + detail
 
 
-def name_of_factor(c, i, names, values, y):
-    """(name, which size it is) of c times the derivative of y with respect to values[i]."""
+def names_of_factor(c, i, names, values, y):
+    """(name, which size it is) for all that c may be, as a factor of the derivative of y with respect to values[i]."""
     x = values[i]
 
     def close(value):
         return abs(c - value) <= 1e-6 * abs(value)
     for value, name in ((-1.0, "wrong sign"), (2.0, "factor 2"), (0.5, "factor 1/2")):
         if close(value):
-            return name, ""
+            yield name, ""
     repeated = y.size / x.size
     if x.shape != y.shape and repeated > 1 and y.ndim >= x.ndim and \
             all(a in (1, b) for a, b in zip(x.shape[::-1], y.shape[::-1], strict=False)):
         for value, name in ((repeated, "broadcast axis summed twice"), (1 / repeated, "broadcast axis averaged")):
             if close(value):
-                return name, f", and each entry is repeated {repeated:.0f} times in y"
+                yield name, f", and each entry is repeated {repeated:.0f} times in y"
     arrays = [*zip(names, values, strict=True), ("y", y)]
     sizes = {f"the size of {name}": a.size for name, a in arrays}
     sizes |= {f"axis {k} of {name}": n for name, a in arrays for k, n in enumerate(a.shape)}
@@ -75,8 +75,8 @@ def name_of_factor(c, i, names, values, y):
     for what, n in sizes.items():
         for name, power in powers.items():
             if n > 1 and close(n ** power):
-                return name, f", with N = {n:g}, {what}"
-    return "constant factor", ""
+                yield name, f", with N = {n:g}, {what}"
+    yield "constant factor", ""
 
 
 def swapped_inputs(e):
