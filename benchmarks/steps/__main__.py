@@ -6,9 +6,9 @@ ours.py and theirs.py are the same seven models with the same weights, data and 
 gradients of one step are compared, in float64: in float32 an activation of rounding size lies on this or that side of a
 relu's kink, depending on the processor. Then, in float32, they take turns, a fifth of a second each, in processes of
 their own, so that the threads and memory settings of one do not disturb the other. A ratio is ours over theirs in the
-same round; the table has its median and, behind it, the range of the middle half of the rounds. PyTorch runs in each way
-that may be its best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps large
-blocks; the fastest one counts.
+same round; the table has its median and, behind it, the range of the middle half of the rounds. PyTorch runs in each
+way that may be its best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps
+large blocks; the fastest one counts.
 
 JAX (compiled), HIPS autograd and MyGrad, where they are installed, do those steps that others.py has.
 
