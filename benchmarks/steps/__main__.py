@@ -60,10 +60,13 @@ def rivals(name, ways, others):
 
 
 def agree(names, threads, environment, ways, others):
-    """Raise unless all agree on the first step of each workload, in float64. It takes more memory than float32, so the
-    processes are not those that are measured."""
-    workers = {"ours": Worker("ours", threads, environment), "theirs": Worker("theirs", threads, {}),
-               "others": Worker("others", threads, {"JAX_ENABLE_X64": "1"})}
+    """Raise unless all agree on the first step of each workload, in float64.
+
+    It takes more memory than float32, so the processes are not those that are measured. The others have one thread:
+    theirs wait for one another, on a busy machine for long.
+    """
+    workers = {"ours": Worker("ours", threads, environment), "theirs": Worker("theirs", 1, {}),
+               "others": Worker("others", 1, {"JAX_ENABLE_X64": "1"})}
     for name in names:
         workers["ours"].ask("build", name, {"dtype": "float64"})
         state, first = workers["ours"].ask("state"), workers["ours"].ask("first")
