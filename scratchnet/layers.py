@@ -315,9 +315,9 @@ class TimeEmbedding(Module):
 
     def __call__(self, t):
         xp, k = array_module(data_of(t)), self.size // 2
-        omega = xp.exp(xp.arange(k, dtype="float32") * (-math.log(10000.0) / k))
         if t.dtype.kind in "iu":
-            t = t.astype(omega.dtype)
+            t = t.astype("float32")
+        omega = xp.exp(xp.arange(k, dtype=xp.result_type(t.dtype, "float32")) * (-math.log(10000.0) / k))
         angle = ops.expand_dims(t, -1) * omega
         return ops.concat([ops.sin(angle), ops.cos(angle)], axis=-1)
 

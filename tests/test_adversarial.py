@@ -338,9 +338,9 @@ def test_spectral_layers_stretch_nothing():
         u = layer.u
         layer.normalized()
         assert layer.u is u                                                   # nothing moves in evaluation
-    x = rng(1).normal(size=(4, 5)).astype(np.float32)
-    layer = layers.SpectralDense(5, 3, rng=rng()).eval()
-    np.testing.assert_allclose(layer(x).data, x @ layer.normalized().data + layer.b.data, rtol=1e-6)
+    x = rng(1).normal(size=(4, 5))
+    layer = layers.SpectralDense(5, 3, rng=rng()).move(lambda a: a.astype(np.float64)).eval()
+    np.testing.assert_allclose(layer(x).data, x @ layer.normalized().data + layer.b.data)
     assert set(layer.state_dict()) == {"w", "b", "u", "v"}
 
 
@@ -359,13 +359,14 @@ def test_gradient_of_spectral_normalisation():
 
 
 def test_maxout():
-    layer, x = layers.Maxout(4, 3, 5, rng=rng()), rng(1).normal(size=(6, 4)).astype(np.float32)
+    layer, x = layers.Maxout(4, 3, 5, rng=rng()), rng(1).normal(size=(6, 4))
+    assert layer(x.astype(np.float32)).dtype == np.float32
+    layer.move(lambda a: a.astype(np.float64))
     layer.b.data[...] = rng(2).normal(size=15)
     sums = (x @ layer.w.data + layer.b.data).reshape(6, 3, 5)
-    np.testing.assert_allclose(layer(x).data, sums.max(axis=2), rtol=1e-6)
-    layer.move(lambda a: a.astype(np.float64))
-    check.gradients(layer, x.astype(np.float64))
-    check.gradients(lambda: ops.square(layer(x.astype(np.float64))).sum(), parameters=layer, order=2)
+    np.testing.assert_allclose(layer(x).data, sums.max(axis=2))
+    check.gradients(layer, x)
+    check.gradients(lambda: ops.square(layer(x)).sum(), parameters=layer, order=2)
 
 
 def test_minibatch_discrimination():

@@ -217,13 +217,14 @@ def test_each_player_learns_and_leaves_the_other_alone(make):
 
 @pytest.mark.parametrize("make", [dcgan, dense_gan])
 def test_a_step_on_other_arrays_is_the_same_and_reads_nothing(make):
-    x = X.astype(np.float32)
-    here, there = make(), make().move(stand_in.strict.asarray)
-    z = here.noise(6, rng(3), like=x)
+    """In float64: in float32 an activation of rounding size may lie on another side of its kink there."""
+    here, there = (make().move(lambda a: a.astype(np.float64)) for _ in range(2))
+    there.move(stand_in.strict.asarray)
+    x, z = X, here.noise(6, rng(3), like=X)
     for gan, to in ((here, lambda a: a), (there, stand_in.strict.asarray)):
         with stand_in.no_host_reads():
             gan.discriminator_loss(to(x), gan.generate(to(z))).backward()
             gan.generator_loss(to(z)).backward()
     for name, p in here.named_parameters().items():
         q = there.named_parameters()[name].grad.get()
-        np.testing.assert_allclose(q, p.grad, rtol=2e-4, atol=2e-5 * np.abs(p.grad).max(), err_msg=name)
+        np.testing.assert_allclose(q, p.grad, rtol=1e-9, atol=1e-10 * np.abs(p.grad).max() + 1e-13, err_msg=name)

@@ -268,6 +268,8 @@ def test_time_embedding():
     np.testing.assert_allclose(layer(t), np.concatenate([np.sin(t[:, None] * omega), np.cos(t[:, None] * omega)], 1),
                                atol=1e-4)
     assert layer(t).dtype == layer(t.astype(np.float32)).dtype == np.float32
+    exact = np.sin(t[:, None] * omega)  # of times in float64 to all digits
+    np.testing.assert_allclose(layer(t.astype(np.float64))[:, :4], exact, atol=1e-12)
     assert repr(layer).strip() == "TimeEmbedding 8  0 parameters"
     for size in (0, 5):
         with pytest.raises(ValueError, match="even number ≥ 2"):

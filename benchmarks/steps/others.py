@@ -1,6 +1,7 @@
 """The dense steps W2 and W4, and the convolutional W3, in other libraries: JAX (compiled), HIPS autograd, MyGrad.
 
-Losses are written once for a namespace that looks like NumPy. Weights and data are those of ours.py.
+Losses are written once for a namespace that looks like NumPy. Weights, data and their dtype are those of ours.py; for
+float64 JAX must be told so before it starts (JAX_ENABLE_X64).
 """
 
 import numpy as np

@@ -38,9 +38,9 @@ class GAN(Module):
     def __init__(self, generator, discriminator):
         self.generator, self.discriminator = generator, discriminator
 
-    def start(self, real, z):
-        self.data = real, z
-        self.phases = [(self.loss_of_discriminator, self.discriminator), (self.loss_of_generator, self.generator)]
+    @property
+    def phases(self):
+        return [(self.loss_of_discriminator, self.discriminator), (self.loss_of_generator, self.generator)]
 
     def loss_of_discriminator(self):
         real, z = self.data
@@ -60,15 +60,18 @@ class W1(GAN):
 
     def __init__(self, rng):
         super().__init__(dense_net([100, 256, 2], rng), dense_net([2, 256, 1], rng))
-        self.start(draw(rng, 64, 2), draw(rng, 64, 100))
+        self.data = draw(rng, 64, 2), draw(rng, 64, 100)
 
 
 class OfImages(Module):
     """A VAE that learns from one batch of images."""
 
-    def start(self, model, images):
+    def __init__(self, model, images):
         self.model, self.data, self.rng = model, (images,), np.random.default_rng(1)
-        self.phases = [(lambda: model.loss(self.data[0], self.rng)[0], model)]
+
+    @property
+    def phases(self):
+        return [(lambda: self.model.loss(self.data[0], self.rng)[0], self.model)]
 
 
 class DenseVAE(VAE):
@@ -92,14 +95,14 @@ class W2(OfImages):
     """dense VAE 784-100-(128, 128)-784, batch 100"""
 
     def __init__(self, rng):
-        self.start(DenseVAE(rng), rng.random((100, 28, 28, 1), dtype=np.float32))
+        super().__init__(DenseVAE(rng), rng.random((100, 28, 28, 1), dtype=np.float32))
 
 
 class W3(OfImages):
     """convolutional VAE of models/vae.py, batch 100"""
 
     def __init__(self, rng):
-        self.start(ConvVAE(rng=rng), rng.random((100, 28, 28, 1), dtype=np.float32))
+        super().__init__(ConvVAE(rng=rng), rng.random((100, 28, 28, 1), dtype=np.float32))
 
 
 class W4(Module):
@@ -108,7 +111,10 @@ class W4(Module):
     def __init__(self, rng):
         self.net = dense_net([784, 1000, 500, 250, 30, 250, 500, 1000, 784], rng)
         self.data = (rng.random((128, 784), dtype=np.float32),)
-        self.phases = [(self.loss, self.net)]
+
+    @property
+    def phases(self):
+        return [(self.loss, self.net)]
 
     def loss(self):
         return losses.bce_with_logits(self.net(self.data[0]), self.data[0], "mean")
@@ -125,7 +131,7 @@ class W5(GAN):
             Sequential(Conv2D(1, 32, 4, 2, rng=rng), ops.leaky_relu,
                        Conv2D(32, 64, 4, 2, rng=rng), BatchNorm(64), ops.leaky_relu,
                        Flatten(), Dense(7 * 7 * 64, 1, rng=rng)))
-        self.start(draw(rng, 64, 28, 28, 1), draw(rng, 64, 100))
+        self.data = draw(rng, 64, 28, 28, 1), draw(rng, 64, 100)
 
 
 class W6(Module):
@@ -135,8 +141,11 @@ class W6(Module):
         self.embed = Sequential(TimeEmbedding(64), Dense(64, 32, rng=rng))
         self.conv1, self.conv2 = Conv2D(1, 32, rng=rng), Conv2D(32, 64, rng=rng)
         self.conv3, self.conv4 = Conv2D(64, 32, rng=rng), Conv2D(32, 1, rng=rng)
-        self.data = draw(rng, 64, 28, 28, 1), draw(rng, 64, 28, 28, 1), rng.integers(0, 1000, 64)
-        self.phases = [(self.loss, self)]
+        self.data = draw(rng, 64, 28, 28, 1), draw(rng, 64, 28, 28, 1), rng.integers(0, 1000, 64).astype(np.float32)
+
+    @property
+    def phases(self):
+        return [(self.loss, self)]
 
     def __call__(self, x, t):
         h = ops.relu(self.conv1(x) + self.embed(t).reshape(-1, 1, 1, 32))
@@ -153,7 +162,10 @@ class W7(Module):
     def __init__(self, rng):
         self.lstm, self.head = LSTM(16, 128, rng=rng), Dense(128, 16, rng=rng)
         self.data = draw(rng, 64, 196, 16), rng.integers(0, 16, (64, 196))
-        self.phases = [(self.loss, self)]
+
+    @property
+    def phases(self):
+        return [(self.loss, self)]
 
     def loss(self):
         x, classes = self.data
@@ -165,15 +177,17 @@ STEPS = {cls.__name__: cls for cls in (W1, W2, W3, W4, W5, W6, W7)}
 
 
 class Trainer:
-    """A workload and its optimizers."""
+    """A workload and its optimizers. All is drawn in float32, so that it is the same in any dtype."""
 
-    def __init__(self, name, seed=0):
-        self.workload = STEPS[name](np.random.default_rng(seed))
+    def __init__(self, name, seed=0, dtype="float32"):
+        self.dtype, self.workload = dtype, STEPS[name](np.random.default_rng(seed))
+        self.workload.move(lambda a: a.astype(dtype))
+        self.workload.data = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in self.workload.data)
         self.optimizers = [Adam(module.parameters()) for _, module in self.workload.phases]
 
     def state(self):
         """What the other side starts from: weights, data, and the noise of the first step."""
-        noise = np.random.default_rng(1).standard_normal((100, 128), dtype=np.float32)
+        noise = np.random.default_rng(1).standard_normal((100, 128), self.dtype)
         return self.workload.state_dict(), self.workload.data, noise
 
     def first(self):

@@ -17,6 +17,7 @@ class Workload:
 
     def __init__(self, state, data, noise, channels_last):
         self.state, self.noise, self.pairs = state, torch.from_numpy(noise), []
+        torch.set_default_dtype(self.noise.dtype)  # of what is not ours: running averages, frequencies, zeros
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.data = [self.tensor(a) for a in data]
         self.build()

@@ -29,7 +29,8 @@ def serve(side):
             module = importlib.import_module(f"benchmarks.steps.{side}")
             imported = peak()
             name, options = arguments
-            trainer = module.Trainer(name, **options)
+            trainer, answer = module.Trainer(name, **options), None
+        elif command == "first":
             answer = trainer.first()
         elif command == "state":
             answer = trainer.state()
@@ -62,7 +63,7 @@ class Worker:
 
     def __init__(self, side, threads, environment):
         counts = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "MALLOC_"))}
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.steps.worker", side], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             env={**clean, **counts, **environment})
