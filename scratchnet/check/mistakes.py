@@ -1,7 +1,7 @@
 """The mistakes that have a name, and how one of them is found.
 
-A candidate explanation (in predictions.py and repairs.py) says what the wrong gradient would be if it were true. That
-is held against what was found, entry for entry. What no candidate predicts is unknown.
+A candidate explanation (in predictions.py, sums.py, recurrences.py and repairs.py) says what the wrong gradient would
+be if it were true. That is held against what was found, entry for entry. What no candidate predicts is unknown.
 """
 
 import itertools
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scratchnet.check import predictions, recurrences, repairs
+from scratchnet.check import predictions, recurrences, repairs, sums
 from scratchnet.check.numeric import slopes
 
 CANDIDATES = [  # the more specific first
     predictions.no_gradient, predictions.not_linear, predictions.constant_factor, predictions.swapped_inputs,
     repairs.exchanged_operands, predictions.moved_axes, predictions.shifted, predictions.left_out, repairs.other_values,
-    predictions.structure, predictions.independent_steps, predictions.normalization, predictions.lost_readers,
-    predictions.stride_ignored, repairs.other_cotangents, predictions.recurrent_weights, predictions.regularizer,
-    predictions.wrong_axis, predictions.selection, predictions.epsilon_forgotten, predictions.gates,
+    predictions.structure, sums.independent_steps, sums.normalization, sums.lost_readers,
+    sums.stride_ignored, repairs.other_cotangents, recurrences.recurrent_weights, predictions.regularizer,
+    sums.wrong_axis, sums.selection, predictions.epsilon_forgotten, recurrences.gates,
     recurrences.through_time]
 WEAK = [predictions.other_factor, predictions.constant_term]  # true of some mistakes that have a better name
 VAGUE = ("where the derivative has", "` itself")  # in words of what may also be a slip in a formula

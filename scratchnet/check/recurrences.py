@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scratchnet.check.evidence import COTANGENTS
+from scratchnet.check.predictions import moved_by
+
 
 class Sequence(NamedTuple):
     """The arguments with time first: x (T, N, I), w (I, k H), u (H, k H), b (k H,), first states (N, H)."""
@@ -166,3 +169,51 @@ def _collected(s, deltas, before, gh, gc):
     """The gradients of all arguments from ∂L/∂(xₜ w + hₜ₋₁ u + b) of all steps."""
     return Sequence(deltas @ s.w.T, np.einsum("tni,tno->io", s.x, deltas), np.einsum("tnh,tno->ho", before, deltas),
                     deltas.sum((0, 1)), gh, gc)
+
+
+# ---------------------------------------------------------------- from the gradients alone
+
+def gates(e):
+    """The gates of a recurrent cell in another order: parts as long as y, three or four of them, along one axis."""
+    if e.y.ndim < 2 or e.x.ndim < 1:
+        return
+    for axis in {0, e.x.ndim - 1}:
+        count, rest = divmod(e.x.shape[axis], e.y.shape[-1])
+        if rest or count not in (3, 4):
+            continue
+        parts = np.split(e.right.reshape(COTANGENTS, *e.x.shape), count, axis + 1)
+        for order in itertools.permutations(range(count)):
+            if list(order) != sorted(order):
+                yield ("gates exchanged", np.concatenate([parts[k] for k in order], axis + 1).reshape(COTANGENTS, -1),
+                       f"its {count} parts along axis {axis} come in the order {order}")
+
+
+def recurrent_weights(e):
+    """Of y[t] = f(y[t−1] U + x[t] W): ∂L/∂U = Σ y[t−1]ᵀ δ[t], where x and W tell δ. The wrong one pairs other steps."""
+    if e.x.ndim != 2 or e.x.shape[0] != e.x.shape[1] or e.y.ndim < 2 or e.y.shape[-1] != e.x.shape[1]:
+        return
+    for (j, x), (k, w) in itertools.permutations(enumerate(e.values), 2):
+        if e.i in (j, k) or w.ndim != 2 or w.shape[1] != e.x.shape[1] or x.ndim != e.y.ndim or \
+                x.shape != (*e.y.shape[:-1], w.shape[0]) or w.shape[0] < w.shape[1]:
+            continue
+        dx = e.right_of(j).reshape(COTANGENTS, *x.shape)
+        delta = dx @ np.linalg.pinv(w.T)
+        for axis in range(e.y.ndim - 1):
+            def paired(y):
+                return np.einsum("ai,kao->kio", y.reshape(-1, y.shape[-1]),
+                                 delta.reshape(COTANGENTS, -1, delta.shape[-1])).reshape(COTANGENTS, -1)  # noqa: B023
+            for first in _first_states(e, axis):
+                before = moved_by(e.y, axis, 1, first)
+                if np.allclose(paired(before), e.right, rtol=1e-6, atol=1e-8 * np.abs(e.right).max()):
+                    yield "off by one in time", paired(e.y), "y[t] is paired with the gradient of step t"
+                    for two in (moved_by(before, axis, 1), moved_by(before, axis, 1, first)):
+                        yield "off by one in time", paired(two), "y[t−2] is paired with the gradient of step t"
+                    if first is not None:
+                        yield ("off by one in time", paired(moved_by(e.y, axis, 1)),
+                               "the state before the first step is left out")
+
+
+def _first_states(e, axis):
+    """What y may have been before its first step along the axis: nothing, or an argument of that shape."""
+    shape = e.y.shape[:axis] + e.y.shape[axis + 1:]
+    return [None, *(a for a in e.arguments().values() if a.shape == shape)]
