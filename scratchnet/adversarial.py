@@ -21,7 +21,7 @@ from scratchnet import ops
 from scratchnet.autograd import broadcast_to, differentiable, enable_grad, grad
 from scratchnet.backend import array_module, to_cpu, to_device_of, uniform
 from scratchnet.losses import bce_with_logits
-from scratchnet.settings import number
+from scratchnet.settings import number, whole
 from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
@@ -158,14 +158,14 @@ def _(gy, fake_shape):
     return broadcast_to(-gy / math.prod(fake_shape), fake_shape)
 
 
-def _check(name, **logits):
+def _check(name, what="logits", **arrays):
     """Arrays of floating-point numbers, and at least one: nothing has no mean."""
-    check_arrays(name, **logits)
-    for player, a in logits.items():
+    check_arrays(name, **arrays)
+    for player, a in arrays.items():
         if a.dtype.kind not in "fc":
-            raise TypeError(f"{name}: the logits `{player}` must be floating-point, got {a.dtype}")
+            raise TypeError(f"{name}: the {what} `{player}` must be floating-point, got {a.dtype}")
         if 0 in a.shape:
-            raise ValueError(f"{name}: an empty batch of logits `{player}`, shape {a.shape}, has no mean")
+            raise ValueError(f"{name}: an empty batch of {what} `{player}`, shape {a.shape}, has no mean")
 
 
 GAMES = {"minimax": (tell_apart, saturating), "non-saturating": (tell_apart, non_saturating),
@@ -187,8 +187,10 @@ def gradient_penalty(discriminator, real, fake, rng):
     is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
     D has to treat samples one by one: no batch norm in it.
     """
+    check_arrays("gradient_penalty", real=real, fake=fake)
     if real.shape != fake.shape:
         raise ValueError(f"gradient_penalty: {real.shape} real and {fake.shape} generated samples, expected pairs")
+    _check("gradient_penalty", "samples", real=real, fake=fake)
     real, fake = data_of(real), data_of(fake)
     u = uniform(rng, (len(real), *[1] * (real.ndim - 1)), like=real)
     with enable_grad():
@@ -200,8 +202,7 @@ def gradient_penalty(discriminator, real, fake, rng):
 
 def clip_weights(parameters, limit):
     """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
-    if not limit > 0:
-        raise ValueError(f"clip_weights: limit is above 0, got {limit}")
+    limit = number("clip_weights", "limit", limit, "above 0", lambda x: x > 0)
     for p in parameters:
         array_module(p.data).clip(p.data, -limit, limit, out=p.data)
         p.version += 1
@@ -213,6 +214,8 @@ def pack(x, m):
     If all generated samples are alike, so are the m, and D sees at once that they are not real: modes that are missing
     are easier to see in packs.        (Lin et al. 2018, "PacGAN")
     """
+    check_arrays("pack", x=x)
+    m = int(number("pack", "m", m, "a whole number ≥ 1", lambda m: m == int(m)))
     if m < 1 or x.ndim < 2 or len(x) % m:
         raise ValueError(f"pack: samples {x.shape} in packs of {m}, expected (N, …, C), N a multiple")
     if m == 1:
@@ -233,12 +236,13 @@ class Replay:
     """
 
     def __init__(self, size, rng):
-        if size < 1:
-            raise ValueError(f"Replay: size is at least 1, got {size}")
+        size = int(number("Replay", "size", size, "at least 1", lambda n: n == int(n) and n >= 1))
         self.size, self.rng, self.kept = size, rng, None
 
     def mix(self, fake):
         """Generated samples (N, …), an array → (N, …), of which ⌊N/2⌋ are older."""
+        check_arrays("Replay", fake=fake)
+        fake = data_of(fake)
         if not len(fake):
             return fake
         if self.kept is not None and self.kept.shape[1:] != fake.shape[1:]:
@@ -282,6 +286,7 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
     """
     if not (steps >= 0 and 0 <= lr < float("inf")):
         raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0, and a finite rate")
+    steps, lr = whole("unrolled", "steps", steps, 0), number("unrolled", "lr", lr, "a number ≥ 0")
     weights = [Tensor(p.data, requires_grad=True) for p in discriminator.parameters()]
     with discriminator.preserved(), discriminator.substituted(weights) as substitute:
         with enable_grad():

@@ -1,6 +1,7 @@
 """Layers and Module: names, saving, loading, moving, modes, and what they print."""
 
 import copy
+import inspect
 import pickle
 
 import numpy as np
@@ -412,3 +413,118 @@ def test_a_state_is_a_dict():
             BatchNorm(2).load_state_dict(state)
     with pytest.raises(ValueError, match="unexpected: more"):
         BatchNorm(2).load_state_dict(BatchNorm(2).state_dict() | {"more": None})
+
+
+RNG = np.random.default_rng(0)
+SIZED = {  # layer → (how to make it, arguments that are right, names of the sizes)
+    "Dense": (Dense, {"inputs": 3, "outputs": 2}, ["inputs", "outputs"]),
+    "SpectralDense": (layers.SpectralDense, {"inputs": 3, "outputs": 2}, ["inputs", "outputs"]),
+    "Conv2D": (Conv2D, {"channels_in": 1, "channels_out": 2, "kernel": 3, "stride": 2},
+               ["channels_in", "channels_out", "kernel", "stride"]),
+    "Conv2DTranspose": (Conv2DTranspose, {"channels_in": 1, "channels_out": 2, "kernel": 3, "stride": 2},
+                        ["channels_in", "channels_out", "kernel", "stride"]),
+    "Maxout": (layers.Maxout, {"inputs": 3, "outputs": 2, "pieces": 2}, ["inputs", "outputs", "pieces"]),
+    "MinibatchDiscrimination": (layers.MinibatchDiscrimination, {"inputs": 3, "kernels": 2, "dimensions": 2},
+                                ["inputs", "kernels", "dimensions"]),
+    "Embedding": (Embedding, {"count": 3, "size": 2}, ["count", "size"]),
+    "LSTM": (layers.LSTM, {"inputs": 3, "size": 2}, ["inputs", "size"]),
+    "BatchNorm": (BatchNorm, {"channels": 3}, ["channels"]),
+    "LayerNorm": (layers.LayerNorm, {"channels": 3}, ["channels"]),
+    "MaxPool2D": (layers.MaxPool2D, {"size": 2, "stride": 2}, ["size", "stride"]),
+    "Unpool": (layers.Unpool, {"size": 2}, ["size"]),
+    "UpSampling2D": (layers.UpSampling2D, {"factor": 2}, ["factor"]),
+    "TimeEmbedding": (TimeEmbedding, {"size": 4}, ["size"]),
+}
+INPUTS = {"Conv2D": (2, 4, 4, 1), "Conv2DTranspose": (2, 4, 4, 1), "MaxPool2D": (2, 4, 4, 1),
+          "UpSampling2D": (2, 4, 4, 1), "LSTM": (2, 5, 3), "TimeEmbedding": (2,)}
+
+
+def made(name, **arguments):
+    make, right, _ = SIZED[name]
+    rng = {"rng": np.random.default_rng(0)} if "rng" in inspect.signature(make).parameters else {}
+    return make(**right | arguments, **rng)
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_sizes_may_be_numpys(name):
+    _, right, _ = SIZED[name]
+    plain, numpys = made(name), made(name, **{k: np.int64(v) for k, v in right.items()})
+    for a, b in zip(plain.state_dict().values(), numpys.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert repr(plain) == repr(numpys)
+    if name in ("Embedding", "Unpool"):
+        return
+    x = np.ones(INPUTS.get(name, (2, 3)), np.float32)
+    y, z = plain(x), numpys(x)
+    for a, b in zip(y, z, strict=True) if isinstance(y, tuple) else [(y, z)]:
+        a, b = (a[0], b[0]) if isinstance(a, tuple) else (a, b)
+        np.testing.assert_array_equal(getattr(a, "data", a), getattr(b, "data", b))
+
+
+@pytest.mark.parametrize("name, size", [(name, size) for name in SIZED for size in SIZED[name][2]])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", None, np.nan, np.bool_(True)])
+def test_sizes_that_are_none_are_named(name, size, value):
+    if value is None and size == "stride":
+        return  # as long as the window, where there is one
+    with pytest.raises(ValueError, match=f"^{name}: {size} is (a whole|an even) number ≥ ., got "):
+        made(name, **{size: value})
+
+
+@pytest.mark.parametrize("name", ["Dense", "SpectralDense", "Conv2D", "Conv2DTranspose", "Maxout", "Embedding", "LSTM",
+                                  "MinibatchDiscrimination"])
+@pytest.mark.parametrize("rng", [None, 0, "0"])
+def test_a_generator_that_is_none_is_named(name, rng):
+    make, right, _ = SIZED[name]
+    with pytest.raises(TypeError, match=f"^{name}: rng must be a generator such as"):
+        make(**right, rng=rng)
+    with pytest.raises(TypeError, match="^Dropout: rng must be"):
+        Dropout(0.5, rng=rng)
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: Dropout(1.0, rng=RNG), r"^Dropout: rate is a share in \[0, 1\), got 1.0"),
+    (lambda: Dropout("half", rng=RNG), "^Dropout: rate"), (lambda: BatchNorm(3, momentum=1.5), "^BatchNorm: momentum"),
+    (lambda: BatchNorm(3, eps=-1), "^BatchNorm: eps"), (lambda: layers.LayerNorm(3, eps=np.nan), "^LayerNorm: eps"),
+    (lambda: Conv2D(1, 1, (3, 3, 3), rng=RNG), "^Conv2D: kernel is a whole number ≥ 1 or a pair"),
+    (lambda: layers.Reshape(2.5), "^Reshape: each length"), (lambda: layers.Reshape((2, 3)), "^Reshape: each length"),
+    (lambda: layers.Reshape(0), "^Reshape: each length"), (lambda: Sequential(None), "^Sequential: each step is"),
+    (lambda: Sequential([Dense(1, 1, rng=RNG)]), "^Sequential: each step is a layer or a function, got a list")])
+def test_settings_that_are_none_are_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
+
+
+def test_numpy_numbers_as_settings_leave_float32_as_it_is():
+    half, x = np.float64(0.5), np.random.default_rng(0).standard_normal((4, 3), dtype=np.float32)
+    for layer in (BatchNorm(3, momentum=half, eps=half), BatchNorm(3, momentum=half, eps=half).eval(),
+                  layers.LayerNorm(3, eps=half), Dropout(half, rng=np.random.default_rng(0)),
+                  layers.Maxout(np.int64(3), np.int64(2), np.int64(2), rng=np.random.default_rng(0))):
+        t = Tensor(x, requires_grad=True)
+        y = layer(t)
+        y.sum().backward()
+        assert y.dtype == t.grad.dtype == np.float32
+        assert {a.dtype for a in layer.state_dict().values()} <= {np.dtype(np.float32)}
+
+
+def test_running_averages_keep_their_dtype():
+    wide, narrow = np.random.default_rng(0).standard_normal((4, 3)), np.ones((2, 3), np.float32)
+    layer = BatchNorm(3)
+    layer(wide)
+    np.testing.assert_allclose(layer.mean, 0.1 * wide.mean(0), rtol=1e-6)
+    assert layer.mean.dtype == layer.var.dtype == layer.eval()(narrow).dtype == np.float32
+    layer = BatchNorm(3).move(lambda a: a.astype(np.float64))
+    layer(narrow)
+    assert layer.mean.dtype == layer.var.dtype == np.float64
+    spectral = layers.SpectralDense(3, 2, rng=np.random.default_rng(0))
+    spectral.w.data = spectral.w.data.astype(np.float64)
+    spectral(wide)
+    assert spectral.u.dtype == spectral.v.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["Dense", "Conv2D", "Conv2DTranspose", "Maxout", "MinibatchDiscrimination", "LSTM",
+                                  "BatchNorm", "LayerNorm", "MaxPool2D", "UpSampling2D", "TimeEmbedding"])
+@pytest.mark.parametrize("x", [[[1.0, 2.0, 3.0]], None])
+def test_a_layer_names_what_is_no_array(name, x):
+    for layer in (made(name), made(name).eval()):
+        with pytest.raises(TypeError, match=r"^\w+: \w+ must be an? "):
+            layer(x)

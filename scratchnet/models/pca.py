@@ -11,7 +11,7 @@ from scratchnet import initializers, ops
 from scratchnet.backend import array_module, to_cpu
 from scratchnet.losses import bce_with_logits
 from scratchnet.module import Module, Parameter
-from scratchnet.tensor import data_of
+from scratchnet.tensor import check_arrays, data_of
 
 
 class PCA:
@@ -22,6 +22,7 @@ class PCA:
     """
 
     def __init__(self, images, size):
+        check_arrays("PCA", images=images)
         x = np.asarray(to_cpu(data_of(images)), dtype=np.float64).reshape(len(images), -1)
         if not 1 <= size <= min(x.shape):
             raise ValueError(f"PCA: images (N, D)={x.shape} have codes of 1 to {min(x.shape)} numbers, got {size}")
@@ -125,6 +126,7 @@ class LSA:
 
 def _rows(op, x, V):
     """Images (N, …) as rows (N, D), with as many pixels as V (K, D) has columns."""
+    check_arrays(op, x=x)
     x = x.reshape(len(x), -1)
     if x.shape[1] != V.shape[1]:
         raise ValueError(f"{op}: rows of {x.shape[1]} numbers, expected {V.shape[1]}, as it was made for")
