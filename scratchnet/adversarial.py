@@ -19,7 +19,7 @@ from contextlib import contextmanager
 
 from scratchnet import ops
 from scratchnet.autograd import broadcast_to, differentiable, enable_grad, grad
-from scratchnet.backend import array_module, to_cpu, to_device_of, uniform
+from scratchnet.backend import array_module, kind_of, to_cpu, to_device_of, uniform
 from scratchnet.losses import bce_with_logits
 from scratchnet.settings import number, whole
 from scratchnet.tensor import Tensor, check_arrays, data_of
@@ -204,6 +204,8 @@ def clip_weights(parameters, limit):
     """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
     limit = number("clip_weights", "limit", limit, "above 0", lambda x: x > 0)
     for p in parameters:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"clip_weights: parameters are what Module.parameters() gives, got {kind_of(p)}")
         array_module(p.data).clip(p.data, -limit, limit, out=p.data)
         p.version += 1
 

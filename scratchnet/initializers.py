@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from scratchnet.backend import kind_of
+from scratchnet.backend import check_rng
 
 
 def fans(shape):
@@ -24,12 +24,6 @@ def fans(shape):
         raise ValueError(f"fans: a weight has shape (I, O) or (kh, kw, C, O), none of them 0, got {tuple(shape)}")
     window = math.prod(shape[:-2])
     return window * shape[-2], window * shape[-1]
-
-
-def check_rng(who, rng):
-    """TypeError unless rng is a generator of random numbers."""
-    if not hasattr(rng, "standard_normal"):
-        raise TypeError(f"{who}: rng must be a generator such as np.random.default_rng(0), got {kind_of(rng)}")
 
 
 def zeros(rng, shape, dtype="float32"):

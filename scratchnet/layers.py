@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from scratchnet import initializers, ops
-from scratchnet.backend import array_module, kind_of
+from scratchnet.backend import array_module, check_rng, kind_of
 from scratchnet.losses import check_interval
 from scratchnet.module import Module, Parameter
 from scratchnet.settings import number, whole
@@ -19,7 +19,7 @@ from scratchnet.tensor import check_arrays, data_of
 def sizes(layer, rng, **numbers):
     """The sizes of a layer as Python's whole numbers ≥ 1; ValueError or TypeError names the layer and the argument."""
     who = type(layer).__name__
-    initializers.check_rng(who, rng)
+    check_rng(who, rng)
     return [whole(who, name, value, 1) for name, value in numbers.items()]
 
 
@@ -364,10 +364,11 @@ class Dropout(Module):
     """In training: entries zeroed with probability `rate`, the rest scaled by 1/(1 − rate). In evaluation: nothing."""
 
     def __init__(self, rate, *, rng):
-        initializers.check_rng("Dropout", rng)
+        check_rng("Dropout", rng)
         self.rate, self.rng = number("Dropout", "rate", rate, "a share in [0, 1)", lambda x: 0 <= x < 1), rng
 
     def __call__(self, x):
+        check_arrays("Dropout", x=x)
         return ops.dropout(x, self.rate, self.rng) if self.training else x
 
     def describe(self):
@@ -382,6 +383,7 @@ class Embedding(Module):
         self.w = Parameter(init(rng, (count, size)))
 
     def __call__(self, indices):
+        check_arrays("Embedding", indices=indices)
         return ops.embedding(indices, self.w)
 
     def describe(self):
@@ -430,7 +432,7 @@ class LSTM(Module):
         self.b.data[size:2 * size] = 1.0
 
     def __call__(self, x, state=(None, None)):
-        check_arrays("LSTM", x=x)
+        check_arrays("LSTM", x=x, **{name: a for name, a in zip("hc", state, strict=True) if a is not None})
         h, c = ops.lstm(x, self.w, self.u, self.b, *state)
         return h, (h[:, -1], c)
 

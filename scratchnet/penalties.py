@@ -25,7 +25,7 @@ def sparsity_kl(h, target):
     """
     target = number("sparsity_kl", "the target", target, "a share in (0, 1)", lambda x: 0 < x < 1)
     check_arrays("sparsity_kl", h=h)
-    check_interval("sparsity_kl: activities", h, 0, 1)
+    check_interval("sparsity_kl: activities", h, 0, 1, slack=1e-7)
     if 0 in h.shape:
         raise ValueError(f"sparsity_kl: there is no mean of an empty batch, h (N, K)={h.shape}")
     mean = h.mean(axis=0)

@@ -155,3 +155,11 @@ def test_losses_keep_float32(loss):
     more = {"delta": np.float64(0.3)} if loss is losses.huber else {}
     y = loss(*[Tensor(x, requires_grad=True), t, t][:3 if loss is losses.gaussian_nll else 2], "mean", **more)
     assert y.dtype == np.float32
+
+
+@pytest.mark.parametrize("t", [0.0, 0.25, 1.0])
+def test_both_ways_to_the_cross_entropy_agree(t):
+    x = np.linspace(-20, 20, 41)
+    plain = losses.bce_with_logits(x, np.full_like(x, t), "none")
+    careful = losses.bce_with_logits(np.append(x, INF), np.full(42, t), "none")
+    np.testing.assert_allclose(careful[:-1], plain, rtol=1e-12, atol=1e-15)

@@ -30,6 +30,7 @@ class ConditionalGAN(Module):
 
     def noise(self, n, rng, like):
         """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        check_arrays("noise", like=like)
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z, y):

@@ -16,6 +16,7 @@ from scratchnet.initializers import he_normal
 from scratchnet.layers import Conv2D, Conv2DTranspose, Module, Sequential, check_drawn
 from scratchnet.losses import l1
 from scratchnet.settings import number
+from scratchnet.tensor import check_arrays
 
 
 class CycleGAN(Module):
@@ -67,6 +68,8 @@ def instance_norm(x, eps=1e-5):
 
     As in the paper's nets; unlike batch norm it is the same in evaluation.        (Ulyanov et al. 2016)
     """
+    check_arrays("instance_norm", x=x)
+    eps = number("instance_norm", "eps", eps, "a number ≥ 0", lambda x: x >= 0)
     d = x - ops.mean(x, (1, 2), keepdims=True)
     return d / ops.sqrt(ops.mean(ops.square(d), (1, 2), keepdims=True) + eps)
 

@@ -12,6 +12,7 @@ from scratchnet.backend import standard_normal
 from scratchnet.initializers import he_normal
 from scratchnet.layers import BatchNorm, Dense, Maxout, Module, Sequential, check_drawn
 from scratchnet.settings import whole
+from scratchnet.tensor import check_arrays
 
 
 class GAN(Module):
@@ -24,6 +25,7 @@ class GAN(Module):
 
     def noise(self, n, rng, like):
         """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        check_arrays("noise", like=like)
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z):

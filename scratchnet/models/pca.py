@@ -11,6 +11,7 @@ from scratchnet import initializers, ops
 from scratchnet.backend import array_module, to_cpu
 from scratchnet.losses import bce_with_logits
 from scratchnet.module import Module, Parameter
+from scratchnet.settings import number, whole
 from scratchnet.tensor import check_arrays, data_of
 
 
@@ -34,10 +35,12 @@ class PCA:
 
     def encode(self, x):
         """(N, …) → (N, K)"""
+        check_arrays("PCA", x=x)
         return (_rows("PCA", to_cpu(data_of(x)), self.V) - self.mean) @ self.V.T
 
     def decode(self, z):
         """(N, K) → (N, D)"""
+        check_arrays("PCA", z=z)
         return self.mean + z @ self.V
 
     def restore(self, x):
@@ -56,13 +59,16 @@ class LogisticPCA(Module):
     """
 
     def __init__(self, pixels, size, *, rng, ridge=0.01):
+        for name, value in (("pixels", pixels), ("size", size), ("ridge", ridge)):
+            number("LogisticPCA", name, value, "a number")
         if pixels < 1 or size < 1:
             raise ValueError(f"LogisticPCA: pixels and size are numbers ≥ 1, got {pixels} and {size}")
         if not ridge > 0:
             raise ValueError(f"LogisticPCA: ridge must be > 0, got {ridge}")
+        pixels, size = whole("LogisticPCA", "pixels", pixels, 1), whole("LogisticPCA", "size", size, 1)
         self.V = Parameter(initializers.normal(rng, (size, pixels), std=0.1))
         self.b = Parameter(initializers.zeros(rng, (pixels,)))
-        self.ridge = ridge
+        self.ridge = float(ridge)
 
     def encode(self, x):
         """argmin_z of the loss, for images x (N, …) → (N, K), an array

@@ -30,7 +30,7 @@ from scratchnet.data import batches
 from scratchnet.layers import Conv2D, Dense, Module, check_digits
 from scratchnet.losses import bce_with_logits, check_images, gaussian_kl, mse
 from scratchnet.settings import whole
-from scratchnet.tensor import data_of
+from scratchnet.tensor import check_arrays, data_of
 
 SIGMA = 0.1  # standard deviation of a pixel under the Gaussian likelihood
 
@@ -110,6 +110,7 @@ class DenseVAE(VAE):
         self.pixels = Dense(hidden, pixels, rng=rng)
 
     def encode(self, x):
+        check_arrays("DenseVAE", images=x)
         h = ops.relu(self.encode_hidden(ops.flatten(x)))       # (N, H, W, 1) → (N, hidden)
         return self.mean(h), self.s(h)                         # (N, latent) each
 
