@@ -14,13 +14,15 @@ The last needs a D of bounded slope: by clipping its weights, by a gradient pena
 (layers.SpectralDense, layers.SpectralConv2D).
 """
 
+import math
 from contextlib import contextmanager
 
 from scratchnet import ops
-from scratchnet.autograd import enable_grad, grad
-from scratchnet.backend import array_module, to_cpu, to_device_of, uniform
+from scratchnet.autograd import broadcast_to, differentiable, enable_grad, grad
+from scratchnet.backend import array_module, kind_of, to_cpu, to_device_of, uniform
 from scratchnet.losses import bce_with_logits
-from scratchnet.tensor import Tensor, data_of
+from scratchnet.settings import number, whole
+from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def leaky(x):
@@ -28,53 +30,142 @@ def leaky(x):
     return ops.leaky_relu(x, 0.2)
 
 
+@differentiable
 def tell_apart(real, fake, smoothing=0.0):
     """−mean ln D(x) − mean ln(1 − D(G(z))),  D = σ(logit): the cross-entropy of D's two answers
 
     With one-sided label smoothing s the answer asked for real data is 1 − s:
     −(1 − s) ln σ(a) − s ln(1 − σ(a)) in the first term (Salimans et al. 2016, section 3.4).
     Without it the least value, for D* = p/(p + q), is 2 ln 2 − 2 JS(p ‖ q).
+    ∂/∂a = (σ(a) − 1 + s)/N,  ∂/∂b = σ(b)/M        logits a of N, b of M samples
     """
-    if not 0 <= smoothing < 1:
+    _check("tell_apart", real=real, fake=fake)
+    if not 0 <= number("tell_apart", "smoothing", smoothing, "a share in [0, 1)") < 1:
         raise ValueError(f"tell_apart: smoothing is a share in [0, 1), got {smoothing}")
-    xp = array_module(data_of(real))
-    targets = xp.full(real.shape, 1.0 - smoothing, dtype=real.dtype)
+    targets = array_module(real).full(real.shape, 1.0 - smoothing, dtype=real.dtype)
     return bce_with_logits(real, targets, "mean") + ops.softplus(fake).mean()  # −ln(1 − σ(b)) = softplus(b)
 
 
+@tell_apart.backward("real")
+def _(gy, real, smoothing):
+    return gy / real.size * (ops.sigmoid(real) - (1.0 - smoothing))
+
+
+@tell_apart.backward("fake")
+def _(gy, fake):
+    return gy / fake.size * ops.sigmoid(fake)
+
+
+@differentiable
 def saturating(fake):
-    """mean ln(1 − D(G(z))) = −mean softplus(b)        ∂/∂b = −σ(b), next to nothing where D is sure: G starves"""
+    """mean ln(1 − D(G(z))) = −mean softplus(b)        ∂/∂b = −σ(b)/N, next to nothing where D is sure: G starves"""
+    _check("saturating", fake=fake)
     return -ops.softplus(fake).mean()
 
 
+@saturating.backward
+def _(gy, fake):
+    return -gy / fake.size * ops.sigmoid(fake)
+
+
+@differentiable
 def non_saturating(fake):
-    """−mean ln D(G(z)) = mean softplus(−b)        ∂/∂b = −(1 − σ(b)), next to −1 where D is sure"""
+    """−mean ln D(G(z)) = mean softplus(−b)        ∂/∂b = −(1 − σ(b))/N, next to −1/N where D is sure"""
+    _check("non_saturating", fake=fake)
     return ops.softplus(-fake).mean()
 
 
+@non_saturating.backward
+def _(gy, fake):
+    return -gy / fake.size * ops.sigmoid(-fake)
+
+
+@differentiable
 def squares_apart(real, fake):
-    """½ mean (a − 1)² + ½ mean b²"""
+    """½ mean (a − 1)² + ½ mean b²        ∂/∂a = (a − 1)/N,  ∂/∂b = b/M"""
+    _check("squares_apart", real=real, fake=fake)
     return 0.5 * ops.square(real - 1.0).mean() + 0.5 * ops.square(fake).mean()
 
 
+@squares_apart.backward("real")
+def _(gy, real):
+    return gy / real.size * (real - 1.0)
+
+
+@squares_apart.backward("fake")
+def _(gy, fake):
+    return gy / fake.size * fake
+
+
+@differentiable
 def squares(fake):
-    """½ mean (b − 1)²"""
+    """½ mean (b − 1)²        ∂/∂b = (b − 1)/N"""
+    _check("squares", fake=fake)
     return 0.5 * ops.square(fake - 1.0).mean()
 
 
+@squares.backward
+def _(gy, fake):
+    return gy / fake.size * (fake - 1.0)
+
+
+@differentiable
 def hinges_apart(real, fake):
-    """mean max(0, 1 − a) + mean max(0, 1 + b)"""
+    """mean max(0, 1 − a) + mean max(0, 1 + b)        ∂/∂a = −1/N where a < 1,  ∂/∂b = 1/M where b > −1, else 0"""
+    _check("hinges_apart", real=real, fake=fake)
     return ops.relu(1.0 - real).mean() + ops.relu(1.0 + fake).mean()
 
 
+@hinges_apart.backward("real")
+def _(gy, real):
+    return -gy / real.size * (real < 1.0)
+
+
+@hinges_apart.backward("fake")
+def _(gy, fake):
+    return gy / fake.size * (fake > -1.0)
+
+
+@differentiable
 def means_apart(real, fake):
-    """mean b − mean a: at its least, over all D of slope ≤ 1, minus the Wasserstein-1 distance"""
+    """mean b − mean a: at its least, over all D of slope ≤ 1, minus the Wasserstein-1 distance
+
+    ∂/∂a = −1/N,  ∂/∂b = 1/M
+    """
+    _check("means_apart", real=real, fake=fake)
     return fake.mean() - real.mean()
 
 
+@means_apart.backward("real")
+def _(gy, real_shape):
+    return broadcast_to(-gy / math.prod(real_shape), real_shape)
+
+
+@means_apart.backward("fake")
+def _(gy, fake_shape):
+    return broadcast_to(gy / math.prod(fake_shape), fake_shape)
+
+
+@differentiable
 def minus_mean(fake):
-    """−mean b"""
+    """−mean b        ∂/∂b = −1/N"""
+    _check("minus_mean", fake=fake)
     return -fake.mean()
+
+
+@minus_mean.backward
+def _(gy, fake_shape):
+    return broadcast_to(-gy / math.prod(fake_shape), fake_shape)
+
+
+def _check(name, what="logits", **arrays):
+    """Arrays of floating-point numbers, and at least one: nothing has no mean."""
+    check_arrays(name, **arrays)
+    for player, a in arrays.items():
+        if a.dtype.kind not in "fc":
+            raise TypeError(f"{name}: the {what} `{player}` must be floating-point, got {a.dtype}")
+        if 0 in a.shape:
+            raise ValueError(f"{name}: an empty batch of {what} `{player}`, shape {a.shape}, has no mean")
 
 
 GAMES = {"minimax": (tell_apart, saturating), "non-saturating": (tell_apart, non_saturating),
@@ -96,8 +187,10 @@ def gradient_penalty(discriminator, real, fake, rng):
     is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
     D has to treat samples one by one: no batch norm in it.
     """
+    check_arrays("gradient_penalty", real=real, fake=fake)
     if real.shape != fake.shape:
         raise ValueError(f"gradient_penalty: {real.shape} real and {fake.shape} generated samples, expected pairs")
+    _check("gradient_penalty", "samples", real=real, fake=fake)
     real, fake = data_of(real), data_of(fake)
     u = uniform(rng, (len(real), *[1] * (real.ndim - 1)), like=real)
     with enable_grad():
@@ -109,9 +202,10 @@ def gradient_penalty(discriminator, real, fake, rng):
 
 def clip_weights(parameters, limit):
     """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
-    if not limit > 0:
-        raise ValueError(f"clip_weights: limit is above 0, got {limit}")
+    limit = number("clip_weights", "limit", limit, "above 0", lambda x: x > 0)
     for p in parameters:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"clip_weights: parameters are what Module.parameters() gives, got {kind_of(p)}")
         array_module(p.data).clip(p.data, -limit, limit, out=p.data)
         p.version += 1
 
@@ -122,6 +216,8 @@ def pack(x, m):
     If all generated samples are alike, so are the m, and D sees at once that they are not real: modes that are missing
     are easier to see in packs.        (Lin et al. 2018, "PacGAN")
     """
+    check_arrays("pack", x=x)
+    m = int(number("pack", "m", m, "a whole number ≥ 1", lambda m: m == int(m)))
     if m < 1 or x.ndim < 2 or len(x) % m:
         raise ValueError(f"pack: samples {x.shape} in packs of {m}, expected (N, …, C), N a multiple")
     if m == 1:
@@ -142,12 +238,13 @@ class Replay:
     """
 
     def __init__(self, size, rng):
-        if size < 1:
-            raise ValueError(f"Replay: size is at least 1, got {size}")
+        size = int(number("Replay", "size", size, "at least 1", lambda n: n == int(n) and n >= 1))
         self.size, self.rng, self.kept = size, rng, None
 
     def mix(self, fake):
         """Generated samples (N, …), an array → (N, …), of which ⌊N/2⌋ are older."""
+        check_arrays("Replay", fake=fake)
+        fake = data_of(fake)
         if not len(fake):
             return fake
         if self.kept is not None and self.kept.shape[1:] != fake.shape[1:]:
@@ -191,6 +288,7 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
     """
     if not (steps >= 0 and 0 <= lr < float("inf")):
         raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0, and a finite rate")
+    steps, lr = whole("unrolled", "steps", steps, 0), number("unrolled", "lr", lr, "a number ≥ 0")
     weights = [Tensor(p.data, requires_grad=True) for p in discriminator.parameters()]
     with discriminator.preserved(), discriminator.substituted(weights) as substitute:
         with enable_grad():

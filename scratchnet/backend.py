@@ -70,11 +70,19 @@ def to_device_of(x, like):
     return x if xp is np else xp.asarray(x)
 
 
+def check_rng(who, rng):
+    """TypeError unless rng is a generator of random numbers."""
+    if not hasattr(rng, "standard_normal"):
+        raise TypeError(f"{who}: rng must be a generator such as np.random.default_rng(0), got {kind_of(rng)}")
+
+
 def standard_normal(rng, shape, like):
     """ε ~ N(0, 1) of the given shape, in the floating dtype and on the device of `like`."""
+    check_rng("standard_normal", rng)
     return to_device_of(rng.standard_normal(shape, dtype=like.dtype), like)
 
 
 def uniform(rng, shape, like):
     """u ~ U[0, 1) of the given shape, in the floating dtype and on the device of `like`."""
+    check_rng("uniform", rng)
     return to_device_of(rng.random(shape, dtype=like.dtype), like)

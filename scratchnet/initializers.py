@@ -10,6 +10,8 @@ import math
 
 import numpy as np
 
+from scratchnet.backend import check_rng
+
 
 def fans(shape):
     """(fan_in, fan_out): how many inputs reach one output, and how many outputs one input reaches.
@@ -36,11 +38,13 @@ def constant(rng, shape, dtype="float32", value=0.0):
 
 def uniform(rng, shape, dtype="float32", low=-0.05, high=0.05):
     """w ~ U[low, high)"""
+    check_rng("uniform", rng)
     return rng.uniform(low, high, shape).astype(_floating(dtype))
 
 
 def normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
     """w ~ N(mean, std²); std 0.02 as in Radford et al. 2016, section 4"""
+    check_rng("normal", rng)
     return rng.normal(mean, std, shape).astype(_floating(dtype))
 
 
@@ -49,6 +53,7 @@ def truncated_normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
 
     Its standard deviation is 0.88 std.
     """
+    check_rng("truncated_normal", rng)
     w = rng.standard_normal(shape)
     while (outside := np.abs(w) > 2.0).any():
         w = np.where(outside, rng.standard_normal(shape), w)
@@ -98,6 +103,7 @@ def orthogonal(rng, shape, dtype="float32", gain=1.0):
 
     Q is uniform over all such matrices.        (Saxe, McClelland & Ganguli 2014; the signs: Mezzadri 2007)
     """
+    check_rng("orthogonal", rng)
     rows, columns = math.prod(shape[:-1]), shape[-1] if len(shape) > 1 else 0
     if not rows or not columns:
         raise ValueError(f"orthogonal: shape needs two axes or more, none of them 0, got {tuple(shape)}")

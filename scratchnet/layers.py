@@ -6,16 +6,65 @@ take `rng`.
 
 import math
 
+import numpy as np
+
 from scratchnet import initializers, ops
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, check_rng, kind_of
+from scratchnet.losses import check_interval
 from scratchnet.module import Module, Parameter
-from scratchnet.tensor import data_of
+from scratchnet.settings import number, whole
+from scratchnet.tensor import check_arrays, data_of
+
+
+def sizes(layer, rng, **numbers):
+    """The sizes of a layer as Python's whole numbers ≥ 1; ValueError or TypeError names the layer and the argument."""
+    who = type(layer).__name__
+    check_rng(who, rng)
+    return [whole(who, name, value, 1) for name, value in numbers.items()]
+
+
+def check_digits(who, x):
+    """ValueError unless x are images of 28 × 28 pixels (N, 28, 28, 1)."""
+    check_arrays(who, images=x)
+    if x.shape[1:] != (28, 28, 1):
+        raise ValueError(f"{who}: images {x.shape}, expected (N, 28, 28, 1)")
+
+
+def pair(layer, name, value):
+    """A window's size or stride: a whole number ≥ 1, or one for each axis."""
+    who = type(layer).__name__
+    if not hasattr(value, "__len__") or isinstance(value, str):
+        return whole(who, name, value, 1)
+    if len(value) != 2:
+        raise ValueError(f"{who}: {name} is a whole number ≥ 1 or a pair of them, got {value!r}")
+    return tuple(whole(who, name, n, 1) for n in value)
+
+
+def _kernel(layer, value):
+    value = pair(layer, "kernel", value)
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def _padding(value):
+    """A NumPy integer as Python's; ops.conv2d says what a padding may be."""
+    return value.item() if isinstance(value, np.integer) else value
+
+
+def _share(layer, name, value):
+    return number(type(layer).__name__, name, value, "a number in [0, 1]", lambda x: 0 <= x <= 1)
+
+
+def _eps(layer, value):
+    return number(type(layer).__name__, "eps", value, "a number ≥ 0", lambda x: x >= 0)
 
 
 class Sequential(Module):
     """y = fₙ(… f₂(f₁(x))): layers and plain functions, one after another."""
 
     def __init__(self, *steps):
+        for step in steps:
+            if not callable(step):
+                raise TypeError(f"Sequential: each step is a layer or a function, got {kind_of(step)}")
         self.steps = list(steps)
 
     def __call__(self, x):
@@ -28,10 +77,35 @@ class Sequential(Module):
                           for s in self.steps)
 
 
+def check_drawn(who, real, net):
+    """Real samples are of the kind that the net draws: floating-point numbers, in [0, 1] if its last step is a sigmoid,
+    in [−1, 1] if it is a tanh. Else a discriminator would tell them apart by their scale."""
+    check_arrays(who, real=real)
+    if real.dtype.kind not in "fc":
+        raise TypeError(f"{who}: real samples are {real.dtype}, expected floating-point numbers; of pixels 0 … 255 "
+                        f"make x / 255 in float32")
+    drawn = _DRAWN.get(_last_step(net))
+    if drawn:
+        check_interval(f"{who}: what is generated lies in {list(drawn)}, so real samples", real, *drawn)
+
+
+_DRAWN = {ops.sigmoid: (0, 1), ops.tanh: (-1, 1)}
+
+
+def _last_step(net):
+    """What makes the values of a net's result: the last step of a Sequential, say; a Module may name it as `ends_in`.
+    """
+    while isinstance(net, Module):
+        steps = [step for step in getattr(net, "steps", ()) if not isinstance(step, (Flatten, Reshape))]
+        net = steps[-1] if steps else getattr(net, "net", None) or getattr(net, "ends_in", None)
+    return net
+
+
 class Dense(Module):
     """y = x w + b        x (…, inputs) → y (…, outputs)"""
 
     def __init__(self, inputs, outputs, *, rng, bias=True, init=initializers.glorot_uniform):
+        inputs, outputs = sizes(self, rng, inputs=inputs, outputs=outputs)
         self.w = Parameter(init(rng, (inputs, outputs)))
         self.b = Parameter(initializers.zeros(rng, (outputs,))) if bias else None
 
@@ -47,8 +121,8 @@ class Conv2D(Module):
 
     def __init__(self, channels_in, channels_out, kernel=3, stride=1, padding="same", *, rng, bias=True,
                  init=initializers.glorot_uniform):
-        kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
-        self.stride, self.padding = stride, padding
+        channels_in, channels_out = sizes(self, rng, channels_in=channels_in, channels_out=channels_out)
+        kernel, self.stride, self.padding = _kernel(self, kernel), pair(self, "stride", stride), _padding(padding)
         self.w = Parameter(init(rng, (*kernel, channels_in, channels_out)))
         self.b = Parameter(initializers.zeros(rng, (channels_out,))) if bias else None
 
@@ -68,8 +142,9 @@ class Conv2DTranspose(Module):
 
     def __init__(self, channels_in, channels_out, kernel=3, stride=1, padding="same", output_size=None, *, rng,
                  bias=True, init=initializers.glorot_uniform):
-        kernel = (kernel, kernel) if isinstance(kernel, int) else tuple(kernel)
-        self.stride, self.padding, self.output_size = stride, padding, output_size
+        channels_in, channels_out = sizes(self, rng, channels_in=channels_in, channels_out=channels_out)
+        kernel, self.stride, self.padding = _kernel(self, kernel), pair(self, "stride", stride), _padding(padding)
+        self.output_size = output_size if output_size is None else pair(self, "output_size", output_size)
         self.w = Parameter(init(rng, (*kernel, channels_out, channels_in)))
         self.b = Parameter(initializers.zeros(rng, (channels_out,))) if bias else None
 
@@ -98,9 +173,9 @@ class _Spectral:
     def _power_iteration(self):
         W, xp = self.w.data.reshape(self.u.size, self.v.size), array_module(self.w.data)
         v = self.u @ W
-        self.v = v / (xp.sqrt((v * v).sum()) + 1e-12)
+        self.v = (v / (xp.sqrt((v * v).sum()) + 1e-12)).astype(self.v.dtype, copy=False)
         u = W @ self.v
-        self.u = u / (xp.sqrt((u * u).sum()) + 1e-12)
+        self.u = (u / (xp.sqrt((u * u).sum()) + 1e-12)).astype(self.u.dtype, copy=False)
 
     def normalized(self):
         """W/σ"""
@@ -131,6 +206,7 @@ class Maxout(Module):
     """y_j = maxₖ (x wₖ + bₖ)_j,  k = 1 … pieces        x (N, inputs) → y (N, outputs)     (Goodfellow et al. 2013)"""
 
     def __init__(self, inputs, outputs, pieces, *, rng, init=initializers.glorot_uniform):
+        inputs, outputs, pieces = sizes(self, rng, inputs=inputs, outputs=outputs, pieces=pieces)
         self.outputs, self.pieces = outputs, pieces
         self.w = Parameter(init(rng, (inputs, outputs * pieces)))
         self.b = Parameter(initializers.zeros(rng, (outputs * pieces,)))
@@ -154,10 +230,12 @@ class MinibatchDiscrimination(Module):
     """
 
     def __init__(self, inputs, kernels, dimensions, *, rng, init=initializers.glorot_uniform):
+        inputs, kernels, dimensions = sizes(self, rng, inputs=inputs, kernels=kernels, dimensions=dimensions)
         self.kernels, self.dimensions = kernels, dimensions
         self.w = Parameter(init(rng, (inputs, kernels * dimensions)))
 
     def __call__(self, x):
+        check_arrays("MinibatchDiscrimination", x=x)
         M = ops.reshape(ops.matmul(x, self.w), (x.shape[0], self.kernels, self.dimensions))
         apart = ops.abs(ops.expand_dims(M, 1) - ops.expand_dims(M, 0)).sum(axis=-1)            # (N, N, kernels)
         return ops.concat([x, (ops.exp(-apart).sum(axis=1) - 1.0) / max(x.shape[0], 1)], axis=-1)  # itself is e⁰
@@ -170,7 +248,8 @@ class MaxPoolWithArgmax(Module):
     """x → (y, argmax): the largest of each window, and where it stood; see ops.max_pool_with_argmax"""
 
     def __init__(self, size=2, stride=None, padding="valid"):
-        self.size, self.stride, self.padding = size, stride, padding
+        self.size, self.padding = pair(self, "size", size), _padding(padding)
+        self.stride = stride if stride is None else pair(self, "stride", stride)
 
     def __call__(self, x):
         return ops.max_pool_with_argmax(x, self.size, self.stride, self.padding)
@@ -204,7 +283,7 @@ class UpSampling2D(Module):
     """(N, H, W, C) → (N, f·H, f·W, C): each entry repeated over an f × f window"""
 
     def __init__(self, factor=2):
-        self.factor = factor
+        self.factor = pair(self, "factor", factor)
 
     def __call__(self, x):
         return ops.upsample_nearest(x, self.factor)
@@ -217,16 +296,19 @@ class Flatten(Module):
     """(N, …) → (N, product of the rest)"""
 
     def __call__(self, x):
+        check_arrays("Flatten", x=x)
         return ops.flatten(x)
 
 
 class Reshape(Module):
-    """(N, …) → (N, *shape)"""
+    """(N, …) → (N, *shape); one length may be −1"""
 
     def __init__(self, *shape):
-        self.shape = shape
+        self.shape = tuple(int(number("Reshape", "each length", n, "a whole number ≥ 1, or −1 for what is left",
+                                      lambda n: n == int(n) and (n >= 1 or n == -1))) for n in shape)
 
     def __call__(self, x):
+        check_arrays("Reshape", x=x)
         return ops.reshape(x, (x.shape[0], *self.shape))
 
     def describe(self):
@@ -237,11 +319,13 @@ class BatchNorm(Module):
     """y = γ (x − μ)/√(σ² + ε) + β per channel (the last axis); see ops.batch_norm
 
     In training μ and σ² are those of the batch, and the running averages follow them:
-    running ← momentum · running + (1 − momentum) · batch, with the unbiased variance. In evaluation they take over.
+    running ← momentum · running + (1 − momentum) · batch, with the unbiased variance, in the dtype that they have. In
+    evaluation they take over.
     """
 
     def __init__(self, channels, momentum=0.9, eps=1e-5):
-        self.momentum, self.eps = momentum, eps
+        channels = whole("BatchNorm", "channels", channels, 1)
+        self.momentum, self.eps = _share(self, "momentum", momentum), _eps(self, eps)
         self.gamma = Parameter(initializers.constant(None, (channels,), value=1.0))
         self.beta = Parameter(initializers.zeros(None, (channels,)))
         self.mean = initializers.zeros(None, (channels,))
@@ -249,11 +333,12 @@ class BatchNorm(Module):
 
     def __call__(self, x):
         if not self.training:
+            check_arrays("BatchNorm", x=x)
             return ops.batch_norm_inference(x, self.gamma, self.beta, self.mean, self.var, self.eps)
         y, mean, var = ops.batch_norm(x, self.gamma, self.beta, self.eps)
         n, m = x.size // x.shape[-1], self.momentum
-        self.mean = m * self.mean + (1.0 - m) * mean
-        self.var = m * self.var + (1.0 - m) * n / max(n - 1, 1) * var
+        self.mean = (m * self.mean + (1.0 - m) * mean).astype(self.mean.dtype, copy=False)
+        self.var = (m * self.var + (1.0 - m) * n / max(n - 1, 1) * var).astype(self.var.dtype, copy=False)
         return y
 
     def describe(self):
@@ -264,7 +349,7 @@ class LayerNorm(Module):
     """y = γ (x − μ)/√(σ² + ε) + β over the last axis of each row; see ops.layer_norm"""
 
     def __init__(self, channels, eps=1e-5):
-        self.eps = eps
+        channels, self.eps = whole("LayerNorm", "channels", channels, 1), _eps(self, eps)
         self.gamma = Parameter(initializers.constant(None, (channels,), value=1.0))
         self.beta = Parameter(initializers.zeros(None, (channels,)))
 
@@ -279,9 +364,11 @@ class Dropout(Module):
     """In training: entries zeroed with probability `rate`, the rest scaled by 1/(1 − rate). In evaluation: nothing."""
 
     def __init__(self, rate, *, rng):
-        self.rate, self.rng = rate, rng
+        check_rng("Dropout", rng)
+        self.rate, self.rng = number("Dropout", "rate", rate, "a share in [0, 1)", lambda x: 0 <= x < 1), rng
 
     def __call__(self, x):
+        check_arrays("Dropout", x=x)
         return ops.dropout(x, self.rate, self.rng) if self.training else x
 
     def describe(self):
@@ -292,9 +379,11 @@ class Embedding(Module):
     """Integers (…,) in 0 … count−1 → their vectors (…, size)"""
 
     def __init__(self, count, size, *, rng, init=initializers.normal):
+        count, size = sizes(self, rng, count=count, size=size)
         self.w = Parameter(init(rng, (count, size)))
 
     def __call__(self, indices):
+        check_arrays("Embedding", indices=indices)
         return ops.embedding(indices, self.w)
 
     def describe(self):
@@ -309,11 +398,10 @@ class TimeEmbedding(Module):
     """
 
     def __init__(self, size):
-        if size < 2 or size % 2:
-            raise ValueError(f"TimeEmbedding: size must be an even number ≥ 2, got {size}")
-        self.size = size
+        self.size = int(number("TimeEmbedding", "size", size, "an even number ≥ 2", lambda n: n >= 2 and n % 2 == 0))
 
     def __call__(self, t):
+        check_arrays("TimeEmbedding", t=t)
         xp, k = array_module(data_of(t)), self.size // 2
         if t.dtype.kind in "iu":
             t = t.astype("float32")
@@ -328,18 +416,23 @@ class TimeEmbedding(Module):
 class LSTM(Module):
     """h, (h_T, c_T) = lstm(x)        x (N, T, inputs) → outputs h of all steps (N, T, size), and the last state
 
+    Gates come in the order i, f, o, g (input, forget, output, candidate): columns 0 … H−1 of w, u and b are those of i,
+    H … 2H−1 those of f, and so on; H = size.
+
     `state`, a pair (h, c) of (N, size), is what to start from: that of an earlier call, to go on; detach it to cut the
     gradient there. First weights as in Keras: w Glorot's, u orthogonal, and b = 1 in the forget gate, so that cells
     remember at first (Gers, Schmidhuber & Cummins 2000; Jozefowicz et al. 2015). See ops.lstm.
     """
 
     def __init__(self, inputs, size, *, rng):
+        inputs, size = sizes(self, rng, inputs=inputs, size=size)
         self.w = Parameter(initializers.glorot_uniform(rng, (inputs, 4 * size)))
         self.u = Parameter(initializers.orthogonal(rng, (size, 4 * size)))
         self.b = Parameter(initializers.zeros(rng, (4 * size,)))
         self.b.data[size:2 * size] = 1.0
 
     def __call__(self, x, state=(None, None)):
+        check_arrays("LSTM", x=x, **{name: a for name, a in zip("hc", state, strict=True) if a is not None})
         h, c = ops.lstm(x, self.w, self.u, self.b, *state)
         return h, (h[:, -1], c)
 

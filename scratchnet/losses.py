@@ -10,30 +10,32 @@ Predictions and targets must have equal shapes: (N, 1) against (N,) would broadc
 
 import math
 
+import numpy as np
+
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
-from scratchnet.ops.arithmetic import square
-from scratchnet.ops.elementwise import abs, exp, minimum, positive_part, relu, sigmoid
+from scratchnet.differentiable import handle
+from scratchnet.ops.elementwise import clip, exp, positive_part, sigmoid, sign, where
 from scratchnet.ops.linear import check_range
 from scratchnet.ops.normalization import log_softmax, softmax
 from scratchnet.ops.reduction import sum
 from scratchnet.ops.shape import expand_dims
+from scratchnet.settings import number
+from scratchnet.tensor import check_arrays, data_of
 
-
-def bce_with_logits(x, t, reduction):
-    """ℓ = −t ln σ(x) − (1 − t) ln(1 − σ(x)) = max(x, 0) − x t + ln(1 + e^−|x|)        per entry, any shape
-
-    The cross-entropy, in nats, of a Bernoulli variable with logit x; t in [0, 1].
-    ∂ℓ/∂x = σ(x) − t,  ∂ℓ/∂t = −x        (Bishop 2006, eq. 4.90 and 4.91)
-    """
-    _check("bce_with_logits", x, t)
-    return _reduce(_bce(x, t), reduction)
+SLACK = 1e-3  # by so much a target may miss its range: rounding, or a step of a gradient check
 
 
 @differentiable
 def _bce(x, t):
     xp = array_module(x)
-    return positive_part(x) - x * t + xp.log1p(xp.exp(-xp.abs(x)))
+    size = xp.abs(x)
+    if _is_finite(size):
+        hard = positive_part(x) - x * t
+    else:  # the same as |x| · (1 − t or t), in which 0 · ∞ is to be 0; slower by far on a CPU
+        wrong = xp.where(x > 0, 1.0 - t, t)
+        hard = xp.where(wrong != 0, size, 0.0) * wrong
+    return hard + xp.log1p(xp.exp(-size))
 
 
 @_bce.backward("x")
@@ -46,25 +48,23 @@ def _(gy, x):
     return -gy * x
 
 
-def softmax_cross_entropy(x, t, reduction):
-    """ℓ = −Σₖ tₖ ln softmax(x)ₖ over the last axis        logits x (…, K) → ℓ (…,), in nats
+@handle(_bce)
+def bce_with_logits(x, t, reduction):
+    """ℓ = −t ln σ(x) − (1 − t) ln(1 − σ(x)) = max(x, 0) − x t + ln(1 + e^−|x|)        per entry, any shape
 
-    t: integers (…,) in 0 … K−1, or probabilities (one-hot, smoothed, …) (…, K).
-    ∂ℓ/∂x = softmax(x) Σₖ tₖ − t        (Bishop 2006, eq. 4.108 and 4.109)
+    The cross-entropy, in nats, of a Bernoulli variable with logit x; t in [0, 1].
+    ∂ℓ/∂x = σ(x) − t,  ∂ℓ/∂t = −x        (Bishop 2006, eq. 4.90 and 4.91)
+    An infinite logit that is right costs nothing, one that is wrong ∞.
     """
-    if t.dtype.kind in "iu":
-        if t.shape != x.shape[:-1]:
-            raise ValueError(f"softmax_cross_entropy: logits (…, K)={x.shape} go with integer targets of shape "
-                             f"{x.shape[:-1]}, got {t.shape}")
-        check_range("softmax_cross_entropy: targets", t, x.shape[-1])
-        t = one_hot(t, x.shape[-1], x.dtype)
-    _check("softmax_cross_entropy", x, t)
-    return _reduce(_cross_entropy(x, t), reduction)
+    _check("bce_with_logits", x, t)
+    check_interval("bce_with_logits: targets", t, 0, 1)
+    return _reduce(_bce(x, t), reduction)
 
 
 @differentiable
 def _cross_entropy(x, t):
-    return -(t * log_softmax(x)).sum(axis=-1)
+    y = log_softmax(x)
+    return -(t * (y if _is_finite(y) else array_module(x).where(t != 0, y, 0.0))).sum(axis=-1)  # 0 · ln 0 is 0
 
 
 @_cross_entropy.backward("x")
@@ -77,18 +77,40 @@ def _(gy, x):
     return -expand_dims(gy, -1) * log_softmax(x)
 
 
+@handle(_cross_entropy)
+def softmax_cross_entropy(x, t, reduction):
+    """ℓ = −Σₖ tₖ ln softmax(x)ₖ over the last axis        logits x (…, K) → ℓ (…,), in nats
+
+    t: integers (…,) in 0 … K−1, or probabilities (one-hot, smoothed, …) (…, K), which add up to 1.
+    ∂ℓ/∂x = softmax(x) Σₖ tₖ − t        (Bishop 2006, eq. 4.108 and 4.109)
+    A logit of −∞ rules its class out: it has no part in the loss, and its gradient is 0.
+    """
+    check_arrays("softmax_cross_entropy", x=x, t=t)
+    if t.dtype.kind in "iu":
+        if t.shape != x.shape[:-1]:
+            raise ValueError(f"softmax_cross_entropy: logits (…, K)={x.shape} go with integer targets of shape "
+                             f"{x.shape[:-1]}, got {t.shape}")
+        check_range("softmax_cross_entropy: targets", data_of(t), x.shape[-1])
+        t = one_hot(t, x.shape[-1], x.dtype)
+    elif t.shape != x.shape and t.ndim < x.ndim:
+        raise TypeError(f"softmax_cross_entropy: targets are integers of shape {x.shape[:-1]}, or probabilities of "
+                        f"shape {x.shape}; got {t.dtype} {t.shape}")
+    else:
+        _check("softmax_cross_entropy", x, t)
+        check_interval("softmax_cross_entropy: probabilities", t, 0, 1)
+        _check_sums("softmax_cross_entropy", t)
+    _check("softmax_cross_entropy", x, t)
+    return _reduce(_cross_entropy(x, t), reduction)
+
+
 def one_hot(labels, classes, dtype="float32"):
     """Integers (…,) in 0 … classes − 1 → (…, classes): 1 at the label's place, else 0."""
+    check_arrays("one_hot", labels=labels)
+    labels = data_of(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels are {labels.dtype}, expected integers")
     check_range("one_hot: labels", labels, classes)
     return (labels[..., None] == array_module(labels).arange(classes)).astype(dtype)
-
-
-def mse(x, t, reduction):
-    """ℓ = (x − t)²        per entry, any shape;  ∂ℓ/∂x = 2 (x − t) = −∂ℓ/∂t"""
-    _check("mse", x, t)
-    return _reduce(_squared_error(x, t), reduction)
 
 
 @differentiable
@@ -106,44 +128,94 @@ def _(gy, x, t):
     return 2.0 * gy * (t - x)
 
 
+@handle(_squared_error)
+def mse(x, t, reduction):
+    """ℓ = (x − t)²        per entry, any shape;  ∂ℓ/∂x = 2 (x − t) = −∂ℓ/∂t"""
+    _check("mse", x, t)
+    return _reduce(_squared_error(x, t), reduction)
+
+
+@differentiable
+def _l1(x, t):
+    return array_module(x).abs(x - t)
+
+
+@_l1.backward("x")
+def _(gy, x, t):
+    return gy * sign(x - t)
+
+
+@_l1.backward("t")
+def _(gy, x, t):
+    return gy * sign(t - x)
+
+
+@handle(_l1)
 def l1(x, t, reduction):
-    """ℓ = |x − t|        per entry, any shape;  ∂ℓ/∂x = sign(x − t), 0 where they are equal"""
+    """ℓ = |x − t|        per entry, any shape;  ∂ℓ/∂x = sign(x − t) = −∂ℓ/∂t, 0 where they are equal"""
     _check("l1", x, t)
-    return _reduce(abs(x - t), reduction)
+    return _reduce(_l1(x, t), reduction)
 
 
+@differentiable
+def _huber(x, t, delta):
+    d = array_module(x).abs(x - t)
+    q = array_module(x).minimum(d, delta)
+    return 0.5 * (q * q) + delta * (d - q)
+
+
+@_huber.backward("x")
+def _(gy, x, t, delta):
+    return gy * clip(x - t, -delta, delta)
+
+
+@_huber.backward("t")
+def _(gy, x, t, delta):
+    return gy * clip(t - x, -delta, delta)
+
+
+@handle(_huber)
 def huber(x, t, reduction, delta=1.0):
     """ℓ = ½ d² where |d| ≤ δ, else δ (|d| − ½ δ),  d = x − t        per entry        (Huber 1964)
 
-    With q = min(|d|, δ) that is ½ q² + δ (|d| − q).        ∂ℓ/∂x = d, cut off at ±δ
+    With q = min(|d|, δ) that is ½ q² + δ (|d| − q).        ∂ℓ/∂x = d, cut off at ±δ, = −∂ℓ/∂t
     """
     _check("huber", x, t)
+    delta = number("huber", "delta", delta, "a number > 0")
     if not delta > 0:
         raise ValueError(f"huber: delta must be > 0, got {delta}")
-    d = abs(x - t)
-    q = minimum(d, delta)
-    return _reduce(0.5 * square(q) + delta * (d - q), reduction)
+    return _reduce(_huber(x, t, delta), reduction)
 
 
+@differentiable
+def _hinge(x, t):
+    return array_module(x).maximum(1.0 - t * x, 0.0)
+
+
+@_hinge.backward("x")
+def _(gy, x, t):
+    return -gy * t * (t * x < 1.0)
+
+
+@_hinge.backward("t")
+def _(gy, x, t):
+    return -gy * x * (t * x < 1.0)
+
+
+@handle(_hinge)
 def hinge(x, t, reduction):
     """ℓ = max(0, 1 − t x)        per entry, t = −1 or +1;  ∂ℓ/∂x = −t where t x < 1, else 0"""
     _check("hinge", x, t)
-    return _reduce(relu(1.0 - t * x), reduction)
-
-
-def gaussian_kl(mean, logvar, reduction):
-    """KL( N(μ, e^s) ‖ N(0, 1) ) = ½ (e^s + μ² − 1 − s)        per dimension, s = logvar; in nats
-
-    Sum over the last axis for the divergence of the whole code.
-    ∂/∂μ = μ,  ∂/∂s = ½ (e^s − 1)        (Kingma & Welling 2014, appendix B)
-    """
-    _check("gaussian_kl", mean, logvar)
-    return _reduce(_gaussian_kl(mean, logvar), reduction)
+    if _is_data(t) and (np.abs(np.abs(data_of(t)) - 1.0) > SLACK).any():
+        raise ValueError(f"hinge: targets must be −1 or +1, got {data_of(t).min()} … {data_of(t).max()}; "
+                         f"of labels 0 and 1 make 2 t − 1")
+    return _reduce(_hinge(x, t), reduction)
 
 
 @differentiable
 def _gaussian_kl(mean, logvar):
-    return 0.5 * (array_module(mean).expm1(logvar) + mean * mean - logvar)
+    xp = array_module(mean)
+    return 0.5 * (xp.expm1(logvar) + mean * mean - xp.minimum(logvar, _largest(logvar)))  # e^∞ − ∞ is ∞
 
 
 @_gaussian_kl.backward("mean")
@@ -156,21 +228,108 @@ def _(gy, logvar):
     return gy * (0.5 * (exp(logvar) - 1.0))
 
 
+@handle(_gaussian_kl)
+def gaussian_kl(mean, logvar, reduction):
+    """KL( N(μ, e^s) ‖ N(0, 1) ) = ½ (e^s + μ² − 1 − s)        per dimension, s = logvar; in nats
+
+    Sum over the last axis for the divergence of the whole code.
+    ∂/∂μ = μ,  ∂/∂s = ½ (e^s − 1)        (Kingma & Welling 2014, appendix B)
+    """
+    _check("gaussian_kl", mean, logvar)
+    return _reduce(_gaussian_kl(mean, logvar), reduction)
+
+
+@differentiable
+def _gaussian_nll(x, mean, logvar):
+    d, xp = x - mean, array_module(x)
+    q = d * d * _precision(d, logvar)
+    return 0.5 * (xp.where(xp.isinf(q), 0.0, logvar) + q + math.log(2 * math.pi))  # ∞ outweighs s = −∞
+
+
+@_gaussian_nll.backward("x")
+def _(gy, x, mean, logvar):
+    return gy * (x - mean) * _precision(x - mean, logvar)
+
+
+@_gaussian_nll.backward("mean")
+def _(gy, x, mean, logvar):
+    return gy * (mean - x) * _precision(x - mean, logvar)
+
+
+@_gaussian_nll.backward("logvar")
+def _(gy, x, mean, logvar):
+    d = x - mean
+    return gy * (0.5 * (1.0 - d * d * _precision(d, logvar)))
+
+
+def _precision(d, logvar):
+    """e^−s; 1 where it would be infinite and d is 0, for then d e^−s counts as 0."""
+    return exp(-where((d == 0) & (logvar < -math.log(_largest(logvar))), 0.0, logvar))
+
+
+@handle(_gaussian_nll)
 def gaussian_nll(x, mean, logvar, reduction):
-    """−ln N(x; μ, e^s) = ½ (s + (x − μ)² e^−s + ln 2π)        per entry, s = logvar; in nats"""
-    _check("gaussian_nll", x, mean)
-    _check("gaussian_nll", mean, logvar)
-    return _reduce(0.5 * (logvar + square(x - mean) * exp(-logvar) + math.log(2 * math.pi)), reduction)
+    """−ln N(x; μ, e^s) = ½ (s + (x − μ)² e^−s + ln 2π)        per entry, s = logvar; in nats
+
+    ∂/∂x = (x − μ) e^−s = −∂/∂μ,  ∂/∂s = ½ (1 − (x − μ)² e^−s)
+    """
+    _check("gaussian_nll", x, mean, ("x", "mean"))
+    _check("gaussian_nll", mean, logvar, ("mean", "logvar"))
+    return _reduce(_gaussian_nll(x, mean, logvar), reduction)
 
 
-def _check(name, x, t):
-    """Equal shapes, floating-point, and at least one entry."""
+def _is_finite(x):
+    """Whether a NumPy array has finite numbers only. Of others it is not known: a look would wait for the device."""
+    return isinstance(x, np.ndarray) and x.size > 0 and -np.inf < x.min() and x.max() < np.inf
+
+
+def _largest(x):
+    """The largest finite number of x's dtype."""
+    return float(np.finfo(x.dtype).max)
+
+
+def _check(name, x, t, names=("x", "t")):
+    """Arrays of equal shapes, floating-point, and at least one entry."""
+    check_arrays(name, **dict(zip(names, (x, t), strict=True)))
     if x.shape != t.shape:
         raise ValueError(f"{name}: both arguments need the same shape, got {x.shape} and {t.shape}")
     if 0 in x.shape:
         raise ValueError(f"{name}: there is nothing to compare in an empty batch, shape {x.shape}")
     if x.dtype.kind not in "fc" or t.dtype.kind not in "fcb":
         raise TypeError(f"{name}: both arguments must be floating-point, got {x.dtype} and {t.dtype}")
+
+
+def check_interval(what, x, low, high, slack=SLACK):
+    """ValueError unless all numbers of an array that is data lie in [low, high], see _is_data."""
+    if _is_data(x) and x.size:
+        x = data_of(x)
+        least, most = x.min(), x.max()
+        if least < low - slack or most > high + slack:
+            raise ValueError(f"{what} must lie in [{low}, {high}], got {least} … {most}"
+                             + "; divide images by 255" * bool(low == 0 and 1 < most <= 255 and least >= 0))
+
+
+def _is_data(x):
+    """Whether the values of x can be checked: not what is to be differentiated, for derivatives are defined beyond the
+    range, too, nor what lies on a GPU, where a look at it would wait for the device."""
+    return isinstance(data_of(x), np.ndarray) and x.dtype.kind != "c" and not getattr(x, "requires_grad", False)
+
+
+def check_images(what, x):
+    """Images that a model's loss compares with what it draws in [0, 1]: floating-point numbers in the same range."""
+    check_arrays(what, images=x)
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"{what}: images are {x.dtype}, expected floating-point numbers in [0, 1]; divide them by 255")
+    check_interval(f"{what}: images", x, 0, 1)
+
+
+def _check_sums(name, t):
+    """ValueError unless probabilities (…, K) that are data add up to 1."""
+    if _is_data(t):
+        sums = data_of(t).sum(axis=-1)
+        if (np.abs(sums - 1.0) > SLACK).any():
+            raise ValueError(f"{name}: probabilities must add up to 1 over the last axis, got sums of {sums.min()} … "
+                             f"{sums.max()}")
 
 
 def _reduce(loss, reduction):

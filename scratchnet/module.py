@@ -1,15 +1,17 @@
 """Module: a function with weights. It finds its parameters by looking at its own attributes.
 
-    a Parameter             is trained
-    an array                is a buffer: saved and moved, but not trained (running averages)
-    a Module, or a list     is a part, with parameters of its own
+    a Parameter                    is trained
+    an array                       is a buffer: saved and moved, but not trained (running averages)
+    a Module                       is a part, with parameters of its own
+    a list, tuple, deque or dict   holds any of these, at any depth: `ws.0.1`, `parts.encoder`
 """
 
+from collections import deque
 from contextlib import contextmanager
 
 import numpy as np
 
-from scratchnet.backend import array_module, to_cpu, to_gpu
+from scratchnet.backend import array_module, kind_of, to_cpu, to_gpu
 from scratchnet.tensor import Tensor
 
 
@@ -27,40 +29,54 @@ class Module:
 
     training = True
 
+    def _held(self):
+        """(path, value) for every Parameter, array and Module that the attributes hold, containers opened.
+        A path is an attribute and the indices and keys behind it; joined by dots it is the name."""
+        for name, value in vars(self).items():
+            yield from _leaves(value, (name,), type(self).__name__)
+
     def children(self):
         """The parts, name → Module, in the order in which they were assigned."""
-        found = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Module):
-                found[name] = value
-            elif isinstance(value, (list, tuple)):
-                found.update({f"{name}.{i}": part for i, part in enumerate(value) if isinstance(part, Module)})
-        return found
+        return {_name(path): value for path, value in self._held() if isinstance(value, Module)}
 
-    def _named(self, wanted, prefix=""):
-        """(name, owner, attribute, value) for every attribute that is wanted, here and in all parts."""
-        for name, value in vars(self).items():
-            if wanted(value):
-                yield prefix + name, self, name, value
-        for name, child in self.children().items():
-            yield from child._named(wanted, f"{prefix}{name}.")
+    def _modules(self):
+        """(prefix of its names, Module) for this one and all parts, each once: so parts may know their whole."""
+        waiting, seen = [("", self)], set()
+        while waiting:
+            prefix, module = waiting.pop()
+            if id(module) not in seen:
+                seen.add(id(module))
+                yield prefix, module
+                waiting += [(f"{prefix}{name}.", part) for name, part in module.children().items()][::-1]
+
+    def _named(self, wanted):
+        """(name, owner, path, value) for every Parameter or array that is wanted, here and in all parts."""
+        for prefix, module in self._modules():
+            for path, value in module._held():
+                if wanted(value):
+                    yield prefix + _name(path), module, path, value
 
     def named_parameters(self):
         """Name → Parameter, in a stable order; one that is shared stands under its first name only."""
         found, seen = {}, set()
-        for name, _, _, p in self._named(lambda v: isinstance(v, Parameter)):
+        for name, _, _, p in self._named(_is_parameter):
             if id(p) not in seen:
                 seen.add(id(p))
                 found[name] = p
         return found
 
     def named_buffers(self):
-        """Name → array, in a stable order."""
+        """Name → array, in a stable order; those of a part that is shared stand under its first name only."""
         return {name: b for name, _, _, b in self._named(_is_array)}
 
     def parameters(self):
         """All Parameters, each once."""
         return list(self.named_parameters().values())
+
+    def zero_grad(self):
+        """Forget the gradients of all parameters: the next backward starts from none."""
+        for p in self.parameters():
+            p.grad = None
 
     def state_dict(self):
         """Name → NumPy copy of every parameter and buffer."""
@@ -68,12 +84,17 @@ class Module:
         return {name: to_cpu(a).copy() for name, a in arrays.items()}
 
     def load_state_dict(self, state):
-        """Copy what state_dict gave into place. All names and shapes are checked before anything is changed."""
-        mine = {name: p.data for name, p in self.named_parameters().items()} | self.named_buffers()
+        """Copy what state_dict gave into place. Names, shapes, kinds and values of all are checked before anything is
+        changed: a weight is finite, and nothing is NaN or too large for the dtype that it goes to."""
+        if not isinstance(state, dict):
+            raise TypeError(f"load_state_dict: expected a dict, name → array, got {kind_of(state)}")
+        parameters = {name: p.data for name, p in self.named_parameters().items()}
+        mine = parameters | self.named_buffers()
         faults = [f"missing: {name} {a.shape}" for name, a in mine.items() if name not in state]
-        faults += [f"unexpected: {name} {a.shape}" for name, a in state.items() if name not in mine]
-        faults += [f"{name}: shape {state[name].shape} instead of {a.shape}" for name, a in mine.items()
-                   if name in state and state[name].shape != a.shape]
+        faults += [f"unexpected: {name} {getattr(a, 'shape', '')}".rstrip() for name, a in state.items()
+                   if name not in mine]
+        faults += [f"{name}: {fault}" for name, a in mine.items() if name in state
+                   and (fault := _misfit(state[name], a, name in parameters))]
         if faults:
             raise ValueError(f"this state does not belong to this {type(self).__name__}: " + "; ".join(faults))
         for name, a in mine.items():
@@ -85,7 +106,7 @@ class Module:
     def preserved(self):
         """Inside, whatever is done to the data of parameters and to buffers is undone at the end."""
         parameters = [(p, p.data, p.data.copy(), p.version) for p in self.parameters()]
-        buffers = [(owner, attribute, b, b.copy()) for _, owner, attribute, b in self._named(_is_array)]
+        buffers = [(owner, path, getattr(owner, path[0]), b, b.copy()) for _, owner, path, b in self._named(_is_array)]
         try:
             yield
         finally:
@@ -93,22 +114,22 @@ class Module:
                 data[...] = values
                 p.data = data
                 p.version += p.version != version  # changed inside: what was recorded there is stale
-            for owner, attribute, b, values in buffers:
+            for owner, (attribute, *rest), held, b, values in buffers:
                 b[...] = values
-                setattr(owner, attribute, b)
+                setattr(owner, attribute, _with(held, rest, b))
 
     @contextmanager
     def substituted(self, tensors):
         """Inside, these Tensors, one for each of parameters(), stand in their places; afterwards the parameters again.
         The context gives a function that exchanges them for others: so a loss can be a function of computed weights."""
-        places = [[(owner, attribute) for _, owner, attribute, value in self._named(lambda v, p=p: v is p)]
-                  for p in self.parameters()]
-        parameters = self.parameters()
+        parameters, places = self.parameters(), {}
+        for _, owner, path, p in self._named(_is_parameter):
+            places.setdefault(id(p), []).append((owner, path))
 
         def substitute(tensors):
-            for where, tensor in zip(places, tensors, strict=True):
-                for owner, attribute in where:
-                    setattr(owner, attribute, tensor)
+            for p, tensor in zip(parameters, tensors, strict=True):
+                for owner, path in places[id(p)]:
+                    _put(owner, path, tensor)
 
         try:
             substitute(tensors)
@@ -138,17 +159,16 @@ class Module:
         return self._set_training(False)
 
     def _set_training(self, training):
-        self.training = training
-        for child in self.children().values():
-            child._set_training(training)
+        for _, module in list(self._modules()):
+            module.training = training
         return self
 
     def move(self, convert):
         """Replace every parameter's data and every buffer a by convert(a). Make optimizers after moving."""
         for p in self.parameters():
             p.data, p.grad, p.grad_buffer = convert(p.data), None, None
-        for _, owner, attribute, buffer in list(self._named(_is_array)):
-            setattr(owner, attribute, convert(buffer))
+        for _, owner, path, buffer in list(self._named(_is_array)):
+            _put(owner, path, convert(buffer))
         return self
 
     def to_gpu(self):
@@ -162,26 +182,107 @@ class Module:
         return ""
 
     def __repr__(self):
-        rows = list(self._rows("", "", set()))
+        rows = list(self._rows("", "", set(), set()))
         widths = [max(len(row[i]) for row in rows) for i in (0, 1, 2)]
         lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows]
         return "\n".join(lines)
 
-    def _rows(self, indent, name, seen):
-        """Rows (name, what, number of weights); a Parameter that stood in an earlier row does not count again."""
-        count = sum(p.size for p in self.parameters() if id(p) not in seen)
+    def _rows(self, indent, name, counted, shown):
+        """Rows (name, what, number of weights); a Parameter that stood in an earlier row does not count again, and a
+        Module that did has no rows of its own again."""
         what = f"{type(self).__name__} {self.describe()}".rstrip()
+        if id(self) in shown:
+            yield f"{indent}{name}", f"{what} (above)", ""
+            return
+        above = {id(part) for _, part in self._modules()} & shown
+        shown.add(id(self))
+        mine = [p for _, owner, _, p in self._named(_is_parameter) if id(owner) not in above]
+        count = sum(p.size for p in {id(p): p for p in mine}.values() if id(p) not in counted)
         yield f"{indent}{name}", what, f"{count:,} parameters" if not indent else f"{count:,}" if count else ""
-        for name, value in vars(self).items():
-            if isinstance(value, Parameter) and self.children():
-                count = 0 if id(value) in seen else value.size
-                yield f"{indent}  {name}", f"Parameter {value.shape}", f"{count:,}"
-                seen.add(id(value))
-        for name, child in self.children().items():
-            yield from child._rows(indent + "  ", name, seen)
-        seen.update(id(p) for p in self.parameters())
+        children = self.children()
+        for path, value in self._held():
+            if _is_parameter(value) and children:
+                count = 0 if id(value) in counted else value.size
+                yield f"{indent}  {_name(path)}", f"Parameter {value.shape}", f"{count:,}"
+                counted.add(id(value))
+        for name, child in children.items():
+            yield from child._rows(indent + "  ", name, counted, shown)
+        counted.update(map(id, mine))
+
+
+def _leaves(value, path, who, above=()):
+    """(path, value) for every Parameter, array and Module in a value: itself, or in the containers that it is made of.
+    """
+    if _is_named(value) or _is_array(value):
+        if isinstance(value, np.ndarray) and value.dtype.kind == "O" and any(map(_is_named, value.flat)):
+            raise TypeError(f"{who}: {_name(path)} is an array of objects; put Parameters and parts into a list")
+        yield path, value
+    elif isinstance(value, (set, frozenset)):
+        if any(map(_is_named, value)):
+            raise TypeError(f"{who}: {_name(path)} is a set, where Parameters and parts have no order and no name; "
+                            f"put them into a list or a dict")
+    elif isinstance(value, (list, tuple, deque, dict)) and id(value) not in above:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            for found in _leaves(part, (*path, key), who, (*above, id(value))):
+                if isinstance(value, dict) and not (isinstance(key, str) and key and "." not in key):
+                    raise TypeError(f"{who}: the dict {_name(path)} has the key {key!r}; where Parameters, arrays and "
+                                    f"parts stand, keys are strings without a dot, for they become names")
+                yield found
+
+
+def _put(owner, path, value):
+    """owner.attribute[i][key] … = value, for a path (attribute, i, key, …)"""
+    attribute, *rest = path
+    setattr(owner, attribute, _with(getattr(owner, attribute), rest, value))
+
+
+def _with(container, path, value):
+    """The container with a value at a path; a tuple is made anew, others are changed in place."""
+    if not path:
+        return value
+    key, *rest = path
+    part = _with(container[key], rest, value)
+    if not isinstance(container, tuple):
+        container[key] = part
+    elif part is not container[key]:
+        parts = (*container[:key], part, *container[key + 1:])
+        return container._make(parts) if hasattr(container, "_make") else parts
+    return container
+
+
+def _name(path):
+    return ".".join(map(str, path))
+
+
+def _is_parameter(value):
+    return isinstance(value, Parameter)
+
+
+def _is_named(value):
+    return isinstance(value, (Module, Parameter))
 
 
 def _is_array(value):
-    """Whether an attribute is a buffer. A NumPy scalar, np.float64(0.1), is a setting: it cannot be written to."""
-    return hasattr(value, "dtype") and hasattr(value, "shape") and not isinstance(value, (Tensor, np.generic))
+    """Whether a value is a buffer. A NumPy scalar, np.float64(0.1), is a setting: it cannot be written to."""
+    return isinstance(value, np.ndarray) or (hasattr(value, "__array_namespace__")
+                                             and not isinstance(value, (np.generic, type)))
+
+
+def _misfit(value, mine, finite):
+    """What keeps a value of a state from being copied into an array of a Module; None if nothing does."""
+    if not _is_array(value) or isinstance(value, np.ma.MaskedArray):
+        return f"expected an array, got {kind_of(value)}"
+    if value.shape != mine.shape:
+        return f"shape {value.shape} instead of {mine.shape}"
+    if value.dtype.kind != mine.dtype.kind and {value.dtype.kind, mine.dtype.kind} != {"i", "u"}:
+        return f"{value.dtype} instead of {mine.dtype}"
+    given = to_cpu(value)
+    with np.errstate(over="ignore"):
+        kept = given.astype(mine.dtype)
+    if mine.dtype.kind in "iu":
+        return f"has numbers that {mine.dtype} cannot hold" if (kept != given).any() else None
+    if mine.dtype.kind not in "fc":
+        return None
+    if np.isnan(kept).any() or (finite and not np.isfinite(given).all()):
+        return "has NaN or infinite entries"
+    return f"has entries too large for {mine.dtype}" if (np.isinf(kept) != np.isinf(given)).any() else None

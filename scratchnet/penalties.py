@@ -5,11 +5,14 @@ import math
 from scratchnet import ops
 from scratchnet.autograd import enable_grad, grad
 from scratchnet.backend import array_module
-from scratchnet.tensor import Tensor, data_of
+from scratchnet.losses import check_interval
+from scratchnet.settings import number
+from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def l1_activity(h):
     """Σⱼ |hⱼ| per image        activities h (N, K) → a number        (Olshausen & Field 1996)"""
+    check_arrays("l1_activity", h=h)
     return ops.abs(h).sum() / len(h)
 
 
@@ -20,8 +23,11 @@ def sparsity_kl(h, target):
     ∂/∂ρ̂ⱼ = (ρ̂ⱼ − ρ) / (ρ̂ⱼ (1 − ρ̂ⱼ))        (Ng 2011, "Sparse autoencoder", section 3)
     10⁻⁷ is added inside of the logarithms, so that a dead unit is pushed up, and not infinitely.
     """
-    if not 0 < target < 1:
-        raise ValueError(f"sparsity_kl: the target is a share in (0, 1), got {target}")
+    target = number("sparsity_kl", "the target", target, "a share in (0, 1)", lambda x: 0 < x < 1)
+    check_arrays("sparsity_kl", h=h)
+    check_interval("sparsity_kl: activities", h, 0, 1, slack=1e-7)
+    if 0 in h.shape:
+        raise ValueError(f"sparsity_kl: there is no mean of an empty batch, h (N, K)={h.shape}")
     mean = h.mean(axis=0)
     constant = mean.shape[0] * (target * math.log(target) + (1 - target) * math.log(1 - target))
     return constant - (target * ops.log(mean + 1e-7) + (1 - target) * ops.log(1.0 - mean + 1e-7)).sum()
@@ -32,6 +38,7 @@ def contraction_of_sigmoid(h, w):
 
     h (N, K), w (D, K) → a number        (Rifai et al. 2011)
     """
+    check_arrays("contraction_of_sigmoid", h=h, w=w)
     slope = h * (1.0 - h)
     return (slope * slope @ (w * w).sum(axis=0)).sum() / len(h)
 
@@ -56,6 +63,7 @@ def jacobian(encode, x):
 
 def _rows_of_jacobian(encode, x, **options):
     """∂hⱼ/∂x for each j, in the shape of x. Images do not mix, so row n of the gradient of Σₙ hₙⱼ is ∂hₙⱼ/∂xₙ."""
+    check_arrays("contraction", x=x)
     x = Tensor(data_of(x), requires_grad=True)
     h = ops.flatten(encode(x))
     return [grad(h[:, j].sum(), x, **options) for j in range(h.shape[1])]

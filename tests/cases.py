@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 
-from scratchnet import layers, losses, ops
+from scratchnet import adversarial, layers, losses, ops
 from scratchnet.autograd import astype, broadcast_to, sum_to
 from scratchnet.backend import to_device_of
 from scratchnet.tensor import data_of
@@ -137,7 +137,7 @@ def loss_cases(rng):
     reduction = ["mean", "sum", "none"][rng.integers(3)]
     return {
         "bce_with_logits": (lambda x, t: losses.bce_with_logits(x, t, reduction), x, t),
-        "softmax_cross_entropy": (lambda x, t: losses.softmax_cross_entropy(x, t, reduction), x, t),
+        "softmax_cross_entropy": (losses._cross_entropy, x, t),  # the loss itself wants rows that add up to 1
         "softmax_cross_entropy, integers": (lambda x: losses.softmax_cross_entropy(
             x, _like(x, np.array([3, 0, 1])), reduction), x),
         "mse": (lambda x, t: losses.mse(x, t, reduction), x, t),
@@ -146,6 +146,11 @@ def loss_cases(rng):
         "hinge": (lambda x: losses.hinge(x * 2.1, _like(x, np.sign(t - 0.5)), reduction), x),
         "gaussian_kl": (lambda m, s: losses.gaussian_kl(m, s, reduction), x, logvar),
         "gaussian_nll": (lambda x, m, s: losses.gaussian_nll(x, m, s, reduction), t, x, logvar),
+        **{f.__name__: (f, x, 1.3 * t[:2] - 0.7) for f in (adversarial.squares_apart, adversarial.hinges_apart,
+                                                          adversarial.means_apart)},
+        "tell_apart": (lambda a, b: adversarial.tell_apart(a, b, 0.1), x, t[:2]),
+        **{f.__name__: (f, x) for f in (adversarial.saturating, adversarial.non_saturating, adversarial.squares,
+                                        adversarial.minus_mean)},
     }
 
 
@@ -188,7 +193,8 @@ def layer_cases(rng):
 # The registered ops behind composite functions, by the row that exercises them.
 BEHIND = {"_concat": "concat", "_getitem": "getitem", "_matmul": "matmul", "_max_of_rows": "max",
           "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy",
-          "_squared_error": "mse", "_gaussian_kl": "gaussian_kl", "_lstm": "lstm"}
+          "_squared_error": "mse", "_l1": "l1", "_huber": "huber", "_hinge": "hinge", "_gaussian_kl": "gaussian_kl",
+          "_gaussian_nll": "gaussian_nll", "_lstm": "lstm"}
 
 
 def _like(x, constant):

@@ -398,3 +398,28 @@ def test_substituted_weights_are_used_and_given_back():
     tied = Sequential(net.steps[0], net.steps[0])                             # a shared parameter, in both its places
     with tied.substituted([Tensor(p.data) for p in tied.parameters()]):
         assert tied.steps[0].w is tied.steps[1].w is not parameters[0]
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda r: adversarial.gradient_penalty(None, [[1.0]], A[:1], r), "^gradient_penalty: real must be an array"),
+    (lambda r: adversarial.gradient_penalty(None, A[:0], A[:0], r), "^gradient_penalty: an empty batch of samples"),
+    (lambda r: adversarial.gradient_penalty(None, A > 0, A > 0, r), "^gradient_penalty: the samples `real` must be"),
+    (lambda r: adversarial.clip_weights([], np.nan), "^clip_weights: limit is above 0, got nan"),
+    (lambda r: adversarial.clip_weights([], "1"), "^clip_weights: limit is above 0, got '1'"),
+    (lambda r: adversarial.pack(A, 1.5), "^pack: m is a whole number ≥ 1, got 1.5"),
+    (lambda r: adversarial.pack([[1.0]], 1), "^pack: x must be an array or a Tensor, got a list"),
+    (lambda r: adversarial.Replay(2.5, r), "^Replay: size is at least 1, got 2.5"),
+    (lambda r: adversarial.Replay(2, r).mix([1.0]), "^Replay: fake must be an array"),
+    (lambda r: adversarial.tell_apart(A, A, "much"), "^tell_apart: smoothing is a share"),
+    (lambda r: adversarial.tell_apart(A, A, np.nan), "^tell_apart: smoothing is a share"),
+    (lambda r: adversarial.squares((10 * A).astype(int)), "^squares: the logits `fake` must be floating-point")])
+def test_what_a_game_cannot_be_played_with_is_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make(rng(0))
+
+
+def test_numpy_numbers_as_settings_of_a_game():
+    a = A.astype(np.float32)
+    assert adversarial.tell_apart(a, a, np.float64(0.1)).dtype == np.float32
+    assert adversarial.pack(a[:4], np.int64(2)).shape == (2, 2 * A.shape[1])
+    assert adversarial.pack(a[:4], 2.0).shape == (2, 2 * A.shape[1])

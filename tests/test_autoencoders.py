@@ -450,3 +450,27 @@ def test_learning_lowers_the_loss():
 def test_tensors_as_images():
     model = small()
     assert model.loss(Tensor(X)).item() == model.loss(X).item()
+
+
+@pytest.mark.parametrize("spoil", [lambda x: 255 * x, lambda x: (255 * x).astype("uint8"), lambda x: x - 0.5])
+def test_images_that_are_no_probabilities_are_refused(spoil):
+    rng = np.random.default_rng(0)
+    x = rng.random((3, 8, 8, 1), dtype=np.float32)
+    model, logits = Autoencoder([64, 5], rng=rng), np.zeros((3, 64), np.float32)
+    for loss in (model.loss, lambda x: model.loss(rng.random((3, 64), dtype=np.float32), x),
+                 lambda x: squared_error(logits, x), ConvAutoencoder("repeat", rng=rng).loss):
+        loss(x)
+        with pytest.raises((ValueError, TypeError), match=r"\[0, 1\]|floating-point"):
+            loss(spoil(x))
+
+
+def test_sizes_of_an_autoencoder():
+    rng = np.random.default_rng(0)
+    assert Autoencoder(np.array([6, 2]), rng=rng).decode(np.zeros((1, 2), np.float32)).shape == (1, 6)
+    for sizes in ([6, 2.5], [6, True], [6, "2"], [6, None]):
+        with pytest.raises(ValueError, match="^Autoencoder: each size is a whole number, got"):
+            Autoencoder(sizes, rng=rng)
+    with pytest.raises(TypeError, match="^Autoencoder: sizes are a list of whole numbers, got 6"):
+        Autoencoder(6, rng=rng)
+    with pytest.raises(ValueError, match=r"^ConvAutoencoder: images \(2, 26, 28, 1\), expected"):
+        ConvAutoencoder("unpool", rng=rng).loss(np.zeros((2, 26, 28, 1), np.float32))

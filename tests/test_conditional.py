@@ -256,3 +256,38 @@ def test_weight_of_the_l1_loss_is_not_negative():
 def test_images_of_another_size_are_refused():
     with pytest.raises(ValueError, match=r"^UNet: images \(2, 20, 28, 1\), expected \(N, 28, 28, 1\)"):
         UNet(2, rng=rng())(np.zeros((2, 20, 28, 1), np.float32))
+
+
+def test_labels_are_arrays_or_tensors_of_integers():
+    rng = np.random.default_rng(0)
+    net = WithLabel(Sequential(Dense(5, 1, rng=rng)), 3)
+    x, y = np.zeros((4, 2), np.float32), np.array([0, 1, 2, 0])
+    np.testing.assert_array_equal(net(x, Tensor(y)).data, net(x, y).data)
+    np.testing.assert_array_equal(wrong_labels(Tensor(y), 3, np.random.default_rng(1)),
+                                  wrong_labels(y, 3, np.random.default_rng(1)))
+    for odd in ([0, 1, 2, 0], None, "0120"):
+        with pytest.raises(TypeError, match="^WithLabel: y must be an array or a Tensor"):
+            net(x, odd)
+        with pytest.raises(TypeError, match="^wrong_labels: y must be an array or a Tensor"):
+            wrong_labels(odd, 3, rng)
+    for odd in (y.astype(np.float32), y > 0):
+        with pytest.raises(TypeError, match="^one_hot: labels are"):
+            net(x, odd)
+
+
+def test_real_images_of_another_range_are_refused():
+    rng = np.random.default_rng(0)
+    gan = ConditionalGAN(
+        WithLabel(digit_generator(12, rng=rng), 10),
+        WithLabel(digit_discriminator(794, rng=rng), 10), 2)
+    x, y = rng.random((4, 28, 28, 1), dtype=np.float32), np.arange(4)
+    fake = gan.generate(gan.noise(4, rng, x), y)
+    gan.discriminator_loss(x, y, fake)
+    pix = ImageToImage(UNet(2, rng=rng), lambda x, y: y.mean(axis=(1, 2)), 1.0)
+    for spoiled in (255 * x, (255 * x).astype("uint8")):
+        with pytest.raises((ValueError, TypeError), match="^discriminator_loss: (what is generated|real samples)"):
+            gan.discriminator_loss(spoiled, y, fake)
+        with pytest.raises((ValueError, TypeError), match="^discriminator_loss: (what is generated|real samples)"):
+            pix.discriminator_loss(x, spoiled, fake)
+        with pytest.raises((ValueError, TypeError), match="^generator_loss: (what is generated|real samples)"):
+            pix.generator_loss(x, spoiled)

@@ -171,3 +171,15 @@ def test_a_step_lowers_each_loss():
             p.data -= 1e-6 * g.data
         expected = -1e-6 * sum((g.data**2).sum() for g in slopes)
         assert expected < 0 and loss().item() - before.item() == pytest.approx(expected, rel=0.05)
+
+
+def test_images_of_another_range_are_refused():
+    rng = np.random.default_rng(0)
+    model = CycleGAN(*[image_generator(2, rng=rng) for _ in "GF"],
+                              *[image_discriminator(2, rng=rng) for _ in "AB"], cycle=np.float64(10))
+    x = rng.random((2, 28, 28, 1), dtype=np.float32)
+    assert model.generator_loss(x, x).dtype == np.float32
+    for a, b in ((255 * x, x), (x, 255 * x), (x, (255 * x).astype("uint8"))):
+        for loss in (lambda a, b: model.discriminator_loss(a, b, x, x), model.generator_loss):
+            with pytest.raises((ValueError, TypeError), match="^CycleGAN: (what is generated|real samples)"):
+                loss(a, b)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import strict as stand_in
 
-from scratchnet import check, no_grad
-from scratchnet.layers import BatchNorm
+from scratchnet import check, no_grad, ops
+from scratchnet.layers import BatchNorm, Dense, Sequential
 from scratchnet.models.gan import GAN
 from scratchnet.models.image_gan import dcgan_discriminator, dcgan_generator, dense_discriminator, dense_generator
 from scratchnet.optimizers import Adam
@@ -228,3 +228,31 @@ def test_a_step_on_other_arrays_is_the_same_and_reads_nothing(make):
     for name, p in here.named_parameters().items():
         q = there.named_parameters()[name].grad.get()
         np.testing.assert_allclose(q, p.grad, rtol=1e-9, atol=1e-10 * np.abs(p.grad).max() + 1e-13, err_msg=name)
+
+
+@pytest.mark.parametrize("make", [dense_generator, dcgan_generator])
+@pytest.mark.parametrize("spoil, words", [
+    (lambda x: (255 * x).astype("uint8"), "real samples are uint8"), (lambda x: 255 * x, r"must lie in \[0, 1\]"),
+    (lambda x: 2 * x - 1, r"what is generated lies in \[0, 1\], so real samples must lie in")])
+def test_real_images_are_of_the_range_that_is_drawn(make, spoil, words):
+    rng = np.random.default_rng(0)
+    gan = GAN(make(rng=rng), dense_discriminator(rng=rng), 30 if make is dense_generator else 100)
+    x = rng.random((4, 28, 28, 1), dtype=np.float32)
+    fake = gan.generate(gan.noise(4, rng, x))
+    gan.discriminator_loss(x, fake)
+    with pytest.raises((ValueError, TypeError), match=words):
+        gan.discriminator_loss(spoil(x), fake)
+
+
+def test_samples_of_any_range_go_with_a_linear_generator():
+    rng = np.random.default_rng(0)
+    gan = GAN(Sequential(Dense(3, 2, rng=rng)), Sequential(Dense(2, 1, rng=rng)), np.int64(3))
+    x = 100 * rng.standard_normal((4, 2), dtype=np.float32)
+    gan.discriminator_loss(x, gan.generate(gan.noise(4, rng, x)))
+    tanh = GAN(Sequential(Dense(3, 2, rng=rng), ops.tanh), Sequential(Dense(2, 1, rng=rng)), 3)
+    tanh.discriminator_loss(-abs(x) / 1000, x)
+    with pytest.raises(ValueError, match=r"lies in \[-1, 1\]"):
+        tanh.discriminator_loss(x, x)
+    for latent in (0, 2.5, "3"):
+        with pytest.raises(ValueError, match="^GAN: latent is a whole number ≥ 1"):
+            GAN(gan.generator, gan.discriminator, latent)

@@ -1,5 +1,9 @@
 """Layers and Module: names, saving, loading, moving, modes, and what they print."""
 
+import copy
+import inspect
+import pickle
+
 import numpy as np
 import pytest
 from cases import layer_cases, tape_dies
@@ -274,3 +278,255 @@ def test_time_embedding():
     for size in (0, 5):
         with pytest.raises(ValueError, match="even number ≥ 2"):
             TimeEmbedding(size)
+
+
+class Nested(Module):
+    """Parameters, arrays and parts in containers of every kind."""
+
+    def __init__(self):
+        rng = np.random.default_rng(0)
+        self.ws = [[Parameter(np.full(2, 1.0)), Parameter(np.full(2, 2.0))], Parameter(np.full(2, 3.0))]
+        self.parts = {"encoder": Dense(2, 2, rng=rng), "blocks": (Dense(2, 1, rng=rng, bias=False), ops.relu)}
+        self.averages = (np.zeros(3), {"var": np.ones(3)})
+        self.b, self.sizes, self.words, self.kind = Parameter(np.zeros(1)), {3: "three"}, {"a", "b"}, np.float32
+
+
+NAMES = ["ws.0.0", "ws.0.1", "ws.1", "b", "parts.encoder.w", "parts.encoder.b", "parts.blocks.0.w"]
+
+
+def test_what_stands_in_containers_is_found_at_any_depth():
+    model = Nested()
+    assert list(model.named_parameters()) == NAMES and len(model.parameters()) == 7
+    assert list(model.children()) == ["parts.encoder", "parts.blocks.0"]
+    assert list(model.named_buffers()) == ["averages.0", "averages.1.var"]
+    assert not model.eval().parts["blocks"][0].training
+    assert "ws.0.1" in repr(model) and "parts.blocks.0" in repr(model)
+
+    other = Nested()
+    for p in other.parameters():
+        p.data += 1
+    other.averages[1]["var"] += 4
+    model.load_state_dict(other.state_dict())
+    assert (model.ws[0][1].data == 3).all() and (model.averages[1]["var"] == 5).all()
+
+
+def test_what_stands_in_containers_is_moved_preserved_and_substituted():
+    model = Nested()
+    averages, before = model.averages, model.state_dict()
+    with model.preserved():
+        model.averages = (model.averages[0] + 1, {"var": model.averages[1]["var"] + 1})
+        model.ws[0][0].data += 1
+        averages[1]["var"][:] = 7
+    assert model.averages is averages
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    stand_ins = [Tensor(2 * p.data) for p in model.parameters()]
+    with model.substituted(stand_ins):
+        assert model.ws[0][0] is stand_ins[0] and model.parts["blocks"][0].w is stand_ins[-1]
+    assert list(model.named_parameters()) == NAMES
+    model.move(lambda a: a.astype(np.float32))
+    assert {a.dtype for a in model.state_dict().values()} == {np.dtype(np.float32)}
+    assert isinstance(model.averages, tuple) and model.parts["blocks"][1] is ops.relu
+
+
+@pytest.mark.parametrize("held, words", [
+    ({0: Parameter(np.zeros(1))}, "the dict held has the key 0"), ({None: np.zeros(1)}, "has the key None"),
+    ([{"a.b": Dense(1, 1, rng=np.random.default_rng(0))}], "the dict held.0 has the key 'a.b'"),
+    ({"": np.zeros(1)}, "keys are strings without a dot"), ({Parameter(np.zeros(1))}, "held is a set"),
+    (np.array([Dense(1, 1, rng=np.random.default_rng(0)), None]), "held is an array of objects")])
+def test_containers_that_give_no_names_are_refused(held, words):
+    model = Module()
+    model.held = held
+    with pytest.raises(TypeError, match=f"Module: .*{words}"):
+        model.parameters()
+
+
+def test_parts_that_know_their_whole_count_once():
+    class Child(Module):
+        def __init__(self, parent):
+            self.parent, self.layer = parent, Dense(2, 2, rng=np.random.default_rng(0))
+
+    class Parent(Module):
+        def __init__(self):
+            self.layer, self.children_of_mine = Dense(2, 3, rng=np.random.default_rng(1)), []
+            self.children_of_mine += [Child(self), Child(self), self, self.children_of_mine]
+
+    model = Parent()
+    names = ["layer.w", "layer.b", "children_of_mine.0.layer.w", "children_of_mine.0.layer.b",
+             "children_of_mine.1.layer.w", "children_of_mine.1.layer.b"]
+    assert list(model.named_parameters()) == names and set(model.state_dict()) == set(names)
+    assert "21 parameters" in repr(model) and "(above)" in repr(model)
+    assert not model.eval().children_of_mine[1].training
+    assert len(copy.deepcopy(model).parameters()) == 6
+    peers = [Child(None) for _ in range(30)]
+    for peer in peers:
+        peer.parent = peers
+    assert len(peers[0].parameters()) == 60 and len(repr(peers[0])) < 200000
+
+
+def test_modules_can_be_copied_and_pickled():
+    model = Sequential(Dense(3, 4, rng=np.random.default_rng(0)), ops.relu, BatchNorm(4))
+    optimizer, x = SGD(model.parameters(), lr=0.1), np.ones((5, 3), np.float32)
+    model(x).sum().backward()
+    optimizer.step()
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        before = model.state_dict()
+        for name, value in twin.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+        own = SGD(twin.parameters(), lr=0.1)
+        own.zero_grad()
+        twin(x).sum().backward()
+        own.step()
+        assert any((twin.state_dict()[name] != value).any() for name, value in before.items())
+        for name, value in model.state_dict().items():
+            np.testing.assert_array_equal(value, before[name])
+
+
+def test_gradients_are_forgotten():
+    model = Nested()
+    sum(ops.square(p).sum() for p in model.parameters()).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("value, words", [
+    (np.array([1.0, np.nan]), "NaN or infinite"), (np.array([1.0, np.inf]), "NaN or infinite"),
+    (np.array([1.0, 1e300]), "too large for float32"), (np.array([1j, 0]), "complex128 instead of float32"),
+    (np.array([1, 2]), "int64 instead of float32"), (np.array([None, 1]), "object instead of float32"),
+    (np.array([True, False]), "bool instead of float32"), ([1.0, 2.0], "expected an array, got a list"),
+    (Tensor(np.ones(2)), "expected an array, got a Tensor"), (None, "expected an array, got None"),
+    (np.ma.masked_array([1.0, 2.0], [0, 1]), "expected an array"), (1.0, "expected an array, got a float 1.0")])
+@pytest.mark.parametrize("name", ["beta", "mean"])
+def test_a_state_of_another_kind_changes_nothing(name, value, words):
+    layer = BatchNorm(2)
+    state = layer.state_dict()
+    if name == "mean" and words == "NaN or infinite" and np.isinf(value).any():
+        layer.load_state_dict(state | {name: value})  # a buffer may hold −∞, as masks do
+        return
+    with pytest.raises(ValueError, match=f"{name}: .*{words}"):
+        layer.load_state_dict(state | {"gamma": np.full(2, 5.0), name: value})
+    assert (layer.gamma.data == 1).all()
+
+
+def test_a_state_is_a_dict():
+    for state in (None, [], Dense(1, 1, rng=np.random.default_rng(0))):
+        with pytest.raises(TypeError, match="load_state_dict: expected a dict"):
+            BatchNorm(2).load_state_dict(state)
+    with pytest.raises(ValueError, match="unexpected: more"):
+        BatchNorm(2).load_state_dict(BatchNorm(2).state_dict() | {"more": None})
+
+
+RNG = np.random.default_rng(0)
+SIZED = {  # layer → (how to make it, arguments that are right, names of the sizes)
+    "Dense": (Dense, {"inputs": 3, "outputs": 2}, ["inputs", "outputs"]),
+    "SpectralDense": (layers.SpectralDense, {"inputs": 3, "outputs": 2}, ["inputs", "outputs"]),
+    "Conv2D": (Conv2D, {"channels_in": 1, "channels_out": 2, "kernel": 3, "stride": 2},
+               ["channels_in", "channels_out", "kernel", "stride"]),
+    "Conv2DTranspose": (Conv2DTranspose, {"channels_in": 1, "channels_out": 2, "kernel": 3, "stride": 2},
+                        ["channels_in", "channels_out", "kernel", "stride"]),
+    "Maxout": (layers.Maxout, {"inputs": 3, "outputs": 2, "pieces": 2}, ["inputs", "outputs", "pieces"]),
+    "MinibatchDiscrimination": (layers.MinibatchDiscrimination, {"inputs": 3, "kernels": 2, "dimensions": 2},
+                                ["inputs", "kernels", "dimensions"]),
+    "Embedding": (Embedding, {"count": 3, "size": 2}, ["count", "size"]),
+    "LSTM": (layers.LSTM, {"inputs": 3, "size": 2}, ["inputs", "size"]),
+    "BatchNorm": (BatchNorm, {"channels": 3}, ["channels"]),
+    "LayerNorm": (layers.LayerNorm, {"channels": 3}, ["channels"]),
+    "MaxPool2D": (layers.MaxPool2D, {"size": 2, "stride": 2}, ["size", "stride"]),
+    "Unpool": (layers.Unpool, {"size": 2}, ["size"]),
+    "UpSampling2D": (layers.UpSampling2D, {"factor": 2}, ["factor"]),
+    "TimeEmbedding": (TimeEmbedding, {"size": 4}, ["size"]),
+}
+INPUTS = {"Conv2D": (2, 4, 4, 1), "Conv2DTranspose": (2, 4, 4, 1), "MaxPool2D": (2, 4, 4, 1),
+          "UpSampling2D": (2, 4, 4, 1), "LSTM": (2, 5, 3), "TimeEmbedding": (2,)}
+
+
+def made(name, **arguments):
+    make, right, _ = SIZED[name]
+    rng = {"rng": np.random.default_rng(0)} if "rng" in inspect.signature(make).parameters else {}
+    return make(**right | arguments, **rng)
+
+
+@pytest.mark.parametrize("name", SIZED)
+def test_sizes_may_be_numpys(name):
+    _, right, _ = SIZED[name]
+    plain, numpys = made(name), made(name, **{k: np.int64(v) for k, v in right.items()})
+    for a, b in zip(plain.state_dict().values(), numpys.state_dict().values(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert repr(plain) == repr(numpys)
+    if name in ("Embedding", "Unpool"):
+        return
+    x = np.ones(INPUTS.get(name, (2, 3)), np.float32)
+    y, z = plain(x), numpys(x)
+    for a, b in zip(y, z, strict=True) if isinstance(y, tuple) else [(y, z)]:
+        a, b = (a[0], b[0]) if isinstance(a, tuple) else (a, b)
+        np.testing.assert_array_equal(getattr(a, "data", a), getattr(b, "data", b))
+
+
+@pytest.mark.parametrize("name, size", [(name, size) for name in SIZED for size in SIZED[name][2]])
+@pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", None, np.nan, np.bool_(True)])
+def test_sizes_that_are_none_are_named(name, size, value):
+    if value is None and size == "stride":
+        return  # as long as the window, where there is one
+    with pytest.raises(ValueError, match=f"^{name}: {size} is (a whole|an even) number ≥ ., got "):
+        made(name, **{size: value})
+
+
+@pytest.mark.parametrize("name", ["Dense", "SpectralDense", "Conv2D", "Conv2DTranspose", "Maxout", "Embedding", "LSTM",
+                                  "MinibatchDiscrimination"])
+@pytest.mark.parametrize("rng", [None, 0, "0"])
+def test_a_generator_that_is_none_is_named(name, rng):
+    make, right, _ = SIZED[name]
+    with pytest.raises(TypeError, match=f"^{name}: rng must be a generator such as"):
+        make(**right, rng=rng)
+    with pytest.raises(TypeError, match="^Dropout: rng must be"):
+        Dropout(0.5, rng=rng)
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda: Dropout(1.0, rng=RNG), r"^Dropout: rate is a share in \[0, 1\), got 1.0"),
+    (lambda: Dropout("half", rng=RNG), "^Dropout: rate"), (lambda: BatchNorm(3, momentum=1.5), "^BatchNorm: momentum"),
+    (lambda: BatchNorm(3, eps=-1), "^BatchNorm: eps"), (lambda: layers.LayerNorm(3, eps=np.nan), "^LayerNorm: eps"),
+    (lambda: Conv2D(1, 1, (3, 3, 3), rng=RNG), "^Conv2D: kernel is a whole number ≥ 1 or a pair"),
+    (lambda: layers.Reshape(2.5), "^Reshape: each length"), (lambda: layers.Reshape((2, 3)), "^Reshape: each length"),
+    (lambda: layers.Reshape(0), "^Reshape: each length"), (lambda: Sequential(None), "^Sequential: each step is"),
+    (lambda: Sequential([Dense(1, 1, rng=RNG)]), "^Sequential: each step is a layer or a function, got a list")])
+def test_settings_that_are_none_are_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
+
+
+def test_numpy_numbers_as_settings_leave_float32_as_it_is():
+    half, x = np.float64(0.5), np.random.default_rng(0).standard_normal((4, 3), dtype=np.float32)
+    for layer in (BatchNorm(3, momentum=half, eps=half), BatchNorm(3, momentum=half, eps=half).eval(),
+                  layers.LayerNorm(3, eps=half), Dropout(half, rng=np.random.default_rng(0)),
+                  layers.Maxout(np.int64(3), np.int64(2), np.int64(2), rng=np.random.default_rng(0))):
+        t = Tensor(x, requires_grad=True)
+        y = layer(t)
+        y.sum().backward()
+        assert y.dtype == t.grad.dtype == np.float32
+        assert {a.dtype for a in layer.state_dict().values()} <= {np.dtype(np.float32)}
+
+
+def test_running_averages_keep_their_dtype():
+    wide, narrow = np.random.default_rng(0).standard_normal((4, 3)), np.ones((2, 3), np.float32)
+    layer = BatchNorm(3)
+    layer(wide)
+    np.testing.assert_allclose(layer.mean, 0.1 * wide.mean(0), rtol=1e-6)
+    assert layer.mean.dtype == layer.var.dtype == layer.eval()(narrow).dtype == np.float32
+    layer = BatchNorm(3).move(lambda a: a.astype(np.float64))
+    layer(narrow)
+    assert layer.mean.dtype == layer.var.dtype == np.float64
+    spectral = layers.SpectralDense(3, 2, rng=np.random.default_rng(0))
+    spectral.w.data = spectral.w.data.astype(np.float64)
+    spectral(wide)
+    assert spectral.u.dtype == spectral.v.dtype == np.float32
+
+
+@pytest.mark.parametrize("name", ["Dense", "Conv2D", "Conv2DTranspose", "Maxout", "MinibatchDiscrimination", "LSTM",
+                                  "BatchNorm", "LayerNorm", "MaxPool2D", "UpSampling2D", "TimeEmbedding"])
+@pytest.mark.parametrize("x", [[[1.0, 2.0, 3.0]], None])
+def test_a_layer_names_what_is_no_array(name, x):
+    for layer in (made(name), made(name).eval()):
+        with pytest.raises(TypeError, match=r"^\w+: \w+ must be an? "):
+            layer(x)

@@ -208,3 +208,38 @@ def test_a_second_derivative_of_the_loss_exists():
     second = grad(ops.square(g).sum(), w)
     assert second.shape == w.shape and np.isfinite(second.data).all() and np.abs(second.data).max() > 0
     assert losses.mse(second, second.data, "sum").item() == 0
+
+
+@pytest.mark.parametrize("objective", ["elbo", "lecture"])
+@pytest.mark.parametrize("likelihood", ["bernoulli", "gaussian"])
+@pytest.mark.parametrize("spoil", [lambda x: 255 * x, lambda x: (255 * x).astype("uint8"), lambda x: 2 * x - 1])
+def test_images_that_are_no_probabilities_are_refused(objective, likelihood, spoil):
+    rng = np.random.default_rng(0)
+    model = DenseVAE(pixels=16, hidden=4, latent=2, rng=rng, objective=objective, likelihood=likelihood)
+    x = rng.random((3, 4, 4, 1), dtype=np.float32)
+    model.loss(x, rng)
+    with pytest.raises((ValueError, TypeError), match=r"\[0, 1\]|floating-point"):
+        model.loss(spoil(x), rng)
+
+
+def test_images_need_not_be_square():
+    rng = np.random.default_rng(0)
+    model, x = DenseVAE(pixels=(4, 6), hidden=5, latent=2, rng=rng), rng.random((3, 4, 6, 1), dtype=np.float32)
+    assert np.isfinite(model.loss(x, rng)[0].item())
+    assert model.decode(np.zeros((2, 2), np.float32)).shape == (2, 4, 6, 1)
+    with pytest.raises(ValueError, match=r"^DenseVAE: pixels=24 is no square number; give the sides, pixels=\(H, W\)"):
+        DenseVAE(pixels=24, rng=rng)
+    for pixels in (0, 2.5, "784", None):
+        with pytest.raises(ValueError, match="^DenseVAE: pixels is a whole number ≥ 1"):
+            DenseVAE(pixels=pixels, rng=rng)
+
+
+@pytest.mark.parametrize("make, words", [
+    (lambda rng, x: ConvVAE(rng=rng).loss(x, rng), "ConvVAE"),
+    (lambda rng, x: DigitClassifier(rng=rng)(x), "DigitClassifier")])
+def test_models_of_digits_say_so(make, words):
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match=rf"^{words}: images \(2, 32, 32, 1\), expected \(N, 28, 28, 1\)"):
+        make(rng, np.zeros((2, 32, 32, 1), np.float32))
+    with pytest.raises(TypeError, match="images must be an array or a Tensor, got None"):
+        make(rng, None)

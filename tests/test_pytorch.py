@@ -23,7 +23,8 @@ F = torch.nn.functional
 ALONE = {"window_sum": "avg_pool", "window_spread": "avg_pool", "pool_at": "max_pool_with_argmax", "sign": "abs",
          "_concat": "concat", "_getitem": "getitem", "_matmul": "matmul", "_max_of_rows": "max",
          "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy", "_squared_error": "mse",
-         "_gaussian_kl": "gaussian_kl", "_lstm": "lstm"}
+         "_l1": "l1", "_huber": "huber", "_hinge": "hinge", "_gaussian_kl": "gaussian_kl",
+         "_gaussian_nll": "gaussian_nll", "_lstm": "lstm"}
 
 
 def nchw(x):
@@ -171,7 +172,21 @@ def of_losses(rng):
                 torch.distributions.kl_divergence(torch.distributions.Normal(x, torch.exp(s / 2)),
                                                   torch.distributions.Normal(0.0, 1.0))), x, s),
         }
-    return rows
+    return rows | of_games(x, s[:3])
+
+
+def of_games(a, b):
+    return {
+        "tell_apart": (lambda a, b: adversarial.tell_apart(a, b, 0.1), lambda a, b: F.binary_cross_entropy_with_logits(
+            a, torch.full_like(a, 0.9)) + F.binary_cross_entropy_with_logits(b, torch.zeros_like(b)), a, b),
+        "saturating": (adversarial.saturating, lambda b: F.logsigmoid(-b).mean(), b),
+        "non_saturating": (adversarial.non_saturating, lambda b: -F.logsigmoid(b).mean(), b),
+        "squares_apart": (adversarial.squares_apart, lambda a, b: ((a - 1)**2).mean() / 2 + (b**2).mean() / 2, a, b),
+        "squares": (adversarial.squares, lambda b: 0.5 * ((b - 1)**2).mean(), b),
+        "hinges_apart": (adversarial.hinges_apart, lambda a, b: F.relu(1 - a).mean() + F.relu(1 + b).mean(), a, b),
+        "means_apart": (adversarial.means_apart, lambda a, b: b.mean() - a.mean(), a, b),
+        "minus_mean": (adversarial.minus_mean, lambda b: -b.mean(), b),
+    }
 
 
 NAMES = list(counterparts(np.random.default_rng(0)))

@@ -10,8 +10,10 @@ code (penalties).
 
 from scratchnet import initializers, ops
 from scratchnet.layers import Dense
-from scratchnet.losses import bce_with_logits, mse, softmax_cross_entropy
+from scratchnet.losses import bce_with_logits, check_images, mse, softmax_cross_entropy
 from scratchnet.module import Module, Parameter
+from scratchnet.settings import number
+from scratchnet.tensor import check_arrays
 
 
 class TiedDense(Module):
@@ -36,6 +38,7 @@ class Autoencoder(Module):
     """
 
     def __init__(self, sizes, *, rng, activation=ops.sigmoid, code=None, tied=False, init=initializers.glorot_uniform):
+        sizes = whole_sizes("Autoencoder", sizes)
         if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(f"Autoencoder: sizes are at least an input and a code, each ≥ 1; got {list(sizes)}")
         if not callable(activation) or not (code is None or callable(code)):
@@ -55,6 +58,7 @@ class Autoencoder(Module):
 
     def encode(self, x):
         """Images (N, …) → codes (N, sizes[-1])"""
+        check_arrays("encode", images=x)
         z = through(self.down, ops.flatten(x), self.activation)
         return z if self.code is None else self.code(z)
 
@@ -64,11 +68,19 @@ class Autoencoder(Module):
 
     def restore(self, x):
         """Images (N, …) → what is decoded from their codes, in [0, 1], of the same shape"""
+        check_arrays("restore", images=x)
         return ops.sigmoid(self.decode(self.encode(x))).reshape(x.shape)
 
     def loss(self, x, target=None):
         """Cross-entropy per image, in nats, between what is made of x and the target: x itself, if none is given."""
         return reconstruction_loss(self.decode(self.encode(x)), x if target is None else target)
+
+
+def whole_sizes(who, sizes):
+    """The sizes of layers as Python's whole numbers; TypeError or ValueError if they are something else."""
+    if not hasattr(sizes, "__len__") or isinstance(sizes, str):
+        raise TypeError(f"{who}: sizes are a list of whole numbers, got {sizes!r}")
+    return [int(number(who, "each size", n, "a whole number", lambda n: n == int(n))) for n in sizes]
 
 
 def through(layers, h, activation):
@@ -80,11 +92,13 @@ def through(layers, h, activation):
 
 def reconstruction_loss(logits, x):
     """−Σ_pixels [x ln σ(a) + (1 − x) ln(1 − σ(a))] per image, in nats        logits a (N, D), images x (N, …)"""
+    check_arrays("reconstruction_loss", images=x)
     return bce_with_logits(logits, ops.flatten(x), "sum") / len(x)
 
 
 def squared_error(logits, x):
     """Σ_pixels (σ(a) − x)² per image        logits a (N, D), images x (N, …)"""
+    check_images("squared_error", x)
     return mse(ops.sigmoid(logits), ops.flatten(x), "sum") / len(x)
 
 
@@ -97,6 +111,7 @@ class StackedClassifier(Module):
     """
 
     def __init__(self, sizes, classes=10, *, rng):
+        sizes = whole_sizes("StackedClassifier", sizes)
         if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(f"StackedClassifier: sizes are at least an input and a layer, each ≥ 1; got {list(sizes)}")
         self.layers = [Dense(a, b, rng=rng) for a, b in zip(sizes, sizes[1:], strict=False)]
@@ -106,6 +121,7 @@ class StackedClassifier(Module):
         """Images (N, …) → activities of layer `depth`, the last if None; of layer 0: the pixels        (N, size)"""
         if depth is not None and not 0 <= depth <= len(self.layers):
             raise ValueError(f"StackedClassifier: features of layer {depth}, expected 0 to {len(self.layers)}")
+        check_arrays("features", images=x)
         h = ops.flatten(x)
         for layer in self.layers[:depth]:
             h = ops.sigmoid(layer(h))

@@ -1,7 +1,7 @@
 """A small classifier of digits. Its last hidden layer is the feature space in which generated digits are judged."""
 
 from scratchnet import ops
-from scratchnet.layers import Conv2D, Dense, Module
+from scratchnet.layers import Conv2D, Dense, Module, check_digits
 from scratchnet.losses import softmax_cross_entropy
 
 
@@ -20,6 +20,7 @@ class DigitClassifier(Module):
 
     def features(self, x):
         """x (N, 28, 28, 1) → (N, 128)"""
+        check_digits("DigitClassifier", x)
         h = ops.max_pool(ops.relu(self.conv1(x)))              # (N, 14, 14, 16)
         h = ops.max_pool(ops.relu(self.conv2(h)))              # (N, 7, 7, 32)
         return ops.relu(self.hidden(ops.flatten(h)))

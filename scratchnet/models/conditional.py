@@ -14,19 +14,23 @@ from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import no_grad
 from scratchnet.backend import standard_normal, to_device_of
 from scratchnet.initializers import he_normal
-from scratchnet.layers import BatchNorm, Dense, Dropout, Module, Reshape, Sequential
+from scratchnet.layers import BatchNorm, Dense, Dropout, Module, Reshape, Sequential, check_drawn
 from scratchnet.losses import one_hot
 from scratchnet.ops.linear import check_range
+from scratchnet.settings import whole
+from scratchnet.tensor import check_arrays, data_of
 
 
 class ConditionalGAN(Module):
     """generator: z (N, latent), labels y (N,) → images (N, …); discriminator: images (N, …), y (N,) → logits (N, 1)"""
 
     def __init__(self, generator, discriminator, latent):
-        self.generator, self.discriminator, self.latent = generator, discriminator, latent
+        self.generator, self.discriminator = generator, discriminator
+        self.latent = whole("ConditionalGAN", "latent", latent, 1)
 
     def noise(self, n, rng, like):
         """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        check_arrays("noise", like=like)
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z, y):
@@ -43,6 +47,7 @@ class ConditionalGAN(Module):
         where G is perfect, and labels can be told from images, that is ⅔ for the first two and 0 for mismatched ones.
         Without `other`: −ln D(x, y) − ln(1 − D(G(z, y), y))                 (Mirza & Osindero 2014, eq. 2)
         """
+        check_drawn("discriminator_loss", x, self.generator)
         matched, generated = self.discriminator(x, y), self.discriminator(fake, y)
         if other is None:
             return tell_apart(matched, generated)
@@ -56,6 +61,8 @@ class ConditionalGAN(Module):
 
 def wrong_labels(y, classes, rng):
     """ŷ = (y + r) mod classes,  r ~ U{1, …, classes − 1}: all other labels are as likely.        y (N,) → ŷ (N,)"""
+    check_arrays("wrong_labels", y=y)
+    y = data_of(y)
     if classes < 2:
         raise ValueError(f"wrong_labels: {classes} classes, expected at least 2")
     if y.dtype.kind not in "iu":
@@ -68,9 +75,10 @@ class WithLabel(Module):
     """net([x, e_y]): the entries of x (N, …) and the label as a one-hot vector e_y (N, classes), side by side."""
 
     def __init__(self, net, classes):
-        self.net, self.classes = net, classes
+        self.net, self.classes = net, whole("WithLabel", "classes", classes, 1)
 
     def __call__(self, x, y):
+        check_arrays("WithLabel", x=x, y=y)
         if len(x) != len(y):
             raise ValueError(f"WithLabel: {len(x)} samples and {len(y)} labels, expected as many")
         return self.net(ops.concat([ops.flatten(x), one_hot(y, self.classes, x.dtype)], axis=1))
@@ -83,6 +91,7 @@ class WithoutLabel(Module):
         self.net = net
 
     def __call__(self, x, y):
+        check_arrays("WithoutLabel", x=x)
         return self.net(ops.flatten(x))
 
 

@@ -4,6 +4,7 @@ from scratchnet import ops
 from scratchnet.layers import Conv2D, Conv2DTranspose
 from scratchnet.losses import bce_with_logits
 from scratchnet.module import Module
+from scratchnet.tensor import check_arrays
 
 
 class ConvAutoencoder(Module):
@@ -29,6 +30,9 @@ class ConvAutoencoder(Module):
 
     def encode(self, x):
         """Images (N, 28, 28, 1) → code (N, 7, 7, 4), and the argmax of both poolings where the decoder needs them."""
+        check_arrays("ConvAutoencoder", images=x)
+        if x.ndim != 4 or x.shape[1] % 4 or x.shape[2] % 4 or x.shape[3] != 1:
+            raise ValueError(f"ConvAutoencoder: images {x.shape}, expected (N, 28, 28, 1), or other multiples of 4")
         if self.up == "transposed":
             return (ops.relu(self.conv2(ops.relu(self.conv1(x)))),)
         h, argmax1 = ops.max_pool_with_argmax(ops.relu(self.conv1(x)))

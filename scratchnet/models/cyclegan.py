@@ -13,8 +13,10 @@ from scratchnet import ops
 from scratchnet.adversarial import game, leaky
 from scratchnet.autograd import no_grad
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Conv2D, Conv2DTranspose, Module, Sequential
+from scratchnet.layers import Conv2D, Conv2DTranspose, Module, Sequential, check_drawn
 from scratchnet.losses import l1
+from scratchnet.settings import number
+from scratchnet.tensor import check_arrays
 
 
 class CycleGAN(Module):
@@ -27,11 +29,9 @@ class CycleGAN(Module):
     """
 
     def __init__(self, G, F, D_A, D_B, cycle=10.0, identity=0.0, name="least squares"):
-        for weight, value in (("cycle", cycle), ("identity", identity)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"CycleGAN: {weight} is a weight ≥ 0, got {value}")
         self.G, self.F, self.D_A, self.D_B = G, F, D_A, D_B
-        self.cycle, self.identity = cycle, identity
+        self.cycle, self.identity = (number("CycleGAN", name, value, "a weight ≥ 0", lambda x: x >= 0)
+                                     for name, value in (("cycle", cycle), ("identity", identity)))
         self.loss_of_discriminator, self.loss_of_generator = game(name)
 
     def translate(self, a, b):
@@ -39,13 +39,20 @@ class CycleGAN(Module):
         with no_grad():
             return self.G(a).data, self.F(b).data
 
+    def check(self, a, b):
+        """Samples of A are of the kind that F draws, those of B of the kind that G draws."""
+        check_drawn("CycleGAN", a, self.F)
+        check_drawn("CycleGAN", b, self.G)
+
     def discriminator_loss(self, a, b, fake_a, fake_b):
         """What D_A and D_B minimise together, of real samples and of F(b) and G(a) from `translate`, or older ones."""
+        self.check(a, b)
         return (self.loss_of_discriminator(self.D_A(a), self.D_A(fake_a))
                 + self.loss_of_discriminator(self.D_B(b), self.D_B(fake_b)))
 
     def generator_loss(self, a, b):
         """L: what G and F minimise together. The discriminators are frozen, see Module.frozen."""
+        self.check(a, b)
         fake_b, fake_a = self.G(a), self.F(b)
         with self.D_A.frozen(), self.D_B.frozen():
             loss = self.loss_of_generator(self.D_B(fake_b)) + self.loss_of_generator(self.D_A(fake_a))
@@ -61,6 +68,8 @@ def instance_norm(x, eps=1e-5):
 
     As in the paper's nets; unlike batch norm it is the same in evaluation.        (Ulyanov et al. 2016)
     """
+    check_arrays("instance_norm", x=x)
+    eps = number("instance_norm", "eps", eps, "a number ≥ 0", lambda x: x >= 0)
     d = x - ops.mean(x, (1, 2), keepdims=True)
     return d / ops.sqrt(ops.mean(ops.square(d), (1, 2), keepdims=True) + eps)
 

@@ -10,7 +10,9 @@ from scratchnet.adversarial import game, pack
 from scratchnet.autograd import no_grad
 from scratchnet.backend import standard_normal
 from scratchnet.initializers import he_normal
-from scratchnet.layers import BatchNorm, Dense, Maxout, Module, Sequential
+from scratchnet.layers import BatchNorm, Dense, Maxout, Module, Sequential, check_drawn
+from scratchnet.settings import whole
+from scratchnet.tensor import check_arrays
 
 
 class GAN(Module):
@@ -18,11 +20,12 @@ class GAN(Module):
 
     def __init__(self, generator, discriminator, latent, name="non-saturating", packing=1):
         self.generator, self.discriminator = generator, discriminator
-        self.latent, self.packing = latent, packing
+        self.latent, self.packing = whole("GAN", "latent", latent, 1), whole("GAN", "packing", packing, 1)
         self.loss_of_discriminator, self.loss_of_generator = game(name)
 
     def noise(self, n, rng, like):
         """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        check_arrays("noise", like=like)
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z):
@@ -36,6 +39,7 @@ class GAN(Module):
 
     def discriminator_loss(self, real, fake):
         """What D minimises, of real samples and of `generate(z)`."""
+        check_drawn("discriminator_loss", real, self.generator)
         return self.loss_of_discriminator(self.judge(real), self.judge(fake))
 
     def generator_loss(self, z):

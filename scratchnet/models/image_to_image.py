@@ -11,17 +11,17 @@ from scratchnet import ops
 from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import no_grad
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, Module
+from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, Module, check_digits, check_drawn
 from scratchnet.losses import l1
+from scratchnet.settings import number
 
 
 class ImageToImage(Module):
     """generator: questions x (N, H, W, C) → answers (N, H, W, 1); discriminator: x and answers → logits (N, h, w, 1)"""
 
     def __init__(self, generator, discriminator, weight):
-        if not 0 <= weight < float("inf"):
-            raise ValueError(f"ImageToImage: weight is a number ≥ 0, got {weight}")
-        self.generator, self.discriminator, self.weight = generator, discriminator, weight
+        self.generator, self.discriminator = generator, discriminator
+        self.weight = number("ImageToImage", "weight", weight, "a number ≥ 0", lambda x: x >= 0)
 
     def generate(self, x):
         """Answers as an array: nothing is recorded."""
@@ -33,6 +33,7 @@ class ImageToImage(Module):
 
         The half slows D down.        (Isola et al. 2017, eq. 1 and section 3.3)
         """
+        check_drawn("discriminator_loss", y, self.generator)
         return 0.5 * tell_apart(self.discriminator(x, y), self.discriminator(x, fake))
 
     def generator_loss(self, x, y):
@@ -40,6 +41,7 @@ class ImageToImage(Module):
 
         (Isola et al. 2017, eq. 4)
         """
+        check_drawn("generator_loss", y, self.generator)
         answer = self.generator(x)
         with self.discriminator.frozen():
             return non_saturating(self.discriminator(x, answer)) + self.weight * l1(answer, y, "mean")
@@ -54,6 +56,8 @@ class UNet(Module):
     sees the whole image.        (Ronneberger et al. 2015; Isola et al. 2017, section 3.2)
     """
 
+    ends_in = staticmethod(ops.sigmoid)
+
     def __init__(self, channels, *, rng):
         c = channels
         self.down1 = Conv2D(1, c, 4, 2, rng=rng, init=he_normal)
@@ -64,8 +68,7 @@ class UNet(Module):
         self.up1 = Conv2DTranspose(2 * c, 1, 4, 2, rng=rng)
 
     def __call__(self, x):
-        if x.shape[1:] != (28, 28, 1):
-            raise ValueError(f"UNet: images {x.shape}, expected (N, 28, 28, 1)")
+        check_digits("UNet", x)
         a = leaky(self.down1(x))                                     # (N, 14, 14, c)
         b = leaky(self.down2(a))                                     # (N, 7, 7, 2c)
         h = leaky(self.middle(ops.flatten(b)))                       # (N, 128)
@@ -79,6 +82,8 @@ class PatchDiscriminator(Module):
 
     (Isola et al. 2017, section 3.2.2)
     """
+
+    ends_in = staticmethod(ops.sigmoid)
 
     def __init__(self, channels, *, rng):
         c = channels

@@ -11,7 +11,8 @@ from scratchnet import initializers, ops
 from scratchnet.backend import array_module, to_cpu
 from scratchnet.losses import bce_with_logits
 from scratchnet.module import Module, Parameter
-from scratchnet.tensor import data_of
+from scratchnet.settings import number, whole
+from scratchnet.tensor import check_arrays, data_of
 
 
 class PCA:
@@ -22,6 +23,7 @@ class PCA:
     """
 
     def __init__(self, images, size):
+        check_arrays("PCA", images=images)
         x = np.asarray(to_cpu(data_of(images)), dtype=np.float64).reshape(len(images), -1)
         if not 1 <= size <= min(x.shape):
             raise ValueError(f"PCA: images (N, D)={x.shape} have codes of 1 to {min(x.shape)} numbers, got {size}")
@@ -33,10 +35,12 @@ class PCA:
 
     def encode(self, x):
         """(N, …) → (N, K)"""
+        check_arrays("PCA", x=x)
         return (_rows("PCA", to_cpu(data_of(x)), self.V) - self.mean) @ self.V.T
 
     def decode(self, z):
         """(N, K) → (N, D)"""
+        check_arrays("PCA", z=z)
         return self.mean + z @ self.V
 
     def restore(self, x):
@@ -55,13 +59,16 @@ class LogisticPCA(Module):
     """
 
     def __init__(self, pixels, size, *, rng, ridge=0.01):
+        for name, value in (("pixels", pixels), ("size", size), ("ridge", ridge)):
+            number("LogisticPCA", name, value, "a number")
         if pixels < 1 or size < 1:
             raise ValueError(f"LogisticPCA: pixels and size are numbers ≥ 1, got {pixels} and {size}")
         if not ridge > 0:
             raise ValueError(f"LogisticPCA: ridge must be > 0, got {ridge}")
+        pixels, size = whole("LogisticPCA", "pixels", pixels, 1), whole("LogisticPCA", "size", size, 1)
         self.V = Parameter(initializers.normal(rng, (size, pixels), std=0.1))
         self.b = Parameter(initializers.zeros(rng, (pixels,)))
-        self.ridge = ridge
+        self.ridge = float(ridge)
 
     def encode(self, x):
         """argmin_z of the loss, for images x (N, …) → (N, K), an array
@@ -125,6 +132,7 @@ class LSA:
 
 def _rows(op, x, V):
     """Images (N, …) as rows (N, D), with as many pixels as V (K, D) has columns."""
+    check_arrays(op, x=x)
     x = x.reshape(len(x), -1)
     if x.shape[1] != V.shape[1]:
         raise ValueError(f"{op}: rows of {x.shape[1]} numbers, expected {V.shape[1]}, as it was made for")

@@ -27,9 +27,10 @@ from scratchnet import ops
 from scratchnet.autograd import no_grad
 from scratchnet.backend import standard_normal, to_cpu
 from scratchnet.data import batches
-from scratchnet.layers import Conv2D, Dense, Module
-from scratchnet.losses import bce_with_logits, gaussian_kl, mse
-from scratchnet.tensor import data_of
+from scratchnet.layers import Conv2D, Dense, Module, check_digits
+from scratchnet.losses import bce_with_logits, check_images, gaussian_kl, mse
+from scratchnet.settings import whole
+from scratchnet.tensor import check_arrays, data_of
 
 SIGMA = 0.1  # standard deviation of a pixel under the Gaussian likelihood
 
@@ -54,6 +55,7 @@ class VAE(Module):
 
     def loss(self, x, rng):
         """(loss, reconstruction part, KL part) for images x (N, H, W, 1), each the mean over the batch."""
+        check_images("VAE", x)
         mean, s, *aids = self.encode(x)
         logits = self.decode(self.sample_code(mean, s, rng), *aids)
 
@@ -92,10 +94,15 @@ def gaussian_of_codes(model, images, rng, size=250):
 
 
 class DenseVAE(VAE):
-    """784 → 100 → (μ 128, s 128), z 128 → 100 → 784, ReLU between."""
+    """784 → 100 → (μ 128, s 128), z 128 → 100 → 784, ReLU between.
+
+    pixels   how many of a square image, 784 for 28 × 28; or the sides (H, W) of any image
+    """
 
     def __init__(self, pixels=784, hidden=100, latent=128, *, rng, **objective):
         super().__init__(**objective)
+        self.sides = sides_of(pixels)
+        pixels = math.prod(self.sides)
         self.encode_hidden = Dense(pixels, hidden, rng=rng)
         self.mean = Dense(hidden, latent, rng=rng)
         self.s = Dense(hidden, latent, rng=rng)
@@ -103,13 +110,24 @@ class DenseVAE(VAE):
         self.pixels = Dense(hidden, pixels, rng=rng)
 
     def encode(self, x):
+        check_arrays("DenseVAE", images=x)
         h = ops.relu(self.encode_hidden(ops.flatten(x)))       # (N, H, W, 1) → (N, hidden)
         return self.mean(h), self.s(h)                         # (N, latent) each
 
     def decode(self, z):
         h = ops.relu(self.decode_hidden(z))                    # (N, latent) → (N, hidden)
-        side = math.isqrt(self.pixels.w.shape[1])
-        return self.pixels(h).reshape(-1, side, side, 1)       # logits (N, H, W, 1)
+        return self.pixels(h).reshape(-1, *self.sides, 1)      # logits (N, H, W, 1)
+
+
+def sides_of(pixels):
+    """(H, W) of an image, given as such or, if it is square, by the number of its pixels."""
+    if isinstance(pixels, (tuple, list)) and len(pixels) == 2:
+        return tuple(whole("DenseVAE", "each side of pixels", n, 1) for n in pixels)
+    pixels = whole("DenseVAE", "pixels", pixels, 1)
+    side = math.isqrt(pixels)
+    if side * side != pixels:
+        raise ValueError(f"DenseVAE: pixels={pixels} is no square number; give the sides, pixels=(H, W)")
+    return side, side
 
 
 class ConvVAE(VAE):
@@ -132,6 +150,7 @@ class ConvVAE(VAE):
         self.expand = Dense(latent, 490, rng=rng)
 
     def encode(self, x):
+        check_digits("ConvVAE", x)
         h, argmax1 = ops.max_pool_with_argmax(ops.relu(self.conv1(x)))     # (N, 14, 14, 64)
         h, argmax2 = ops.max_pool_with_argmax(ops.relu(self.conv2(h)))     # (N, 7, 7, 10)
         h = ops.relu(self.hidden(ops.flatten(h)))                          # (N, 100)
