@@ -71,8 +71,9 @@ def check_unchanged(name, made_at, kept, fingerprints):
     """Raise if an array kept for backward was changed in place since the forward pass."""
     for a, before in zip(kept, fingerprints, strict=True):
         if _fingerprint(a) != before:
-            raise AnomalyError(f"{name}: an array of shape {a.shape} that its gradient needs was changed in place "
-                               f"after the forward pass; the op was called at {made_at}")
+            what = "an index" if isinstance(a, tuple) else f"an array of shape {a.shape}"
+            raise AnomalyError(f"{name}: {what} that its gradient needs was changed in place after the forward pass; "
+                               f"the op was called at {made_at}")
 
 
 def _count_bad(x):
@@ -82,6 +83,8 @@ def _count_bad(x):
 
 
 def _fingerprint(a):
+    if isinstance(a, tuple):  # an index of several parts
+        return tuple(map(_fingerprint, a))
     return zlib.crc32(to_cpu(a).tobytes()) if getattr(a, "ndim", 0) else None
 
 

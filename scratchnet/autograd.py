@@ -18,7 +18,7 @@ import numpy as np
 
 from scratchnet import anomaly
 from scratchnet.anomaly import AnomalyError, detect_anomaly
-from scratchnet.backend import array_module, kind_of
+from scratchnet.backend import array_module, is_array, kind_of
 from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable, retold
 from scratchnet.tensor import Tensor, data_of, enable_grad, mode, no_grad, recording
 from scratchnet.threads import product
@@ -257,8 +257,7 @@ def _fit(g, parent, node, slot):
 def _check_kind(g, node, slot):
     """GradientError unless g is an array: a NumPy scalar stands for one of no axes, a subclass of arrays is none."""
     given = data_of(g)
-    array = isinstance(given, np.generic) or hasattr(given, "__array_namespace__")
-    if not array or (isinstance(given, np.ndarray) and type(given) is not np.ndarray):
+    if not is_array(given) or (isinstance(given, np.ndarray) and type(given) is not np.ndarray):
         raise GradientError(f"{node.op.name}: its gradient rule gave {kind_of(given)} for `{node.plan.name_of(slot)}`, "
                             f"expected an array of floating-point numbers")
 

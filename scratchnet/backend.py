@@ -5,6 +5,7 @@ so one process can hold arrays of both kinds, and the same line runs on either d
 """
 
 import sys
+from numbers import Integral
 
 import numpy as np
 
@@ -16,12 +17,26 @@ def array_module(x):
     """
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "dtype"):
         return np
-    cupy = sys.modules.get("cupy")  # whoever made a CuPy array has imported it
-    if cupy is not None and isinstance(x, cupy.ndarray):
-        return cupy
+    if _is_cupys(x):
+        return sys.modules["cupy"]
     if not hasattr(x, "__array_namespace__"):
         raise TypeError(f"expected a NumPy or CuPy array, got {kind_of(x)}")
     return x.__array_namespace__()
+
+
+def is_array(x):
+    """Whether array_module(x) can compute on x: an array of NumPy or CuPy, or one of the array API standard."""
+    return isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__") or _is_cupys(x)
+
+
+def _is_cupys(x):
+    cupy = sys.modules.get("cupy")  # whoever made a CuPy array has imported it; it has no __array_namespace__
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def is_whole(n):
+    """Whether n can be a size, a count or an axis: an integer of Python or NumPy, which True is not."""
+    return isinstance(n, Integral) and not isinstance(n, bool)
 
 
 def kind_of(x):
@@ -53,14 +68,22 @@ def to_gpu(x):
         raise RuntimeError("to_gpu: no CUDA device is in reach of CuPy; install the extra cuda12 or cuda13 on a "
                            "machine with an NVIDIA GPU, or stay on the CPU")
     import cupy
-    return cupy.asarray(x)
+    return cupy.asarray(x if is_array(x) else _from_numbers("to_gpu", x))
 
 
 def to_cpu(x):
     """x as a NumPy array (no copy if it is one). On a GPU this waits until x has been computed."""
     if isinstance(x, np.ndarray):
         return x
-    return x.get() if hasattr(x, "get") else np.asarray(x)
+    return x.get() if is_array(x) and hasattr(x, "get") else _from_numbers("to_cpu", x)
+
+
+def _from_numbers(op, x):
+    """A NumPy array of whatever holds numbers, such as a list; TypeError for anything else."""
+    array = np.asarray(x)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{op}: expected an array or numbers, got {kind_of(x)}")
+    return array
 
 
 def to_device_of(x, like):

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
-from scratchnet.backend import kind_of, to_cpu
+from scratchnet.backend import is_array, kind_of, to_cpu
 from scratchnet.tensor import Tensor
 
 FORMAT = 2  # to be raised when a file written from then on would mislead the `load` of today
@@ -113,7 +113,7 @@ def _plain(name, a):
     whatever its strides are."""
     if not isinstance(name, str) or name == "__metadata__":
         raise TypeError(f"save: {name!r} cannot name an array, expected a string other than '__metadata__'")
-    if not (isinstance(a, (np.ndarray, np.generic, Tensor)) or hasattr(a, "__array_namespace__")):
+    if not (isinstance(a, Tensor) or is_array(a)):
         raise TypeError(f"save: {name!r} must be an array, got {kind_of(a)}")
     if a.dtype.name not in DTYPES:
         raise TypeError(f"save: {name!r} is of {a.dtype.name}, expected an array of {', '.join(sorted(DTYPES))}")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from scratchnet import anomaly
-from scratchnet.backend import array_module, kind_of
+from scratchnet.backend import array_module, is_array, kind_of
 from scratchnet.tensor import Tensor, mode
 
 _clock = itertools.count(1)  # Nodes are numbered in the order they were made
@@ -190,8 +190,7 @@ class Op:
 
     def check_result(self, result, arguments):
         """TypeError if the op gave no array and no number: lists were added end to end, say."""
-        if not (isinstance(result, (np.ndarray, np.generic, int, float, complex))
-                or hasattr(result, "__array_namespace__")):
+        if not (is_array(result) or isinstance(result, (int, float, complex))):
             odd = next((a for a in arguments if type(a) is type(result)), result)
             raise TypeError(f"{self.public_name}: expected arrays or Tensors, got {kind_of(odd)}")
 
@@ -367,8 +366,7 @@ def _is_foreign(a, default):
     """Whether an argument is neither an array nor anything else that an op can take in its place."""
     if a is None or isinstance(a, str):
         return default is inspect.Parameter.empty
-    usual = (np.ndarray, np.generic, int, float, complex, tuple, list, slice, type(...), np.dtype, type)
-    return not (isinstance(a, usual) or hasattr(a, "__array_namespace__"))
+    return not (is_array(a) or isinstance(a, (int, float, complex, tuple, list, slice, type(...), np.dtype, type)))
 
 
 def _explain_mixed_devices(name, arrays):

@@ -1,12 +1,11 @@
 """Tensor: an array with a gradient. Its operators and methods are ops, attached in ops/__init__.py."""
 
-import operator
 import threading
 from contextlib import contextmanager
 
 import numpy as np
 
-from scratchnet.backend import array_module, kind_of, to_cpu
+from scratchnet.backend import array_module, is_array, kind_of, to_cpu
 
 
 class _Mode(threading.local):
@@ -37,7 +36,7 @@ class Tensor:
     __array_ufunc__ = None  # array + Tensor is Tensor.__radd__
 
     def __init__(self, data, requires_grad=False):
-        if type(data) is not np.ndarray:
+        if type(data) is not np.ndarray or data.dtype.kind not in _NUMBERS:
             data = _as_array(data)
         if requires_grad and data.dtype.kind != "f":
             remedy = ("gradients are of real numbers: take the real and the imaginary part as two Tensors"
@@ -61,6 +60,8 @@ class Tensor:
 
     def item(self):
         """The single value as a Python number. On a GPU this waits for the device."""
+        if self.size != 1:
+            raise TypeError(f"a Tensor of shape {self.shape} is no single number; reduce it, t.sum() or t.mean()")
         return self.data.item()
 
     def detach(self):
@@ -83,13 +84,16 @@ class Tensor:
         return bool(self.data)
 
     def __float__(self):
-        return float(self.data)
+        return float(self.item())
 
     def __int__(self):
-        return int(self.data)
+        return int(self.item())
 
     def __index__(self):
-        return operator.index(self.data)
+        if self.ndim or self.dtype.kind not in "iu":
+            raise TypeError(f"only a single integer can be an index or a size, not a Tensor of shape {self.shape}, "
+                            f"{self.dtype}")
+        return self.item()
 
     def __round__(self, digits=None):
         return round(self.item(), digits)
@@ -114,6 +118,18 @@ class Tensor:
 
     def __rfloordiv__(self, other):
         return data_of(other) // self.data
+
+    def __mod__(self, other):
+        return self - (self // other) * other
+
+    def __rmod__(self, other):
+        return other - (other // self) * self
+
+    def __divmod__(self, other):
+        return self // other, self % other
+
+    def __rdivmod__(self, other):
+        return other // self, other % self
 
     def __lt__(self, other):
         return self.data < data_of(other)
@@ -140,20 +156,29 @@ def _as_array(data):
     """Numbers, lists, Tensors and arrays of other libraries (CuPy's) as an array; TypeError for what is none."""
     if isinstance(data, Tensor):
         return data.data
+    if isinstance(data, np.number):  # sums are
+        return np.asarray(data)
     if isinstance(data, (np.ma.MaskedArray, np.matrix)):
         raise TypeError(f"Tensor: a {type(data).__name__} would lose what makes it one; pass "
                         f"{'its .filled(value)' if isinstance(data, np.ma.MaskedArray) else 'np.asarray of it'}")
+    given = data
     if isinstance(data, (np.ndarray, np.generic)) or not hasattr(data, "dtype"):
+        if isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) and x.ndim for x in data):
+            raise TypeError(f"Tensor: a {type(data).__name__} of Tensors would lose their gradients; join them with "
+                            f"ops.stack or ops.concat")
         try:
             data = np.asarray(data)
         except ValueError as error:
             raise ValueError(f"Tensor: {error}") from error
-        if data.dtype.kind not in "biufc":
-            raise TypeError(f"Tensor: expected numbers, got {kind_of(data.item() if not data.ndim else data)} of "
-                            f"{data.dtype}")
-    elif not hasattr(data, "__array_namespace__"):
+    elif not is_array(data):
         raise TypeError(f"Tensor: expected an array or numbers, got {kind_of(data)}")
+    if data.dtype.kind not in _NUMBERS:
+        raise TypeError(f"Tensor: expected numbers, got {kind_of(given)}"
+                        + f" of {data.dtype}" * isinstance(given, (np.ndarray, list, tuple)))
     return data
+
+
+_NUMBERS = "biufc"  # kinds of dtypes: no objects, strings, dates or records
 
 
 def data_of(x):
@@ -164,7 +189,7 @@ def data_of(x):
 def check_arrays(op, **arrays):
     """TypeError unless every argument is an array or a Tensor; the message names the op and the argument."""
     for name, x in arrays.items():
-        if not (isinstance(x, (Tensor, np.ndarray, np.generic)) or hasattr(x, "__array_namespace__")):
+        if not (isinstance(x, Tensor) or is_array(x)):
             raise TypeError(f"{op}: {name} must be an array or a Tensor, got {kind_of(x)}")
 
 

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, is_whole
 
 WORTH = 5e7  # multiplications and additions that are worth a second thread (benchmarks/NOTES.md)
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers  # one for each library; as a rule there is one
@@ -42,8 +42,8 @@ def count():
 
 def use(n):
     """Let n threads work on one op, and BLAS with one in each; 1: no threads of ours, and BLAS's own come back."""
-    if n < 1:
-        raise ValueError(f"threads.use: the number of threads must be ≥ 1, got {n}")
+    if not is_whole(n) or n < 1:
+        raise ValueError(f"threads.use: the number of threads is a whole one and must be ≥ 1, got {n!r}")
     if getattr(_here, "busy", False):
         raise RuntimeError("threads.use: not from inside of an op")
     _State.count, _State.pool = n, None

@@ -417,3 +417,210 @@ def test_an_image_of_one_pixel():
     x, w = rng.standard_normal((1, 1, 1, 8)), rng.standard_normal((1, 1, 8, 2))
     np.testing.assert_allclose(ops.conv2d(x, w)[0, 0], x[0, 0] @ w[0, 0])
     check.gradients(ops.conv2d, x, w, order=2)
+
+
+# ---------------------------------------------------------------- NaN, infinities, dtypes, settings
+
+@pytest.mark.parametrize("n", [2, 6, 7, 30])
+@pytest.mark.parametrize("f", [ops.max, ops.min])
+def test_the_first_nan_is_the_extreme_for_every_length(f, n):
+    x = np.arange(float(2 * n)).reshape(2, n)
+    x[0, 1:3] = np.nan
+    t = Tensor(x, requires_grad=True)
+    y = f(t, 1)
+    assert np.isnan(y.data).tolist() == [True, False]
+    y.sum().backward()
+    assert np.flatnonzero(t.grad[0]).tolist() == [1] and t.grad.sum() == 2
+
+
+def test_the_first_nan_of_a_window_is_its_maximum():
+    x = np.arange(32.0).reshape(1, 4, 4, 2)
+    x[0, 0, 1, 0] = x[0, 1, 0, 0] = x[0, 3, 3, 1] = np.nan
+    t = Tensor(x, requires_grad=True)
+    y, argmax = ops.max_pool_with_argmax(t)
+    assert np.isnan(y.data).sum() == 2 and argmax[0, 0, 0].tolist() == [1, 3] and argmax[0, 1, 1].tolist() == [3, 3]
+    np.testing.assert_array_equal(argmax, x.reshape(1, 2, 2, 2, 2, 2).swapaxes(2, 3).reshape(1, 2, 2, 4, 2).argmax(3))
+    y.sum().backward()
+    assert t.grad[0, 0, 1, 0] == t.grad[0, 3, 3, 1] == 1 and t.grad.sum() == 8
+
+
+def test_a_nan_is_larger_and_smaller_than_any_number():
+    nan = np.nan
+    for f in (ops.maximum, ops.minimum):
+        a, b = Tensor([nan, 1.0, nan], requires_grad=True), Tensor([2.0, nan, nan], requires_grad=True)
+        ga, gb = grad(f(a, b).sum(), [a, b])
+        assert ga.data.tolist() == [1, 0, 1] and gb.data.tolist() == [0, 1, 0]
+
+
+def test_infinities_in_sums_of_exponentials():
+    x = Tensor([[-np.inf, -np.inf], [-np.inf, 1.0]], requires_grad=True)
+    with np.errstate(divide="ignore"):  # ln 0
+        y = ops.logsumexp(x, 1)
+    np.testing.assert_array_equal(y.data, [-np.inf, 1])
+    np.testing.assert_array_equal(grad(y, x, np.ones(2)).data, [[0, 0], [0, 1]])
+    np.testing.assert_array_equal(ops.softmax(x.data[1]), [0, 1])
+    np.testing.assert_array_equal(ops.log_softmax(x.data[1]), [-np.inf, 0])
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("float16", 300), ("float16", 1e-4), ("float32", 1e30), ("float32", 1e-30),
+                                             ("float64", 1e200), ("float64", 1e-200)])
+def test_norms_stay_inside_their_dtype(dtype, size):
+    x = Tensor(np.array([[3, -4], [0, 0]], dtype) * np.array(size, dtype), requires_grad=True)
+    with np.errstate(all="raise", under="ignore"):
+        y = ops.norm(x, 1)
+        y.sum().backward()
+    np.testing.assert_allclose(y.data, np.array([5 * size, 0], dtype), rtol=1e-2 if dtype == "float16" else 1e-6)
+    np.testing.assert_allclose(x.grad, [[0.6, -0.8], [0, 0]], rtol=1e-2)
+    assert y.dtype == x.grad.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint8", "bool"])
+@pytest.mark.parametrize("name", [
+    "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "gelu", "silu", "elu", "selu",
+    "leaky_relu", "softmax", "log_softmax", "logsumexp", "norm", "mean", "sum", "var", "std", "max"])
+def test_integers_give_what_their_floating_point_values_give(name, dtype):
+    x = np.array([[3, 1], [2, 100]]).astype(dtype)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(getattr(ops, name)(x), getattr(ops, name)(x.astype(float)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("low, high", [(0.0, None), (None, 1.0), (0, 1), (np.array([0.0, -1, 0]), None),
+                                       (np.array([0.0, -1, 0]), np.array([0.5, 5, 3]))])
+def test_clip_at_one_side_or_both(low, high):
+    x = np.array([-1.0, 2.0, 0.6])
+    np.testing.assert_array_equal(ops.clip(x, low, high), np.clip(x, low, high))
+    check.gradients(lambda x: ops.clip(x, low, high), x, order=2)
+
+
+def test_sizes_from_numpy_are_sizes():
+    one, two, x = np.int64(1), np.int32(2), np.random.default_rng(0).normal(size=(1, 4, 6, 2))
+    w = np.ones((2, 2, 2, 3))
+    for ours, same in [(ops.conv2d(x, w, None, two, one), ops.conv2d(x, w, None, 2, 1)),
+                       (ops.conv2d_transpose(x, w.swapaxes(2, 3)[..., :2], None, two, "same", np.array([8, 12])),
+                        ops.conv2d_transpose(x, w.swapaxes(2, 3)[..., :2], None, 2, "same", (8, 12))),
+                       (ops.conv2d_weight(x, x, two), ops.conv2d_weight(x, x, (2, 2))),
+                       (ops.max_pool(x, two, one), ops.max_pool(x, 2, 1)), (ops.avg_pool(x, two), ops.avg_pool(x, 2)),
+                       (ops.upsample_nearest(x, two), ops.upsample_nearest(x, 2)),
+                       (ops.split(x, two, one)[1], ops.split(x, 2, 1)[1]),
+                       (ops.repeat(x, two, one), ops.repeat(x, 2, 1)),
+                       (ops.tile(x[0, 0], (two, one)), ops.tile(x[0, 0], (2, 1))),
+                       (ops.expand_dims(x, one), ops.expand_dims(x, 1)), (ops.flatten(x, two), ops.flatten(x, 2)),
+                       (Tensor(x).reshape(two, -1).data, x.reshape(2, -1)),
+                       (Tensor(x).reshape(np.int64(48)).data, x.ravel()),
+                       (ops.sum(x, one), x.sum(1)), (ops.max(x, (one, two)), x.max((1, 2)))]:
+        np.testing.assert_array_equal(ours, same)
+
+
+def test_squeeze_is_numpys():
+    x = np.ones((1, 3, 1))
+    for axis in (None, 0, -1, (0, 2)):
+        assert ops.squeeze(x, axis).shape == np.squeeze(x, axis).shape == Tensor(x).squeeze(axis).shape
+
+
+def test_transposing_one_axis():
+    x = Tensor(np.ones(3), requires_grad=True)
+    x.transpose(0).sum().backward()
+    np.testing.assert_array_equal(x.grad, 1)
+
+
+def test_indices_of_pytorch_and_tensorflow_become_switches():
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 3))
+    y, argmax = ops.max_pool_with_argmax(x)
+    pytorchs = (ops.argmax_to_flat(argmax, (4, 6, 3)) // 3).transpose(0, 3, 1, 2)  # h·W + w, (N, C, Ho, Wo)
+    np.testing.assert_array_equal(ops.argmax_from_flat(3 * pytorchs.transpose(0, 2, 3, 1), (4, 6, 3)), argmax)
+
+
+IMAGE, ROWS, RNG = np.ones((1, 4, 4, 1)), np.ones((2, 3)), np.random.default_rng(0)
+REFUSED = {
+    "max_pool_with_argmax: some windows hold nothing but padding: images of (4, 4), size (2, 2), stride (2, 2)":
+        lambda: ops.max_pool(IMAGE, 2, padding=2),
+    "avg_pool: some windows hold nothing": lambda: ops.avg_pool(IMAGE, 2, padding=((0, 2), (0, 0))),
+    "pool_at: some windows hold nothing but padding":
+        lambda: ops.pool_at(IMAGE, np.zeros((1, 4, 2, 1), int), (1, 3), (1, 4), ((0, 0), (0, 3))),
+    "unpool: some windows hold nothing but padding": lambda: ops.unpool(IMAGE, np.zeros((1, 4, 4, 1), int), 2, None, 2),
+    "max_pool_with_argmax: the padding is −∞": lambda: ops.max_pool(IMAGE.astype("uint8"), 2, 1, "same"),
+    "unpool: argmax holds 13 … 13, but the places of a window are 0 … 3":
+        lambda: ops.unpool(IMAGE, np.full((1, 4, 4, 1), 13)),
+    "argmax_from_flat": lambda: ops.unpool(IMAGE, np.full((1, 4, 4, 1), -1)),
+    "pool_at: argmax holds 4 … 4": lambda: ops.pool_at(IMAGE, np.full((1, 2, 2, 1), 4, "uint8")),
+    "argmax_to_flat: argmax holds 9 … 9": lambda: ops.argmax_to_flat(np.full((1, 2, 2, 1), 9), (4, 4, 1)),
+    "argmax_to_flat: needs integers": lambda: ops.argmax_to_flat(IMAGE, (4, 4, 1)),
+    "argmax_from_flat: needs integers": lambda: ops.argmax_from_flat(np.zeros((1, 2, 2, 1), int), (4, 4)),
+    "flat must have shape (N,Ho,Wo,C)=('N', 2, 2, 1), got (1, 3, 2, 1)":
+        lambda: ops.argmax_from_flat(np.zeros((1, 3, 2, 1), int), (4, 4, 1)),
+    "unpool: argmax must be an array or a Tensor, got a list": lambda: ops.unpool(IMAGE, [0]),
+    "window_spread: output_size (9, 11) is pooled to (4, 5)":
+        lambda: ops.window_spread(IMAGE, 2, output_size=(9, 11)),
+    "unpool: output_size is a whole number": lambda: ops.unpool(IMAGE, IMAGE.astype(int), output_size=True),
+    "unpool: stride is a whole number ≥ 1": lambda: ops.unpool(IMAGE, IMAGE.astype(int), 2, 0),
+    "upsample_nearest: factor is a whole number ≥ 1 or a pair of them, got 1.5":
+        lambda: ops.upsample_nearest(IMAGE, 1.5),
+    "size is a whole number ≥ 1 or a pair of them, got True": lambda: ops.max_pool(IMAGE, True),
+    "size is a whole number ≥ 1 or a pair of them, got 'ab'": lambda: ops.max_pool(IMAGE, "ab"),
+    "max_pool_with_argmax: padding must be": lambda: ops.max_pool(IMAGE, 2, padding=True),
+    "conv2d: kernel (2, 2) and stride (1.5, 1.5)": lambda: ops.conv2d(IMAGE, np.ones((2, 2, 1, 1)), stride=1.5),
+    "max: axis 2 is out of range": lambda: ops.max(ROWS, 2), "min: axis 2 is out": lambda: ops.min(ROWS, 2),
+    "sum: axis True": lambda: Tensor(ROWS).sum(axis=True), "sum: axis 1.0": lambda: ops.sum(ROWS, 1.0),
+    "names an axis of shape (2, 3) twice": lambda: ops.mean(ROWS, (0, -2)),
+    "var: correction is a number ≥ 0 and below 6, how many are reduced to one, got 6":
+        lambda: ops.var(ROWS, correction=6),
+    "below 2, how many are reduced to one, got 7": lambda: ops.std(ROWS, 0, correction=7),
+    "got 'a'": lambda: ops.var(ROWS, correction="a"),
+    "cumsum: needs an axis": lambda: ops.cumsum(ROWS, None),
+    "clip: low is at most high, and one of them may be None, got 2 and 1": lambda: ops.clip(ROWS, 2, 1),
+    "got None and None": lambda: ops.clip(ROWS, None, None), "got nan and 1": lambda: ops.clip(ROWS, np.nan, 1),
+    "clip: low is at most high": lambda: ops.clip(ROWS, ROWS, ROWS - 1),
+    "where: the condition must be an array of booleans, got None": lambda: ops.where(None, ROWS, ROWS),
+    "power: p must be a number, an array or a Tensor, got a list": lambda: Tensor(ROWS) ** [1, 2, 3],
+    "split: sizes are whole numbers ≥ 0, got [-1, 3]": lambda: ops.split(ROWS, [-1, 3]),
+    "split: sizes are whole numbers ≥ 0, got 1.5": lambda: ops.split(ROWS, 1.5),
+    "split: sizes are whole numbers ≥ 0, got True": lambda: ops.split(ROWS, True),
+    "split: axis is a whole number from -2 to 1 here, got 5": lambda: ops.split(ROWS, 2, 5),
+    "repeat: repeats is a whole number ≥ 0, got -1": lambda: ops.repeat(ROWS, -1, 0),
+    "repeat: repeats is a whole number ≥ 0, got [1, 2]": lambda: ops.repeat(ROWS, [1, 2], 0),
+    "tile: needs one count for each axis of (2, 3), got (-1, 2)": lambda: ops.tile(ROWS, (-1, 2)),
+    "pad: widths must be 2 pairs": lambda: ops.pad(ROWS, 1),
+    "got ((1.0, 0), (0, 0))": lambda: ops.pad(ROWS, ((1.0, 0), (0, 0))),
+    "concat: expected a list of at least one array": lambda: ops.concat([]),
+    "concat: axis is a whole number from -2 to 1 here, got None": lambda: ops.concat([ROWS, ROWS], None),
+    "concat: array 1 must be an array or a Tensor, got a list": lambda: ops.concat([ROWS, [1, 2, 3]]),
+    "concat: all the input array": lambda: ops.concat([ROWS, ROWS[:, :2]]),
+    "concat: single numbers have no axis": lambda: ops.concat([Tensor(1.0), Tensor(2.0)]),
+    "stack: all shapes must be equal, got [(2, 3), (3,)]": lambda: ops.stack([ROWS, ROWS[0]]),
+    "stack: axis is a whole number from -3 to 2 here, got 3": lambda: ops.stack([ROWS, ROWS], 3),
+    "expand_dims: axis is a whole number from -3 to 2 here, got 3": lambda: ops.expand_dims(ROWS, 3),
+    "swapaxes: axis is a whole number from -2 to 1 here, got 2": lambda: ops.swapaxes(ROWS, 0, 2),
+    "squeeze: axis 0 of shape (2, 3) is longer than 1": lambda: ops.squeeze(ROWS, 0),
+    "flatten: start is a whole number from -2 to 2 here, got 3": lambda: ops.flatten(ROWS, 3),
+    "transpose: axes must be a tuple": lambda: ops.transpose(ROWS[0], 0),
+    "reshape: cannot reshape array of size 6": lambda: Tensor(ROWS).reshape(4, 2),
+    "flip: axis 4 is out of bounds": lambda: ops.flip(ROWS, 4),
+    "matmul: the last axis of a (2, 3) must be as long as the axis of b (4,)":
+        lambda: ops.matmul(ROWS, np.ones(4)),
+    "must be as long as the second-last axis of b (4, 5)": lambda: ops.matmul(ROWS, np.ones((4, 5))),
+    "matmul: b must be an array or a Tensor, got a list; pass np.array(x)": lambda: Tensor(ROWS) @ [1, 2, 3],
+    "embedding: indices must lie in 0 … 1, got -1 … -1": lambda: ops.embedding(Tensor(np.array([-1])), ROWS),
+    "embedding: indices must be an array of integers, got a list": lambda: ops.embedding([0], ROWS),
+    "batch_norm: x must be floating-point, got int64":
+        lambda: ops.batch_norm(ROWS.astype("int64"), np.ones(3), np.ones(3)),
+    "batch_norm_inference: gamma must be an array or a Tensor, got a float 1.0":
+        lambda: ops.batch_norm_inference(ROWS, 1.0, ROWS[0], ROWS[0], ROWS[0]),
+    "dropout: needs floating-point x and a rng": lambda: ops.dropout(ROWS, 0.5, None),
+    "got int64 and a Generator": lambda: ops.dropout(ROWS.astype("int64"), 0.5, RNG),
+    "dropout: rate must lie in [0, 1), got half": lambda: ops.dropout(ROWS, "half", RNG),
+    "lstm: h0 must be an array or a Tensor, got a list": lambda: ops.lstm(
+        np.ones((1, 2, 1)), np.ones((1, 4)), np.ones((1, 4)), np.ones(4), [1.0]),
+    "lstm: x must be floating-point, got int64": lambda: ops.lstm(
+        np.ones((1, 2, 1), "int64"), np.ones((1, 4)), np.ones((1, 4)), np.ones(4)),
+    "max: x must be an array or a Tensor, got None": lambda: ops.max(None),
+    "avg_pool: x must be an array or a Tensor, got a list": lambda: ops.avg_pool([1.0]),
+    "sum: x must be an array or a Tensor, got a list": lambda: ops.sum([1.0]),
+    "exp: x must be an array or a Tensor, got None": lambda: ops.exp(None),
+}
+
+
+@pytest.mark.parametrize("message", REFUSED)
+def test_what_an_op_cannot_take_is_refused_by_its_name(message):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        REFUSED[message]()
+    assert message in str(caught.value)

@@ -66,6 +66,8 @@ def counterparts(rng):
         "mean": (lambda x: ops.mean(x, axis, keepdims), lambda x: torch.mean(x, axis, keepdims), x),
         "var": (lambda x: ops.var(x, axis, keepdims, correction=1),
                 lambda x: torch.var(x, axis, correction=1, keepdim=keepdims), x),
+        "std": (lambda x: ops.std(x, axis, keepdims, correction=1),
+                lambda x: torch.std(x, axis, correction=1, keepdim=keepdims), x),
         "max": (lambda x: ops.max(x, axis, keepdims), lambda x: torch.amax(x, axis, keepdims), x),
         "min": (lambda x: ops.min(x, axis, keepdims), lambda x: torch.amin(x, axis, keepdims), x),
         "logsumexp": (lambda x: ops.logsumexp(x, axis, keepdims), lambda x: torch.logsumexp(x, axis, keepdims), x),

@@ -1,8 +1,7 @@
 """The ops: one formula per function, its gradient right below it. Here they become Tensor's operators and methods."""
 
-from numbers import Integral
-
 from scratchnet.autograd import Tensor, astype, broadcast_to, sum_to
+from scratchnet.backend import is_whole
 from scratchnet.ops.arithmetic import add, divide, multiply, negative, power, square, subtract
 from scratchnet.ops.convolution import conv2d, conv2d_transpose, conv2d_weight
 from scratchnet.ops.elementwise import (
@@ -62,15 +61,17 @@ from scratchnet.ops.shape import (
     transpose,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Integral", "Tensor")]
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Tensor", "is_whole")]
 
 
 def _shape_method(op):
     """x.reshape(2, 3) as well as x.reshape((2, 3))."""
     def method(self, *numbers):
-        return op(self, numbers[0] if len(numbers) == 1 and not isinstance(numbers[0], Integral) else numbers)
+        return op(self, numbers[0] if len(numbers) == 1 and not is_whole(numbers[0]) else numbers)
     return method
 
+
+_transposed = _shape_method(transpose)
 
 for _symbol, _op in {"add": add, "sub": subtract, "mul": multiply, "truediv": divide, "pow": power,
                      "matmul": matmul}.items():
@@ -84,5 +85,5 @@ for _op in (sum, mean, var, std, max, min, norm, cumsum, logsumexp, exp, log, sq
     setattr(Tensor, _op.__name__, _op)
 
 Tensor.reshape = _shape_method(reshape)
-Tensor.transpose = lambda self, *axes: transpose(self, axes[0] if len(axes) == 1 else axes or None)
+Tensor.transpose = lambda self, *axes: _transposed(self, *axes) if axes else transpose(self)
 Tensor.T = property(transpose)

@@ -6,7 +6,7 @@ The rules below give gradients in the broadcast shape; the walk sums them back t
 import math
 
 from scratchnet.autograd import differentiable, sum_to
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, kind_of
 from scratchnet.ops.elementwise import log, where
 
 
@@ -83,6 +83,8 @@ def _(gy, b, y):
 @differentiable(broadcasts=True)
 def power(x, p):
     """y = xᵖ        ∂L/∂x = ∂L/∂y · p xᵖ⁻¹,  ∂L/∂p = ∂L/∂y · y ln x  (0 where x = 0)"""
+    if isinstance(p, (list, tuple)):  # which the rule could not subtract from
+        raise TypeError(f"power: p must be a number, an array or a Tensor, got {kind_of(p)}")
     if isinstance(p, (int, float)) and p in (2, 3):  # multiplying is up to 150 times faster than pow
         return x * x if p == 2 else x * x * x
     return x ** p

@@ -19,7 +19,7 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
-from scratchnet.ops.windows import blocks, geometry, pad, result_type, transposed_size, unfold, windows
+from scratchnet.ops.windows import blocks, geometry, pad, pair, result_type, transposed_size, unfold, windows
 from scratchnet.ops.winograd import winograd, winograd_weight
 from scratchnet.threads import each, total
 
@@ -84,7 +84,7 @@ def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
                          f"{w.shape[3] if w.ndim == 4 else '?'} (kh,kw,C,O)={w.shape}")
     _check_bias("conv2d_transpose", b, w.shape[2])
     kh, kw, c, o = w.shape
-    out = output_size or transposed_size(y.shape[1:3], (kh, kw), stride, padding)
+    out = transposed_size("conv2d_transpose", y.shape[1:3], (kh, kw), stride, padding, output_size)
     stride, pads, size = geometry("conv2d_transpose", out, (kh, kw), stride, padding)
     if size != y.shape[1:3]:
         raise ValueError(f"conv2d_transpose: output_size {tuple(out)} is convolved to {size}, not to the size of "
@@ -118,6 +118,7 @@ def conv2d_weight(x, y, kernel, stride=1, padding="same"):
     ∂L/∂x = conv2d_transpose(y, ∂L/∂w),  ∂L/∂y = conv2d(x, ∂L/∂w)
     """
     _check_images("conv2d_weight", x=x, y=y)
+    kernel = pair("conv2d_weight", "kernel", kernel)
     stride, pads, size = geometry("conv2d_weight", x.shape[1:3], kernel, stride, padding)
     if y.shape[:3] != (len(x), *size):
         raise ValueError(f"conv2d_weight: x (N,H,W,C)={x.shape} with kernel {tuple(kernel)}, stride {stride}, padding "

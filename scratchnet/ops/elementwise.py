@@ -1,16 +1,24 @@
 """Functions of one number at a time: exp, log, …, and the activation functions. Any shape in, the same shape out."""
 
 import math
+from numbers import Real
+
+import numpy as np
 
 from scratchnet.autograd import differentiable
-from scratchnet.backend import array_module, uniform
+from scratchnet.backend import array_module, kind_of, uniform
 from scratchnet.tensor import check_arrays, data_of
+
+
+def floating(x):
+    """x, in float64 if it holds integers or booleans: of eight bits of them −x would be wrong, and eˣ a float16."""
+    return x.astype("float64") if hasattr(x, "dtype") and x.dtype.kind in "biu" else x
 
 
 @differentiable
 def exp(x):
     """y = eˣ        ∂L/∂x = ∂L/∂y ⊙ y"""
-    return array_module(x).exp(x)
+    return array_module(x).exp(floating(x))
 
 
 @exp.backward
@@ -21,7 +29,7 @@ def _(gy, y):
 @differentiable
 def log(x):
     """y = ln x        ∂L/∂x = ∂L/∂y / x"""
-    return array_module(x).log(x)
+    return array_module(x).log(floating(x))
 
 
 @log.backward
@@ -32,7 +40,7 @@ def _(gy, x):
 @differentiable
 def sqrt(x):
     """y = √x        ∂L/∂x = ∂L/∂y / 2y"""
-    return array_module(x).sqrt(x)
+    return array_module(x).sqrt(floating(x))
 
 
 @sqrt.backward
@@ -43,7 +51,7 @@ def _(gy, y):
 @differentiable
 def sin(x):
     """y = sin x        ∂L/∂x = ∂L/∂y ⊙ cos x"""
-    return array_module(x).sin(x)
+    return array_module(x).sin(floating(x))
 
 
 @sin.backward
@@ -54,7 +62,7 @@ def _(gy, x):
 @differentiable
 def cos(x):
     """y = cos x        ∂L/∂x = −∂L/∂y ⊙ sin x"""
-    return array_module(x).cos(x)
+    return array_module(x).cos(floating(x))
 
 
 @cos.backward
@@ -90,8 +98,8 @@ def clip(x, low, high):
 
     ∂L/∂x = ∂L/∂y where low ≤ x ≤ high, else 0
     """
-    numbers = isinstance(low, (int, float)) and isinstance(high, (int, float))
-    if (low is None and high is None) or (numbers and not low <= high):
+    on_host = all(isinstance(bound, (int, float, np.ndarray)) for bound in (low, high))  # a GPU would have to wait
+    if (low is None and high is None) or (on_host and not np.all(low <= high)):
         raise ValueError(f"clip: low is at most high, and one of them may be None, got {low} and {high}")
     return array_module(x).clip(x, low, high)
 
@@ -104,39 +112,44 @@ def _(gy, x, low, high):
 
 @differentiable(broadcasts=True)
 def maximum(a, b):
-    """y = max(a, b)        ∂L/∂y goes to the larger of the two, to a on a tie"""
+    """y = max(a, b)        ∂L/∂y goes to the larger of the two, to a on a tie; a NaN counts as the largest"""
     return array_module(a if hasattr(a, "dtype") else b).maximum(a, b)
 
 
 @maximum.backward("a")
 def _(gy, a, b):
-    return gy * (a >= b)
+    return gy * ((a >= b) | (a != a))
 
 
 @maximum.backward("b")
 def _(gy, a, b):
-    return gy * (b > a)
+    return gy * ((b > a) | ((b != b) & (a == a)))
 
 
 @differentiable(broadcasts=True)
 def minimum(a, b):
-    """y = min(a, b)        ∂L/∂y goes to the smaller of the two, to a on a tie"""
+    """y = min(a, b)        ∂L/∂y goes to the smaller of the two, to a on a tie; a NaN counts as the smallest"""
     return array_module(a if hasattr(a, "dtype") else b).minimum(a, b)
 
 
 @minimum.backward("a")
 def _(gy, a, b):
-    return gy * (a <= b)
+    return gy * ((a <= b) | (a != a))
 
 
 @minimum.backward("b")
 def _(gy, a, b):
-    return gy * (b < a)
+    return gy * ((b < a) | ((b != b) & (a == a)))
 
 
 @differentiable(broadcasts=True)
 def where(condition, a, b):
-    """y = a where condition, else b        ∂L/∂a = ∂L/∂y where condition, else 0;  ∂L/∂b the other way round"""
+    """y = a where condition, else b        ∂L/∂a = ∂L/∂y where condition, else 0;  ∂L/∂b the other way round
+
+    A condition of numbers holds where they are not 0, as in NumPy.
+    """
+    if not hasattr(condition, "dtype") and np.asarray(condition).dtype.kind not in "biuf":
+        raise TypeError(f"where: the condition must be an array of booleans, got {kind_of(condition)}")
     return array_module(condition).where(condition, a, b)
 
 
@@ -161,7 +174,7 @@ def positive_part(x):
 @differentiable
 def tanh(x):
     """y = tanh x        ∂L/∂x = ∂L/∂y ⊙ (1 − y²)"""
-    return array_module(x).tanh(x)
+    return array_module(x).tanh(floating(x))
 
 
 @tanh.backward
@@ -176,7 +189,7 @@ def sigmoid(x):
     Never overflows, and small values keep their digits. ½ tanh(x/2) + ½ is a quarter faster but loses them, and Adam,
     which divides a gradient by its own size, makes something of the smallest.
     """
-    xp = array_module(x)
+    xp, x = array_module(x), floating(x)
     return xp.exp(xp.minimum(x, 0.0)) / (1.0 + xp.exp(-xp.abs(x)))
 
 
@@ -188,7 +201,7 @@ def _(gy, y):
 @differentiable
 def softplus(x):
     """y = ln(1 + eˣ) = max(x, 0) + ln(1 + e^−|x|)        ∂L/∂x = ∂L/∂y ⊙ sigmoid(x)"""
-    xp = array_module(x)
+    xp, x = array_module(x), floating(x)
     return xp.maximum(x, 0.0) + xp.log1p(xp.exp(-xp.abs(x)))
 
 
@@ -264,6 +277,7 @@ def gelu(x):
 
     ∂L/∂x = ∂L/∂y ⊙ (½ (1 + t) + ½ x (1 − t²) u′),  t = tanh u,  u′ = √(2/π) (1 + 0.134145 x²)
     """
+    x = floating(x)
     return 0.5 * x * (1.0 + array_module(x).tanh(_GELU * (x + 0.044715 * (x * x * x))))
 
 
@@ -282,7 +296,10 @@ def dropout(x, rate, rng):
     The mean of y is x. Gradient: that of a product with a constant.
     """
     check_arrays("dropout", x=x)
-    if not 0 <= rate < 1:
+    if not (isinstance(rate, Real) and 0 <= rate < 1):
         raise ValueError(f"dropout: rate must lie in [0, 1), got {rate}")
+    if x.dtype.kind != "f" or not hasattr(rng, "random"):
+        raise TypeError(f"dropout: needs floating-point x and a rng, np.random.default_rng(seed), got {x.dtype} and "
+                        f"{kind_of(rng)}")
     mask = uniform(rng, x.shape, like=data_of(x)) >= rate
     return x * (mask * (1.0 / (1.0 - rate))).astype(x.dtype)

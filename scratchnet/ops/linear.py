@@ -92,6 +92,8 @@ def embedding(indices, w):
         raise TypeError(f"embedding: indices must be an array of integers, got "
                         f"{getattr(indices, 'dtype', None) or kind_of(indices)}")
     check_arrays("embedding", indices=indices, w=w)
+    if w.ndim < 1:
+        raise ValueError(f"embedding: w must hold a row for each index, got shape {w.shape}")
     check_range("embedding: indices", indices, w.shape[0])
     return getitem(w, indices)
 

@@ -4,14 +4,18 @@ import math
 
 from scratchnet.autograd import column_sum, differentiable, sum_to
 from scratchnet.backend import array_module
-from scratchnet.ops.elementwise import exp, sqrt
+from scratchnet.ops.elementwise import exp, floating, sqrt
 from scratchnet.ops.reduction import mean, sum
+from scratchnet.tensor import check_arrays
 
 
 @differentiable
 def softmax(x, axis=-1):
-    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along an axis        ∂L/∂x = y ⊙ (∂L/∂y − Σ ∂L/∂y ⊙ y)"""
-    xp = array_module(x)
+    """yᵢ = e^xᵢ / Σⱼ e^xⱼ along an axis        ∂L/∂x = y ⊙ (∂L/∂y − Σ ∂L/∂y ⊙ y)
+
+    An entry of −∞ gives 0. Where all are −∞, or one is +∞ or NaN, there is no limit, and y is NaN.
+    """
+    xp, x = array_module(x), floating(x)
     y = xp.exp(x - _largest(x, axis))
     y /= y.sum(axis=axis, keepdims=True)
     return y
@@ -25,9 +29,10 @@ def _(gy, y, axis):
 @differentiable
 def log_softmax(x, axis=-1):
     """y = x − ln Σ eˣ along an axis        ∂L/∂x = ∂L/∂y − softmax(x) Σ ∂L/∂y"""
-    xp = array_module(x)
+    xp, x = array_module(x), floating(x)
     y = x - _largest(x, axis)
-    return y - xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+    y -= xp.log(xp.exp(y).sum(axis=axis, keepdims=True))
+    return y
 
 
 @log_softmax.backward("x")
@@ -52,6 +57,8 @@ def batch_norm(x, gamma, beta, eps=1e-5):
     if x.ndim < 2 or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:]:
         raise ValueError(f"batch_norm: x (…, C)={x.shape} needs gamma and beta of shape (C,), "
                          f"got {gamma.shape} and {beta.shape}")
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"batch_norm: x must be floating-point, got {x.dtype}")
     if not x.size:
         raise ValueError(f"batch_norm: an empty batch has no mean and variance, x (…, C)={x.shape}")
     n, lead = x.size // x.shape[-1], x.ndim - 1
@@ -79,6 +86,7 @@ def _(gy, x, gamma, mean, var, eps):
 
 def batch_norm_inference(x, gamma, beta, mean, var, eps=1e-5):
     """y = γ (x − μ)/√(σ² + ε) + β with constant μ, σ² (running averages): one scale and one shift a channel."""
+    check_arrays("batch_norm_inference", x=x, gamma=gamma, beta=beta, mean=mean, var=var)
     scale = gamma / sqrt(var + float(eps))
     return x * scale + (beta - mean * scale)
 

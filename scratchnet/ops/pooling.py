@@ -29,6 +29,9 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
     ∂L/∂x = unpool(∂L/∂y, argmax)        (Zeiler & Fergus 2014, section 2.1, call the argmax "switches")
     """
     kernel, stride, pads, out = _geometry("max_pool_with_argmax", x, size, stride, padding)
+    _check_windows("max_pool_with_argmax", x.shape[1:3], kernel, stride, pads, out)
+    if pads != ((0, 0), (0, 0)) and x.dtype.kind != "f":
+        raise TypeError(f"max_pool_with_argmax: the padding is −∞, for which x must be floating-point, got {x.dtype}")
     xp = array_module(x)
     y = xp.empty((len(x), *out, x.shape[3]), dtype=x.dtype)
     argmax = xp.zeros(y.shape, dtype=_switch_dtype(kernel))
@@ -77,12 +80,9 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
 
     ∂L/∂y = pool_at(∂L/∂x, argmax)
     """
-    _check_switches("unpool", y.shape, argmax, size)
-    out = output_size or transposed_size(y.shape[1:3], pair("unpool", "size", size), stride or size, padding)
-    kernel, stride, pads, small = _window_geometry("unpool", out, size, stride, padding)
-    if small != y.shape[1:3]:
-        raise ValueError(f"unpool: output_size {tuple(out)} is pooled to {small}, not to the size of y "
-                         f"(N,Ho,Wo,C)={y.shape}, with size {kernel}, stride {stride}, padding {padding!r}")
+    out, kernel, stride, pads = _geometry_back("unpool", y, size, stride, padding, output_size)
+    _check_windows("unpool", out, kernel, stride, pads, y.shape[1:3])
+    _check_switches("unpool", y.shape, argmax, kernel)
     return _spread(y, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
 
@@ -98,6 +98,7 @@ def pool_at(x, argmax, size=2, stride=None, padding="valid"):
     x (N, H, W, C), argmax (N, Ho, Wo, C) → y (N, Ho, Wo, C)        ∂L/∂x = unpool(∂L/∂y, argmax)
     """
     kernel, stride, pads, out = _geometry("pool_at", x, size, stride, padding)
+    _check_windows("pool_at", x.shape[1:3], kernel, stride, pads, out)
     _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax, kernel)
     return _gather(x, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
@@ -114,9 +115,12 @@ def avg_pool(x, size=2, stride=None, padding="valid"):
 
     x (N, H, W, C) → y (N, Ho, Wo, C)
     """
+    check_arrays("avg_pool", x=x)
     total = window_sum(x, size, stride, padding)
+    kernel, stride, pads, out = _geometry("avg_pool", x, size, stride, padding)
+    _check_windows("avg_pool", x.shape[1:3], kernel, stride, pads, out)
     ones = array_module(total.data).ones((1, *x.shape[1:3], 1), dtype=x.dtype)
-    return total / window_sum(ones, size, stride, padding)
+    return total / window_sum(ones, kernel, stride, pads)
 
 
 def upsample_nearest(x, factor=2):
@@ -124,7 +128,7 @@ def upsample_nearest(x, factor=2):
 
     ∂L/∂x = window_sum(∂L/∂y, factor)
     """
-    return window_spread(x, factor)
+    return window_spread(x, pair("upsample_nearest", "factor", factor))
 
 
 @differentiable
@@ -142,10 +146,7 @@ def _(gy, size, stride, padding, x_shape):
 @differentiable
 def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
     """x = each y added to all entries of its window: the adjoint of window_sum.        ∂L/∂y = window_sum(∂L/∂x)"""
-    if y.ndim != 4:
-        raise ValueError(f"window_spread: y must be images (N, Ho, Wo, C), got shape {y.shape}")
-    out = output_size or transposed_size(y.shape[1:3], pair("window_spread", "size", size), stride or size, padding)
-    kernel, stride, pads, small = _window_geometry("window_spread", out, size, stride, padding)
+    out, kernel, stride, pads = _geometry_back("window_spread", y, size, stride, padding, output_size)
     return _spread(y, kernel, stride, pads, out)
 
 
@@ -192,8 +193,9 @@ def _spread(y, kernel, stride, pads, out, chosen=None):
 
 def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
     """argmax as tf.nn.max_pool_with_argmax gives it: the flat place (h·W + w)·C + c in an image (H, W, C), int64."""
-    xp, (h, w, c) = array_module(argmax), image_shape
-    kernel, stride, pads, out = _window_geometry("argmax_to_flat", (h, w), size, stride, padding)
+    kernel, stride, pads, out, (h, w, c) = _image_geometry("argmax_to_flat", argmax, image_shape, size, stride, padding)
+    _check_switches("argmax_to_flat", (len(argmax), *out, c), argmax, kernel)
+    xp = array_module(argmax)
     rows, columns = xp.arange(out[0]) * stride[0] - pads[0][0], xp.arange(out[1]) * stride[1] - pads[1][0]
     row = argmax.astype("int64") // kernel[1] + rows[:, None, None]
     column = argmax.astype("int64") % kernel[1] + columns[:, None]
@@ -203,15 +205,19 @@ def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
 def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
     """The inverse of argmax_to_flat: places in the window, i·kw + j.
 
-    (PyTorch counts h·W + w within each channel, images (N, C, H, W): moved to (N, H, W, C) that is flat // C.)
+    PyTorch's indices (N, C, Ho, Wo) are h·W + w, counted in each channel: flat = C · indices.transpose(0, 2, 3, 1).
     """
-    xp, (h, w, c) = array_module(flat), image_shape
-    kernel, stride, pads, out = _window_geometry("argmax_from_flat", (h, w), size, stride, padding)
+    kernel, stride, pads, out, (h, w, c) = _image_geometry("argmax_from_flat", flat, image_shape, size, stride, padding)
+    if flat.shape[1:] != (*out, c):
+        raise ValueError(f"argmax_from_flat: with image (H,W,C)={(h, w, c)}, size {kernel}, stride {stride}, padding "
+                         f"{padding!r} flat must have shape (N,Ho,Wo,C)={('N', *out, c)}, got {flat.shape}")
+    xp, flat = array_module(flat), flat.astype("int64")
     rows, columns = xp.arange(out[0]) * stride[0] - pads[0][0], xp.arange(out[1]) * stride[1] - pads[1][0]
     i, j = flat // c // w - rows[:, None, None], flat // c % w - columns[:, None]
     if bool(((i < 0) | (i >= kernel[0]) | (j < 0) | (j >= kernel[1])).any()):
         raise ValueError(f"argmax_from_flat: some indices lie outside their window, with image (H,W,C)={(h, w, c)}, "
-                         f"size {kernel}, stride {stride}, padding {padding!r}")
+                         f"size {kernel}, stride {stride}, padding {padding!r}; expected (h·W + w)·C + c, without the "
+                         f"image's place in the batch (PyTorch's h·W + w times C)")
     return (i * kernel[1] + j).astype(_switch_dtype(kernel))
 
 
@@ -219,12 +225,37 @@ def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
 
 def _window_geometry(op, image, size, stride, padding):
     kernel = pair(op, "size", size)
-    stride, pads, out = geometry(op, image, kernel, kernel if stride is None else stride, padding)
+    return kernel, *geometry(op, image, kernel, kernel if stride is None else stride, padding)
+
+
+def _geometry_back(op, y, size, stride, padding, output_size):
+    """The size of the images of which y (N, Ho, Wo, C) may be pooled, and kernel, stride, pads."""
+    if y.ndim != 4:
+        raise ValueError(f"{op}: y must be images (N, Ho, Wo, C), got shape {y.shape}")
+    kernel = pair(op, "size", size)
+    out = transposed_size(op, y.shape[1:3], kernel, kernel if stride is None else stride, padding, output_size)
+    kernel, stride, pads, small = _window_geometry(op, out, kernel, stride, padding)
+    if small != y.shape[1:3]:
+        raise ValueError(f"{op}: output_size {tuple(out)} is pooled to {small}, not to the size of y "
+                         f"(N,Ho,Wo,C)={y.shape}, with size {kernel}, stride {stride}, padding {padding!r}")
+    return out, kernel, stride, pads
+
+
+def _image_geometry(op, places, image_shape, size, stride, padding):
+    """kernel, stride, pads, (Ho, Wo), (H, W, C) for an array of integers (N, Ho, Wo, C)."""
+    check_arrays(op, **{op.removeprefix("argmax_to_").removeprefix("argmax_from_"): places})
+    if places.ndim != 4 or places.dtype.kind not in "iu" or len(image_shape) != 3:
+        raise ValueError(f"{op}: needs integers (N, Ho, Wo, C) and an image_shape (H, W, C), got {places.dtype} "
+                         f"{places.shape} and {image_shape}")
+    return *_window_geometry(op, image_shape[:2], size, stride, padding), tuple(image_shape)
+
+
+def _check_windows(op, image, kernel, stride, pads, out):
+    """Raise if a window lies in the padding altogether: it has no largest entry, and no mean."""
     for n, k, s, (before, _), count in zip(image, kernel, stride, pads, out, strict=True):
         if before >= k or (count - 1) * s - before >= n:
-            raise ValueError(f"{op}: with size {kernel}, stride {stride} and padding {padding!r} some windows hold "
-                             f"nothing but padding")
-    return kernel, stride, pads, out
+            raise ValueError(f"{op}: some windows hold nothing but padding: images of {tuple(image)}, size {kernel}, "
+                             f"stride {stride}, padding {pads}")
 
 
 def _geometry(op, x, size, stride, padding):
@@ -244,8 +275,8 @@ def _switch_dtype(kernel):
     return "uint8" if places <= 256 else "uint16" if places <= 65536 else "uint32"
 
 
-def _check_switches(op, shape, argmax, size):
-    places = math.prod(pair(op, "size", size))
+def _check_switches(op, shape, argmax, kernel):
+    places = math.prod(kernel)
     if shape != argmax.shape or argmax.dtype.kind not in "iu":
         raise ValueError(f"{op}: needs integer switches argmax of shape (N,Ho,Wo,C)={shape}, "
                          f"got {argmax.dtype} {argmax.shape}")

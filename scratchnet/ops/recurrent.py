@@ -28,9 +28,11 @@ def lstm(x, w, u, b, h0=None, c0=None):
     ∂L/∂w = Σₜ xₜᵀ δₜ,  ∂L/∂u = Σₜ hₜ₋₁ᵀ δₜ,  ∂L/∂b = Σₜ δₜ,  ∂L/∂xₜ = δₜ wᵀ,  and δₜ uᵀ is added to ∂L/∂hₜ₋₁.
     Gradients of higher order through `lstm_steps`, the same in small ops.
     """
-    check_arrays("lstm", x=x, w=w, u=u, b=b)
+    check_arrays("lstm", x=x, w=w, u=u, b=b, **{n: a for n, a in (("h0", h0), ("c0", c0)) if a is not None})
     if x.ndim != 3 or w.ndim != 2 or w.shape[0] != x.shape[2] or not w.shape[1] or w.shape[1] % 4 or not x.shape[1]:
         raise ValueError(f"lstm: needs x (N, T, I) with T ≥ 1 and w (I, 4H), got {x.shape} and {w.shape}")
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"lstm: x must be floating-point, got {x.dtype}")
     state = (len(x), w.shape[1] // 4)
     for name, a, shape in (("u", u, (state[1], w.shape[1])), ("b", b, w.shape[1:]), ("h0", h0, state),
                            ("c0", c0, state)):

@@ -1,11 +1,13 @@
 """Many numbers to one: sums, means, extremes, norms, along one axis, several, or all (axis=None)."""
 
 import math
-from numbers import Integral
+from numbers import Real
+
+import numpy as np
 
 from scratchnet.autograd import broadcast_to, differentiable
-from scratchnet.backend import array_module
-from scratchnet.ops.elementwise import exp, where
+from scratchnet.backend import array_module, is_whole
+from scratchnet.ops.elementwise import exp, floating, where
 from scratchnet.ops.shape import flip, reshape, stack, transpose
 from scratchnet.tensor import check_arrays
 
@@ -13,7 +15,7 @@ from scratchnet.tensor import check_arrays
 def _axes(shape, axis):
     """The reduced axes as a sorted tuple of non-negative numbers."""
     axes = range(len(shape)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    if any(not isinstance(a, Integral) or not -len(shape) <= a < len(shape) for a in axes):
+    if any(not is_whole(a) or not -len(shape) <= a < len(shape) for a in axes):
         raise ValueError(f"axis {axis} is out of range for shape {shape}")
     axes = tuple(sorted(int(a) % len(shape) for a in axes))
     if len(set(axes)) < len(axes):
@@ -29,9 +31,9 @@ def _count(shape, axis):
     return n
 
 
-def _as_tuple(axis):
-    """NumPy takes several axes as a tuple alone."""
-    return tuple(axis) if isinstance(axis, list) else axis
+def _as_tuple(shape, axis):
+    """What NumPy takes as an axis: of several a tuple alone."""
+    return axis if axis is None or type(axis) is int else _axes(shape, axis)
 
 
 def _kept(shape, axis):
@@ -47,8 +49,11 @@ def _spread(g, shape, axis):
 
 @differentiable
 def sum(x, axis=None, keepdims=False):
-    """y = Σ x        ∂L/∂x = ∂L/∂y, repeated along the reduced axes"""
-    return x.sum(axis=_as_tuple(axis), keepdims=keepdims)
+    """y = Σ x        ∂L/∂x = ∂L/∂y, repeated along the reduced axes
+
+    The sum has the dtype of x; so has that in `mean` and `var`. In float16 it ends at 65504.
+    """
+    return x.sum(axis=_as_tuple(x.shape, axis), keepdims=keepdims)
 
 
 @sum.backward("x")
@@ -59,7 +64,7 @@ def _(gy, x_shape, axis):
 @differentiable
 def mean(x, axis=None, keepdims=False):
     """y = Σ x / n        ∂L/∂x = ∂L/∂y / n, repeated along the reduced axes"""
-    return x.sum(axis=_as_tuple(axis), keepdims=keepdims) / _count(x.shape, axis)
+    return x.sum(axis=_as_tuple(x.shape, axis), keepdims=keepdims) / _count(x.shape, axis)
 
 
 @mean.backward("x")
@@ -73,7 +78,7 @@ def var(x, axis=None, keepdims=False, correction=0):
 
     correction=1 gives the unbiased estimate from a sample.
     """
-    axis = _as_tuple(axis)
+    axis = _as_tuple(x.shape, axis)
     d = x - x.mean(axis=axis, keepdims=True)
     return (d * d).sum(axis=axis, keepdims=keepdims) / _degrees_of_freedom(x.shape, axis, correction)
 
@@ -98,8 +103,9 @@ def _(gy, x, y, axis, correction):
 
 def _degrees_of_freedom(shape, axis, correction):
     n = _count(shape, axis)
-    if not 0 <= correction < n:
-        raise ValueError(f"correction is a number ≥ 0 and below {n}, how many are reduced to one, got {correction}")
+    if not (isinstance(correction, Real) and 0 <= correction < n):
+        raise ValueError(f"var: correction is a number ≥ 0 and below {n}, how many are reduced to one, "
+                         f"got {correction!r}")
     return n - correction
 
 
@@ -108,8 +114,21 @@ def max(x, axis=None, keepdims=False):
 
     A NaN counts as larger than any number, as in NumPy.
     """
-    check_arrays("max", x=x)
-    n, axes = _count(x.shape, axis), _axes(x.shape, axis)
+    return _max("max", x, axis, keepdims)
+
+
+def min(x, axis=None, keepdims=False):
+    """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first entry that is smallest, 0 elsewhere"""
+    check_arrays("min", x=x)
+    return -_max("min", -x, axis, keepdims)
+
+
+def _max(op, x, axis, keepdims):
+    check_arrays(op, x=x)
+    try:
+        n, axes = _count(x.shape, axis), _axes(x.shape, axis)
+    except ValueError as error:
+        raise ValueError(f"{op}: {error}") from None
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     rows = reshape(transpose(x, rest + axes), (*(x.shape[i] for i in rest), n))  # reduced axes last, as one
     return reshape(_max_of_rows(rows), _kept(x.shape, axis) if keepdims else tuple(x.shape[i] for i in rest))
@@ -127,9 +146,11 @@ def _max_of_rows(x):
         return xp.take_along_axis(x, winner[..., None], axis=-1)[..., 0], winner
     y, winner = x[..., 0].copy(), xp.zeros(x.shape[:-1], dtype="int8")
     for k in range(1, n):
-        larger = ~(x[..., k] <= y) & (y == y)  # so is a NaN, the first one
-        winner = xp.maximum(winner, larger.astype("int8") * k)
+        winner = xp.maximum(winner, (x[..., k] > y).astype("int8") * k)
         y = xp.maximum(y, x[..., k])
+    if xp is not np or (y.size and np.isnan(y.max())):  # a GPU would have to wait for the answer
+        for k in reversed(range(n)):
+            winner = xp.where(xp.isnan(x[..., k]), xp.int8(k), winner)  # the first NaN wins
     return y, winner
 
 
@@ -141,16 +162,14 @@ def _(gy, x_shape, winner):
     return stack([gy * (winner == k) for k in range(n)], axis=-1)
 
 
-def min(x, axis=None, keepdims=False):
-    """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first entry that is smallest, 0 elsewhere"""
-    check_arrays("min", x=x)
-    return -max(-x, axis, keepdims)
-
-
 @differentiable
 def logsumexp(x, axis=None, keepdims=False):
-    """y = ln Σ eˣ = m + ln Σ e^(x−m),  m = max x        ∂L/∂x = ∂L/∂y ⊙ e^(x−y), a softmax"""
-    xp, n, axis = array_module(x), _count(x.shape, axis), _as_tuple(axis)
+    """y = ln Σ eˣ = m + ln Σ e^(x−m),  m = max x        ∂L/∂x = ∂L/∂y ⊙ e^(x−y), a softmax
+
+    Where all are −∞, y is −∞ and the gradient 0. Where one is +∞, y is +∞ and the gradient NaN.
+    """
+    x = floating(x)
+    xp, n, axis = array_module(x), _count(x.shape, axis), _as_tuple(x.shape, axis)
     m = xp.max(x.real if x.dtype.kind == "c" else x, axis=axis, keepdims=True)
     m = xp.where(xp.isfinite(m), m, 0.0)  # a row of −∞ gives −∞, not NaN
     y = m + xp.log(xp.exp(x - m).sum(axis=axis, keepdims=True))
@@ -159,12 +178,14 @@ def logsumexp(x, axis=None, keepdims=False):
 
 @logsumexp.backward("x")
 def _(gy, x, y, axis):
-    return _spread(gy, x.shape, axis) * exp(x - _spread(y, x.shape, axis))
+    return _spread(gy, x.shape, axis) * exp(x - _spread(where(y == -math.inf, 0.0, y), x.shape, axis))
 
 
 @differentiable
 def cumsum(x, axis):
     """yₖ = x₀ + … + xₖ        ∂L/∂xₖ = ∂L/∂yₖ + ∂L/∂yₖ₊₁ + …"""
+    if axis is None:
+        raise TypeError("cumsum: needs an axis; flatten x first if all its numbers are meant")
     return x.cumsum(axis=axis)
 
 
@@ -175,17 +196,28 @@ def _(gy, axis):
 
 @differentiable
 def norm(x, axis=None, keepdims=False):
-    """y = √Σ x² = m √Σ (x/m)²,  m = max |x|, the Euclidean norm        ∂L/∂x = ∂L/∂y · x / y  (0 where y = 0)
+    """y = √Σ x² = m √Σ (x/m)²,  m = max |x|, the Euclidean norm        ∂L/∂x = ∂L/∂y · (x / y)  (0 where y = 0)
 
-    Squares of large or small numbers would leave the range of their dtype; those of x/m do not.
+    Squares of large or small numbers leave the range of their dtype; those of x/m do not. Dividing costs much more than
+    squaring, so it is done where it must be (and on a GPU, which would have to wait for the answer).
     """
-    xp, axis = array_module(x), _as_tuple(axis)
+    x = floating(x)
+    xp, axis = array_module(x), _as_tuple(x.shape, axis)
+    if xp is np and x.dtype.kind == "f":
+        with np.errstate(over="ignore", under="ignore"):
+            y = np.sqrt((x * x).sum(axis=axis, keepdims=keepdims))
+        if y.size and y.max() < math.inf and y.min() > _SMALLEST_NORM.get(x.dtype.char, math.inf):
+            return y
     m = (xp.max if x.size else xp.sum)(xp.abs(x), axis=axis, keepdims=True)
     m = xp.where((m > 0) & xp.isfinite(m), m, xp.ones_like(m))
     y = m * xp.sqrt(xp.square(x / m).sum(axis=axis, keepdims=True))
     return y if keepdims else y.reshape([s for i, s in enumerate(y.shape) if i not in _axes(x.shape, axis)])
 
 
+# Entries whose squares vanish are, up to 1e8 of them together, below the rounding of a norm above this.
+_SMALLEST_NORM = {c: math.sqrt(1e8 * float(np.finfo(c).tiny) / float(np.finfo(c).eps)) for c in "fd"}
+
+
 @norm.backward("x")
 def _(gy, x, y, axis):
-    return _spread(gy / where(y == 0, 1.0, y), x.shape, axis) * x
+    return _spread(gy, x.shape, axis) * (x / _spread(where(y == 0, 1.0, y), x.shape, axis))

@@ -4,18 +4,17 @@ All are linear, y = S x with S of zeros and ones, and each gradient is the trans
 """
 
 import math
-from numbers import Integral
 
 import numpy as np
 
 from scratchnet.autograd import broadcast_to, differentiable
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, is_array, is_whole, kind_of, to_device_of
 from scratchnet.tensor import check_arrays, data_of
 
 
 def one_axis(op, axis, ndim):
     """A number of an axis, which may count from the end, as one of 0 … ndim − 1."""
-    if not isinstance(axis, Integral) or not -ndim <= axis < ndim:
+    if not is_whole(axis) or not -ndim <= axis < ndim:
         raise ValueError(f"{op}: axis is a whole number from {-ndim} to {ndim - 1} here, got {axis!r}")
     return int(axis) % ndim
 
@@ -34,6 +33,8 @@ def _(gy, x_shape):
 def flatten(x, start=1):
     """(N, d₁, d₂, …) → (N, d₁·d₂·…): axes from `start` on become one."""
     check_arrays("flatten", x=x)
+    if not is_whole(start) or not -x.ndim <= start <= x.ndim:
+        raise ValueError(f"flatten: start is a whole number from {-x.ndim} to {x.ndim} here, got {start!r}")
     return reshape(x, (*x.shape[:start], math.prod(x.shape[start:])))
 
 
@@ -60,6 +61,8 @@ def transpose(x, axes=None):
 
     ∂L/∂x = transpose(∂L/∂y, inverse permutation)
     """
+    if axes is not None and not isinstance(axes, (tuple, list)):
+        raise TypeError(f"transpose: axes must be a tuple, one number for each axis of {x.shape}, got {axes!r}")
     return x.transpose(axes)
 
 
@@ -82,7 +85,8 @@ def swapaxes(x, a, b):
 @differentiable
 def pad(x, widths, value=0.0):
     """x with widths[i] = (before, after) constant entries along axis i        ∂L/∂x = the inner part of ∂L/∂y"""
-    if np.ndim(widths) == 0 or len(widths) != x.ndim or any(np.shape(w) != (2,) or min(w) < 0 for w in widths):
+    if np.ndim(widths) == 0 or len(widths) != x.ndim or not all(
+            np.shape(w) == (2,) and is_whole(w[0]) and is_whole(w[1]) and min(w) >= 0 for w in widths):
         raise ValueError(f"pad: widths must be {x.ndim} pairs (before, after) of numbers ≥ 0, one for each axis of "
                          f"{x.shape}, got {widths}")
     return array_module(x).pad(x, widths, constant_values=value)
@@ -95,14 +99,18 @@ def _(gy, widths, x_shape):
 
 def concat(xs, axis=0):
     """Join along an existing axis; all other lengths agree.        Gradient: ∂L/∂y cut at the same places."""
-    _check_list("concat", xs)
-    return _concat(axis, *xs)
+    xs = _list_of_arrays("concat", xs)
+    if xs[0].ndim == 0:
+        raise ValueError("concat: single numbers have no axis to be joined along; use stack")
+    return _concat(one_axis("concat", axis, xs[0].ndim), *xs)
 
 
-def _check_list(op, xs):
-    if not isinstance(xs, (list, tuple)) or not xs:
-        raise TypeError(f"{op}: expected a list of at least one array, got {xs!r:.60}")
+def _list_of_arrays(op, xs):
+    xs = list(xs) if np.iterable(xs) else []
+    if not xs:
+        raise TypeError(f"{op}: expected a list of at least one array")
     check_arrays(op, **{f"array {i}": x for i, x in enumerate(xs)})
+    return xs
 
 
 @differentiable
@@ -117,9 +125,10 @@ def _(gy, axis, xs_shape):
 
 def stack(xs, axis=0):
     """Join along a new axis."""
-    _check_list("stack", xs)
+    xs = _list_of_arrays("stack", xs)
     if len({x.shape for x in xs}) > 1:
         raise ValueError(f"stack: all shapes must be equal, got {[x.shape for x in xs]}")
+    axis = one_axis("stack", axis, xs[0].ndim + 1)
     return concat([expand_dims(x, axis) for x in xs], axis)
 
 
@@ -128,11 +137,11 @@ def split(x, sizes, axis=0):
     check_arrays("split", x=x)
     axis = one_axis("split", axis, x.ndim)
     n = x.shape[axis]
-    if isinstance(sizes, Integral):
+    if is_whole(sizes):
         if sizes < 1 or n % sizes:
             raise ValueError(f"split: axis {axis} of {x.shape} cannot be cut into {sizes} equal parts")
         sizes = [n // sizes] * int(sizes)
-    if not all(isinstance(size, Integral) and size >= 0 for size in sizes):
+    if not np.iterable(sizes) or not all(is_whole(size) and size >= 0 for size in sizes):
         raise ValueError(f"split: sizes are whole numbers ≥ 0, got {sizes}")
     if sum(sizes) != n:
         raise ValueError(f"split: sizes {sizes} sum to {sum(sizes)}, but axis {axis} of {x.shape} has length {n}")
@@ -149,14 +158,33 @@ def getitem(x, index):
     ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that was read twice gets the sum.
     """
     check_arrays("getitem", x=x)
-    return _getitem(x, tuple(map(_as_index, index)) if isinstance(index, tuple) else _as_index(index))
+    return _getitem(x, _as_index(index, x))
 
 
-def _as_index(part):
-    """One part of an index; lists, tuples and ranges as arrays, as which NumPy reads them."""
-    if not isinstance(part, (list, tuple, range)):
-        return data_of(part)
-    return np.array([data_of(p) for p in part]) if len(part) else np.zeros(0, dtype=int)
+def _as_index(index, x):
+    """An index of plain numbers, slices, None, … and arrays, as which NumPy reads every other sequence. (A tuple is an
+    index of several parts, but inside of it another sequence.)"""
+    if isinstance(index, tuple):
+        return tuple([_as_part(part, x) for part in index])
+    return _as_part(index, x)
+
+
+def _as_part(part, x):
+    if part is None or part is ... or isinstance(part, (slice, int)):
+        return part
+    part = data_of(part)
+    if is_array(part):
+        array = part
+    else:
+        try:
+            array = np.array(part)
+        except (TypeError, ValueError) as error:
+            raise TypeError(f"getitem: {error}") from error
+        array = to_device_of(array if array.size else array.astype(int), data_of(x))
+    if array.dtype.kind not in "biu":
+        raise TypeError(f"getitem: only integers, booleans, slices, None and … make an index, got {kind_of(part)} of "
+                        f"{array.dtype}")
+    return array
 
 
 @differentiable
@@ -175,8 +203,11 @@ def scatter(y, index, shape):
 
     ∂L/∂y = ∂L/∂x[index]
     """
-    xp = array_module(y)
+    xp, index = array_module(y), _as_index(index, y)
     x = xp.zeros(shape, dtype=y.dtype)
+    if xp is np and y.shape != _shape_of_part(index, x):  # a GPU would have to wait where the index is a mask
+        raise ValueError(f"scatter: in zeros of shape {x.shape} the index chooses a part of shape "
+                         f"{_shape_of_part(index, x)}, but y has shape {y.shape}")
     if _reads_once(index):
         x[index] = y
     else:
@@ -192,8 +223,14 @@ def _(gx, index):
 def _reads_once(index):
     """True for indices that cannot name an entry twice: slices, single integers, None, …, and masks."""
     parts = index if isinstance(index, tuple) else (index,)
-    return not any(isinstance(p, (list, tuple, range)) or (getattr(p, "ndim", 0) and p.dtype.kind != "b")
-                   for p in parts)
+    return not any(getattr(p, "ndim", 0) and p.dtype.kind != "b" for p in parts)
+
+
+def _shape_of_part(index, x):
+    """The shape of x[index]: a view costs nothing, and of one array of integers it is known."""
+    if is_array(index) and index.dtype.kind != "b":
+        return (*index.shape, *x.shape[1:])
+    return np.broadcast_to(np.int8(0), x.shape)[index].shape
 
 
 @differentiable
@@ -211,7 +248,7 @@ def repeat(x, repeats, axis):
     """Each entry `repeats` times in a row: a a b b c c.        Gradient: the sum over the copies."""
     check_arrays("repeat", x=x)
     axis = one_axis("repeat", axis, x.ndim)
-    if not isinstance(repeats, Integral) or repeats < 0:
+    if not is_whole(repeats) or repeats < 0:
         raise ValueError(f"repeat: repeats is a whole number ≥ 0, got {repeats!r}")
     before, n, after = x.shape[:axis], x.shape[axis], x.shape[axis + 1:]
     copies = broadcast_to(reshape(x, (*before, n, 1, *after)), (*before, n, repeats, *after))
@@ -221,7 +258,7 @@ def repeat(x, repeats, axis):
 def tile(x, counts):
     """The whole array counts[i] times along axis i: a b c a b c.        Gradient: the sum over the copies."""
     check_arrays("tile", x=x)
-    if np.shape(counts) != (x.ndim,) or not all(isinstance(count, Integral) and count >= 0 for count in counts):
+    if np.shape(counts) != (x.ndim,) or not all(is_whole(count) and count >= 0 for count in counts):
         raise ValueError(f"tile: needs one count for each axis of {x.shape}, got {counts}, whole numbers ≥ 0")
     apart = tuple(n for size in x.shape for n in (1, size))
     copies = tuple(n for count, size in zip(counts, x.shape, strict=True) for n in (count, size))

@@ -1,10 +1,8 @@
 """Windows over images: where they lie, and how many images are worked on at a time."""
 
-from numbers import Integral
-
 import numpy as np
 
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, is_whole
 from scratchnet.threads import count
 
 BLOCK_BYTES = 2 << 20  # images are worked on a few at a time, so that what is made of them stays in the cache
@@ -65,7 +63,7 @@ def geometry(op, size, kernel, stride, padding):
     stride, kernel = _twice(stride), _twice(kernel)
     if not (_are_sizes(stride) and _are_sizes(kernel)):
         raise ValueError(f"{op}: kernel {kernel} and stride {stride} must be pairs of whole numbers ≥ 1")
-    if padding == "same":
+    if isinstance(padding, str) and padding == "same":
         total = [max((-(-n // s) - 1) * s + k - n, 0) for n, k, s in zip(size, kernel, stride, strict=True)]
         pads = tuple((t // 2, t - t // 2) for t in total)
     else:
@@ -88,34 +86,32 @@ def pair(op, name, value):
 def _twice(value):
     """One number as two; whole numbers as Python's own."""
     numbers = (value, value) if np.ndim(value) == 0 else value
-    return tuple(int(n) if _is_whole(n) else n for n in numbers)
+    return tuple(int(n) if is_whole(n) else n for n in numbers)
 
 
 def _are_sizes(numbers):
-    return len(numbers) == 2 and all(_is_whole(n) and n >= 1 for n in numbers)
+    return len(numbers) == 2 and all(is_whole(n) and n >= 1 for n in numbers)
 
 
-def _is_whole(n):
-    return isinstance(n, Integral) and not isinstance(n, bool)
-
-
-def transposed_size(size, kernel, stride, padding):
-    """The size (H, W) that conv2d_transpose chooses when none is given."""
-    stride = pair("conv2d_transpose", "stride", stride)
-    if padding == "same":
+def transposed_size(op, size, kernel, stride, padding, output_size):
+    """The size (H, W) that is asked for, or else the one that conv2d_transpose chooses."""
+    if output_size is not None:
+        return pair(op, "output_size", output_size)
+    stride = pair(op, "stride", stride)
+    if isinstance(padding, str) and padding == "same":
         return tuple(n * s for n, s in zip(size, stride, strict=True))
-    pads = _explicit_pads("conv2d_transpose", padding)
+    pads = _explicit_pads(op, padding)
     return tuple((n - 1) * s + k - sum(p) for n, s, k, p in zip(size, stride, kernel, pads, strict=True))
 
 
 def _explicit_pads(op, padding):
-    if padding == "valid":
+    if isinstance(padding, str) and padding == "valid":
         return (0, 0), (0, 0)
-    if _is_whole(padding) and padding >= 0:
+    if is_whole(padding) and padding >= 0:
         return ((int(padding),) * 2,) * 2
     try:
         (top, bottom), (left, right) = padding
-        if all(_is_whole(n) and n >= 0 for n in (top, bottom, left, right)):
+        if all(is_whole(n) and n >= 0 for n in (top, bottom, left, right)):
             return (int(top), int(bottom)), (int(left), int(right))
     except (TypeError, ValueError):
         pass
