@@ -78,13 +78,13 @@ class Sequential(Module):
 
 
 def check_drawn(who, real, net):
-    """Real samples are of the kind that the net draws: floating-point numbers, in [0, 1] if its last step is a sigmoid,
-    in [−1, 1] if it is a tanh. Else a discriminator would tell them apart by their scale."""
+    """Real samples are of the kind that the net draws: if its last step is a sigmoid, floating-point numbers in [0, 1],
+    if it is a tanh, in [−1, 1]. Else a discriminator would tell them apart by their scale."""
     check_arrays(who, real=real)
-    if real.dtype.kind not in "fc":
+    drawn = _DRAWN.get(_last_step(net))
+    if drawn and real.dtype.kind not in "fc":
         raise TypeError(f"{who}: real samples are {real.dtype}, expected floating-point numbers; of pixels 0 … 255 "
                         f"make x / 255 in float32")
-    drawn = _DRAWN.get(_last_step(net))
     if drawn:
         check_interval(f"{who}: what is generated lies in {list(drawn)}, so real samples", real, *drawn)
 

@@ -26,7 +26,7 @@ class ConditionalGAN(Module):
 
     def __init__(self, generator, discriminator, latent):
         self.generator, self.discriminator = generator, discriminator
-        self.latent = whole("ConditionalGAN", "latent", latent, 1)
+        self.latent = whole("ConditionalGAN", "latent", latent, 0)
 
     def noise(self, n, rng, like):
         """z ~ N(0, 1)        (n, latent), beside the array `like`"""
