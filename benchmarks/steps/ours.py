@@ -181,8 +181,7 @@ class Trainer:
 
     def __init__(self, name, seed=0, dtype="float32"):
         self.dtype, self.workload = dtype, STEPS[name](np.random.default_rng(seed))
-        self.workload.move(lambda a: a.astype(dtype))
-        self.workload.data = tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a in self.workload.data)
+        self.workload.move(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)  # weights, and data beside them
         self.optimizers = [Adam(module.parameters()) for _, module in self.workload.phases]
 
     def state(self):
