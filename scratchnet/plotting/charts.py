@@ -3,9 +3,10 @@
 import matplotlib
 import numpy as np
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogFormatter
 
 from scratchnet.backend import to_cpu
-from scratchnet.plotting.figure import LINES, figure
+from scratchnet.plotting.figure import LINES, figure, legend
 from scratchnet.tensor import data_of
 
 
@@ -25,14 +26,18 @@ def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear")
             kept = np.isfinite(x) & np.isfinite(y)
             if not kept.any():
                 raise ValueError(f"curves: {name!r} has no finite point")
-            drawn, = axes.plot(x[kept], y[kept], label=name, markevery=max(1, kept.sum() // 12))
+            drawn, = axes.plot(x[kept], y[kept], markevery=max(1, kept.sum() // 12))
             for s in spread:
                 axes.fill_between(x[kept], (y - s)[kept], (y + s)[kept], color=drawn.get_color(), alpha=0.2, lw=0)
         axes.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))  # outside, where it hides no line
+        for axis, scale in ((axes.xaxis, xscale), (axes.yaxis, yscale)):
+            if scale == "log":  # plain numbers: matplotlib writes powers as math
+                axis.set_major_formatter(LogFormatter())
+                axis.set_minor_formatter(LogFormatter())
+        legend(axes, list(lines), list(axes.lines), loc="upper left", bbox_to_anchor=(1.0, 1.0))  # hides no line there
 
 
-def scatter(panels, labels, title, path, xlabel="$z_1$", ylabel="$z_2$", names=None):
+def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=None):
     """Panels name → points (N, 2), side by side. Each point is drawn as its integer label (N,), the same in all panels,
     and the label stands large at the median of its points; with names, points are dots, and names[label] stands there.
     """
@@ -59,7 +64,7 @@ def scatter(panels, labels, title, path, xlabel="$z_1$", ylabel="$z_2$", names=N
             axes.set_aspect("equal", adjustable="datalim")  # a distance is as long in one direction as in the other
 
 
-def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="$z_1$", ylabel="$z_2$"):
+def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="z₁", ylabel="z₂"):
     """Panels name → values (H, W) over a rectangle of the plane, side by side, in one scale of colours: dark is much.
 
     extent   (left, right, bottom, top); row 0 is at the bottom, as y grows upwards

@@ -16,7 +16,7 @@ def points(panels, real, title, path):
     with figure(path, 3.2, 3.2, title, list(panels), columns=3) as all_axes:
         for axes, (name, generated) in zip(all_axes, panels.items(), strict=True):
             _dots(axes, real, _plane("points", name, generated))
-            axes.set(xlabel="$x_1$", ylabel="$x_2$", **_limits(real))
+            axes.set(xlabel="x₁", ylabel="x₂", **_limits(real))
             axes.set_aspect("equal")
         all_axes[:3][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
 
