@@ -43,13 +43,14 @@ def main():
         raise SystemExit(f"{args.corpus or 'The docstrings found'}: holds {len(texts)} documents, expected at least 20")
     names, labels = np.unique(labels, return_inverse=True)
     common = max(0.5, np.bincount(labels).max() / len(labels))  # the words of a large label are no common words
-    bag = documents.BagOfWords(texts, size, common, without=[name.lower() for name in names])
+    with reading("--corpus", args.corpus or "docstrings"):                                 # no word may be left
+        bag = documents.BagOfWords(texts, size, common, without=[name.lower() for name in names])
     counts = bag(texts)
     shared = (counts > 0).sum(axis=0) > 1                                 # words that stand in several texts
     kept = counts[:, shared].sum(axis=1) > 0
     if kept.sum() < 20:
-        raise SystemExit(f"{args.corpus or 'The docstrings found'}: only {kept.sum()} of {len(texts)} texts share a word "
-                         f"with another, expected at least 20: of texts that share none nothing can be learned")
+        raise SystemExit(f"{args.corpus or 'The docstrings found'}: only {kept.sum()} of {len(texts)} texts share a "
+                         f"word with another, expected at least 20: of texts that share none nothing can be learned")
     if len(np.unique(labels[kept])) < 2:
         raise SystemExit(f"{args.corpus}: texts that share a word with another are of one label only, expected 2")
     if not kept.all():

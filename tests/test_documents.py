@@ -13,6 +13,35 @@ def test_words():
     assert words("The FFT_of x: naïve, a1b 12 don't\n") == ["the", "fft", "of", "naïve", "don"]
 
 
+def test_words_of_scripts_without_spaces():
+    assert words("机器学习 is 深 Python编程") == ["机器", "器学", "学习", "is", "深", "python", "编程"]
+    assert words("日本語の。ｶﾅ") == ["日本", "本語", "語の", "カナ"]
+    assert words("ภาษา") == ["ภา", "าษ", "ษา"]
+    assert words("हिन्दी भाषा 한국어 문서") == ["हिन्दी", "भाषा", "한국어", "문서"]
+    assert words("cafe\u0301 na\u00efve") == ["café", "naïve"]  # one word, however its accent is written
+
+
+def test_texts_in_other_encodings_and_beside_their_folders(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.txt").write_text("one", encoding="utf-8")
+    (tmp_path / "a/2.txt").write_bytes("机器学习".encode("gbk"))
+    with pytest.raises(ValueError, match="2.txt: is no text in UTF-8: .*in GBK it reads '机器学习'"):
+        documents.folder(tmp_path)
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/1.txt").write_text("one", encoding="utf-8")
+    with pytest.raises(ValueError, match="has files in 0 sub-folders.*1 files lie beside them: move each into"):
+        documents.folder(tmp_path / "flat")
+    with pytest.raises(NotADirectoryError, match="nosuch: expected a folder .* there is nothing of this name"):
+        documents.folder(tmp_path / "nosuch")
+
+
+@pytest.mark.parametrize("wrong", ["a text", None, b"ab", 3])
+def test_what_is_no_list_of_texts(wrong):
+    with pytest.raises(TypeError, match="^BagOfWords: texts must be a list of texts, got "):
+        BagOfWords(wrong)
+
+
 def test_bag_by_hand():
     texts = ["apple banana apple", "banana cherry", "cherry apple", "date"]
     bag = BagOfWords(texts, size=3, common=0.5)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
-FLOORS = [["backend", "console", "memory", "settings", "threads"], ["anomaly"], ["tensor"], ["differentiable"],
+FLOORS = [["backend", "console", "memory", "settings", "threads"], ["anomaly"], ["tensor", "host"], ["differentiable"],
           ["autograd"], ["ops"], ["losses", "penalties", "adversarial", "divergences", "check"],
           ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
           ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"], ["models"]]

@@ -16,7 +16,8 @@ LINES = (matplotlib.cycler(color=["#000000", "#d55e00", "#0072b2", "#e69f00", "#
 STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titlepad": 8,
          "axes.spines.top": False, "axes.spines.right": False, "axes.prop_cycle": LINES, "axes.grid": True,
          "axes.axisbelow": True, "grid.color": "0.9", "lines.linewidth": 1.5, "lines.markersize": 4.5,
-         "text.parse_math": False, "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200, "savefig.bbox": "tight"}
+         "text.parse_math": False, "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200,
+         "savefig.bbox": "tight"}
 
 
 @contextmanager
