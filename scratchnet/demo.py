@@ -213,7 +213,9 @@ def tsne(panels):
         return {}
     layouts = {}
     for name, z in panels.items():
-        if len(z) < 4 or not np.isfinite((z * z).sum()) or not np.ptp(z, axis=0).any():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite((z * z).sum())  # what is squared in there must not overflow, either
+        if len(z) < 4 or not finite or not np.ptp(z, axis=0).any():
             print(f"The layout by t-SNE of {name} is left out: it needs at least 4 codes, finite and not all alike.")
             continue
         start = "pca" if z.shape[1] > 1 else "random"

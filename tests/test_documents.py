@@ -5,6 +5,7 @@ import pytest
 
 from scratchnet.data import documents
 from scratchnet.data.documents import BagOfWords, words
+from scratchnet.demo import tsne
 
 LONG = " ".join(["fourier transform signal"] * 8)
 
@@ -108,3 +109,13 @@ def test_docstrings_of_this_machine():
     assert all(len(words(text)) >= documents.SHORTEST for text in texts)
     everything = documents.docstrings(["numpy"], most=10**6)[0]
     assert sum("Return evenly spaced values within a given interval." in text for text in everything) == 1  # np.arange
+
+
+def test_codes_that_cannot_be_laid_out_are_left_out(capsys):
+    """NaN, or codes all alike, would end in a crash inside scikit-learn."""
+    pytest.importorskip("sklearn")
+    good = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    panels = {"good": good, "line": good[:, :1], "alike": np.ones((8, 3)), "NaN": good * np.nan, "few": good[:3],
+              "large": np.float32(1e30) * good}
+    assert list(tsne(panels)) == ["good", "line"]
+    assert capsys.readouterr().out.count("is left out: it needs at least 4 codes, finite and not all alike") == 4
