@@ -79,7 +79,7 @@ def show_map(out, name, model, z, like):
     grid, columns, rows = points_of(rectangle(z), SIDE)
     drawn = pictures(model, grid, like).reshape(SIDE, SIDE, 28, 28, 1)[::-1].reshape(-1, 28, 28, 1)  # top row first
     plotting.image_grid(drawn, SIDE, f"What each point of the plane decodes to ({name})",
-                        out / f"map-{file_name(name)}.png", "$z_1$", "$z_2$",
+                        out / f"map-{file_name(name)}.png", "z₁", "z₂",
                         [f"{c:.1f}" for c in columns], [f"{r:.1f}" for r in rows[::-1]])
 
 

@@ -171,7 +171,7 @@ def show_plane(args, n, epochs, seeds):
     heat = density(np.stack(np.meshgrid(line, line), axis=-1))
     plotting.heat_map(dict.fromkeys(shown, heat), (-2, 2, -2, 2),
                       "a → G(a), from the clouds of A (left) to those of B (right); F finds back from both",
-                      args.out / "plane.png", "density of A and B", arrows=arrows, xlabel="$x_1$", ylabel="$x_2$")
+                      args.out / "plane.png", "density of A and B", arrows=arrows, xlabel="x₁", ylabel="x₂")
     print("\n" + plotting.table(rows, ["seed", "|F(G(a)) − a|", "|G(a) − true partner|", "beside its partner, %"],
                                 args.out / "plane.md"))
     return [row[-1] for row in rows]

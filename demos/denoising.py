@@ -103,7 +103,7 @@ def show_score(args, n, epochs):
     heat = density.reshape(81, 81)
     plotting.heat_map({"r(x) − x, learned": heat, "σ² ∇ ln p_σ(x), exact": heat}, (-2, 2, -2, 2),
                       f"Where a denoiser moves points, over the smoothed density (σ = {SIGMA})", args.out / "score.png",
-                      "$p_σ(x)$", xlabel="$x_1$", ylabel="$x_2$",
+                      "p_σ(x)", xlabel="x₁", ylabel="x₂",
                       arrows={"r(x) − x, learned": (grid[some], arrows[some]),
                               "σ² ∇ ln p_σ(x), exact": (grid[some], exact[some])})
     return error

@@ -102,7 +102,7 @@ def show_map(out, model, test, labels):
     names = [f"{t:.1f}" for t in ticks]
     plotting.image_grid(pictures(model, to_device_of(z, test)), SIDE,
                         "What each point of the plane of codes decodes to", out / "map.png",
-                        "$z_1$", "$z_2$", names, names[::-1])
+                        "z₁", "z₂", names, names[::-1])
     with no_grad():
         mean, _ = model.encode(test)
     plotting.scatter({"": mean}, labels, "Test images in the plane of codes, by digit", out / "codes.png")

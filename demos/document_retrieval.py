@@ -43,9 +43,18 @@ def main():
         raise SystemExit(f"{args.corpus or 'The docstrings found'}: holds {len(texts)} documents, expected at least 20")
     names, labels = np.unique(labels, return_inverse=True)
     common = max(0.5, np.bincount(labels).max() / len(labels))  # the words of a large label are no common words
-    bag = documents.BagOfWords(texts, size, common, without=[name.lower() for name in names])
+    with reading("--corpus", args.corpus or "docstrings"):                                 # no word may be left
+        bag = documents.BagOfWords(texts, size, common, without=[name.lower() for name in names])
     counts = bag(texts)
-    kept = counts.sum(axis=1) > 0
+    shared = (counts > 0).sum(axis=0) > 1                                 # words that stand in several texts
+    kept = counts[:, shared].sum(axis=1) > 0
+    if kept.sum() < 20:
+        raise SystemExit(f"{args.corpus or 'The docstrings found'}: only {kept.sum()} of {len(texts)} texts share a "
+                         f"word with another, expected at least 20: of texts that share none nothing can be learned")
+    if len(np.unique(labels[kept])) < 2:
+        raise SystemExit(f"{args.corpus}: texts that share a word with another are of one label only, expected 2")
+    if not kept.all():
+        print(f"{len(texts) - kept.sum()} texts share no word with another and are left out")
     texts, labels, counts = [t for t, k in zip(texts, kept, strict=True) if k], labels[kept], counts[kept]
     order = rng.permutation(len(texts))
     items, queries = order[len(order) // 5:], order[:len(order) // 5]     # four fifths to search in, a fifth to ask
@@ -82,7 +91,7 @@ def main():
 def loss(model, x, rng):
     """−Σ_w p_w ln q_w, in nats: p the shares of words in tf-idf x, q = softmax of what is decoded (Hinton &
     Salakhutdinov 2006). Half of the words are hidden from the encoder, or it would learn these documents by heart."""
-    p = x / x.sum(axis=1, keepdims=True)
+    p = x / (x.sum(axis=1, keepdims=True) + 1e-12)                        # of a text without known words 0
     return softmax_cross_entropy(model.decode(encode(model, corruption.masking(x, 0.5, rng))), p, "mean")
 
 

@@ -98,12 +98,16 @@ def load(name, n, rng):
     if name in KNOWN:
         draw, modes = KNOWN[name]
         return Plane(draw(n, rng), modes)
-    if not Path(name).is_file():
-        raise SystemExit(f"--data {name}: expected {', '.join(KNOWN)}, or a CSV file of two columns")
+    if not Path(name).exists():
+        raise SystemExit(f"--data {name}: expected {', '.join(KNOWN)}, or a CSV file of two columns, and there is no "
+                         f"file of this name")
     with reading("--data", name):
         points = toy2d.read_points(name)
-    if len(points) < SIZE or 0 in points.std(axis=0):
+    if len(points) < SIZE or 0 in np.ptp(points, axis=0):
         raise SystemExit(f"--data {name}: holds {len(points)} points, expected at least {SIZE}, no column constant")
+    with np.errstate(over="ignore", under="ignore"):
+        if not (np.isfinite(points.std(axis=0)) & (points.var(axis=0) > 0)).all():
+            raise SystemExit(f"--data {name}: float32 cannot hold the variance of its points: scale its columns")
     return Plane(points[rng.integers(len(points), size=n)], None)
 
 

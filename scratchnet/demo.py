@@ -211,8 +211,16 @@ def tsne(panels):
     except ImportError:
         print("The layout by t-SNE is left out: it needs scikit-learn (pip install -e '.[demos]').")
         return {}
-    return {name: TSNE(2, init="pca", random_state=0, perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z)
-            for name, z in panels.items()}
+    layouts = {}
+    for name, z in panels.items():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite((z * z).sum())  # what is squared in there must not overflow, either
+        if len(z) < 4 or not finite or not np.ptp(z, axis=0).any():
+            print(f"The layout by t-SNE of {name} is left out: it needs at least 4 codes, finite and not all alike.")
+            continue
+        start = "pca" if z.shape[1] > 1 else "random"
+        layouts[name] = TSNE(2, init=start, random_state=0, perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z)
+    return layouts
 
 
 class Frames:

@@ -30,7 +30,8 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnet import ops
-from scratchnet.backend import to_cpu
+from scratchnet.host import on_host
+from scratchnet.tensor import check_arrays
 
 
 class Divergence(NamedTuple):
@@ -64,7 +65,7 @@ DIVERGENCES = {
 
 def divergence(name):
     """The line of that name; ValueError for a name that is not among DIVERGENCES."""
-    if name not in DIVERGENCES:
+    if not isinstance(name, str) or name not in DIVERGENCES:
         raise ValueError(f"there is no divergence {name!r}, expected one of {', '.join(DIVERGENCES)}")
     return DIVERGENCES[name]
 
@@ -95,6 +96,7 @@ def bound(name, v, p, q):
     ∂/∂vᵢ = g′(vᵢ) (pᵢ − qᵢ f*′(g(vᵢ))), which is 0 for all i at v of T* alone.
     """
     line = divergence(name)
+    check_arrays("bound", v=v, p=p, q=q)
     if not v.shape == p.shape == q.shape:
         raise ValueError(f"bound: outputs {v.shape} for probabilities {p.shape} and {q.shape}, expected (N,) each")
     return (p * line.activation(v) - q * line.conjugate(v)).sum()
@@ -107,6 +109,9 @@ def bound_from_samples(name, real, fake):
     Its mean over samples is the bound; the largest it can be made on some samples alone is more than that.
     """
     line = divergence(name)
+    check_arrays("bound_from_samples", real=real, fake=fake)
+    if 0 in (*real.shape, *fake.shape):
+        raise ValueError(f"bound_from_samples: real {real.shape} and fake {fake.shape}, expected at least one of each")
     return line.activation(real).mean() - line.conjugate(fake).mean()
 
 
@@ -117,7 +122,9 @@ def push_forward(x, edges):
     of the M pieces brings 1/M, spread evenly over [x_k, x_k+1], whichever is the larger. What falls beyond the edges
     counts for the outermost cells, so that the sum is 1. (For other z, take x = G at its quantiles.)
     """
-    x, edges = (np.asarray(to_cpu(a), dtype=np.float64) for a in (x, edges))
+    x, edges = (on_host("push_forward", name, a).astype(np.float64) for name, a in (("x", x), ("edges", edges)))
+    if not np.isfinite(x).all():
+        raise ValueError("push_forward: x has NaN or infinite values")
     if x.ndim != 1 or edges.ndim != 1 or min(len(x), len(edges)) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"push_forward: x {x.shape} and edges {edges.shape}, expected (M + 1,) and (N + 1,), rising")
     low, high = np.minimum(x[1:], x[:-1]), np.maximum(x[1:], x[:-1])
@@ -128,7 +135,7 @@ def push_forward(x, edges):
 
 def _probabilities(op, p, q):
     """Both on the host in float64; ValueError unless they are probabilities of the same cells."""
-    p, q = (np.asarray(to_cpu(a), dtype=np.float64) for a in (p, q))
+    p, q = (on_host(op, name, a).astype(np.float64) for name, a in (("p", p), ("q", q)))
     if p.ndim != 1 or p.shape != q.shape:
         raise ValueError(f"{op}: p {p.shape} and q {q.shape}, expected probabilities of the same cells, (N,) each")
     for name, a in (("p", p), ("q", q)):

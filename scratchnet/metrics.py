@@ -4,11 +4,14 @@ Arrays may be on either device or be Tensors; all sums are taken on the host in 
 images, a few at a time.
 """
 
+from numbers import Integral, Real
+
 import numpy as np
 
 from scratchnet import data
 from scratchnet.autograd import no_grad
 from scratchnet.backend import to_cpu
+from scratchnet.host import on_host
 from scratchnet.tensor import data_of
 
 
@@ -65,7 +68,8 @@ def accuracy(logits_or_labels, labels):
     logits_or_labels is (N, classes), of which the largest counts (the first of equals), or (N,) integer predictions;
     labels is (N,) integers.
     """
-    predicted, labels = finite("accuracy", "logits_or_labels", logits_or_labels, None), to_cpu(data_of(labels))
+    predicted = finite("accuracy", "logits_or_labels", logits_or_labels, None)
+    labels = on_host("accuracy", "labels", labels)
     if predicted.ndim not in (1, 2) or labels.shape != predicted.shape[:1]:
         raise ValueError(f"accuracy: predictions of shape {predicted.shape} and labels of shape {labels.shape}, "
                          f"expected (N, classes) or (N,), and (N,)")
@@ -137,7 +141,7 @@ def nearest(items, queries=None, k=10):
     q = x if own else finite("nearest", "queries", queries)
     if x.ndim != 2 or q.ndim != 2 or x.shape[1] != q.shape[1]:
         raise ValueError(f"nearest: items {x.shape} and queries {q.shape}, expected (N, D) and (M, D)")
-    if not 1 <= k <= len(x) - own:
+    if not isinstance(k, Integral) or not 1 <= k <= len(x) - own:
         raise ValueError(f"nearest: k={k} of {len(x) - own} items, expected 1 ≤ k ≤ that many")
     center = np.rint(x.mean(axis=0))
     x, q = x - center, q - center
@@ -174,7 +178,7 @@ def modes_covered(samples, centers, std):
     by at least one such sample.        samples (N, D), centers (K, D)        (Lin et al. 2018, section 4.1)
     """
     samples, centers = finite("modes_covered", "samples", samples), finite("modes_covered", "centers", centers)
-    if not std > 0:
+    if not isinstance(std, Real) or not std > 0:
         raise ValueError(f"modes_covered: std must be > 0, got {std}")
     own = nearest(centers, samples, k=1)[:, 0]
     good = np.linalg.norm(samples - centers[own], axis=1) <= 3 * std
@@ -193,7 +197,7 @@ def _smallest(a, k):
 
 def _labels(op, labels, points):
     """Integer labels (N,) of points (N, D), on the host."""
-    labels, points = np.asarray(to_cpu(data_of(labels))), np.asarray(to_cpu(data_of(points)))
+    labels, points = on_host(op, "labels", labels), on_host(op, "points", points)
     if labels.shape != points.shape[:1] or labels.dtype.kind not in "iu":
         raise ValueError(f"{op}: labels are {labels.dtype} of shape {labels.shape}, expected integers of shape "
                          f"{tuple(points.shape[:1])}")
@@ -201,12 +205,16 @@ def _labels(op, labels, points):
 
 
 def finite(op, name, x, dtype=np.float64):
-    """x on the host, in float64 unless told otherwise; ValueError when it is empty or not all of it is finite."""
-    x = np.asarray(to_cpu(data_of(x)), dtype=dtype)
+    """x on the host, in float64 unless told otherwise; ValueError when it is empty, or not all of it is finite, or so
+    large that float64 cannot hold sums of squares."""
+    x = np.asarray(on_host(op, name, x), dtype=dtype)
     if x.size == 0:
         raise ValueError(f"{op}: {name} is empty, of shape {x.shape}")
     if not np.isfinite(x).all():
         raise ValueError(f"{op}: {name} has NaN or infinite values")
+    if dtype is not None and max(x.max(), -x.min()) > 1e150:
+        raise ValueError(f"{op}: {name} has values of up to {max(x.max(), -x.min()):.3g}, expected at most 1e150, as "
+                         f"squares are summed in float64")
     return x
 
 

@@ -5,6 +5,8 @@ nothing without its name, and compare only with figures through the same network
 Arrays may be on either device or be Tensors; all sums are taken on the host in float64.
 """
 
+from numbers import Integral, Real
+
 import numpy as np
 
 from scratchnet import ops
@@ -72,7 +74,7 @@ def precision_and_recall(real, generated, k=3):
     real, generated = finite(op, "real", real), finite(op, "generated", generated)
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
         raise ValueError(f"{op}: real {real.shape} and generated {generated.shape}, expected (N, D) and (M, D)")
-    if not 1 <= k < min(len(real), len(generated)):
+    if not isinstance(k, Integral) or not 1 <= k < min(len(real), len(generated)):
         raise ValueError(f"{op}: k={k} of {len(real)} real and {len(generated)} generated, expected 1 ≤ k < both")
     center = real.mean(axis=0)
     real, generated = real - center, generated - center
@@ -93,7 +95,7 @@ def parzen_log_likelihood(samples, images, sigma):
     if samples.shape[1:] != images.shape[1:] or samples.ndim < 2:
         raise ValueError(f"{op}: samples {samples.shape} and images {images.shape}, expected (N, …) and (M, …) of "
                          f"images alike")
-    if not 0 < sigma < np.inf:
+    if not isinstance(sigma, Real) or not 0 < sigma < np.inf:
         raise ValueError(f"{op}: sigma is {sigma}, expected above 0")
     s, x = samples.reshape(len(samples), -1), images.reshape(len(images), -1)
     center = s.mean(axis=0)

@@ -24,6 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet import data
+from scratchnet.data import corruption
 from scratchnet.data.idx import read_labelled
 from scratchnet.data.mnist import FASHION_MNIST, FILES, MNIST, SAMPLE, Source, find, load
 
@@ -173,6 +174,50 @@ def test_files_on_this_computer_are_found(tmp_path, monkeypatch, source, origina
     if place.startswith("given"):
         monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path / "given"))
     check(load(source._replace(folders=(tmp_path / "package",))), arrays)
+
+
+@pytest.mark.parametrize("pack", ["plain", "gzip"])
+@pytest.mark.parametrize("place", ["MNIST/raw", "raw", "MNIST"])
+def test_files_as_torchvision_lays_them_out(tmp_path, monkeypatch, source, originals, arrays, place, pack):
+    fill(tmp_path / place, originals, pack)
+    monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path))
+    check(load(source), arrays)
+
+
+@pytest.mark.parametrize("layout", ["{0}/{0}", "{1}"])
+def test_files_as_kaggle_lays_them_out(tmp_path, monkeypatch, source, originals, arrays, layout):
+    """Folders of the files' names with the files in them, and a dot for a dash."""
+    for name, content in originals.items():
+        name = name.removesuffix(".gz")
+        path = tmp_path / layout.format(name, name.replace("-idx", ".idx"))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(gzip.decompress(content))
+    monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path))
+    check(load(source), arrays)
+
+
+def test_both_sets_lie_where_torchvision_puts_them(tmp_path, monkeypatch, source, originals, arrays):
+    fill(tmp_path / "FashionMNIST/raw", originals, "plain")
+    monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path))
+    check(load(source._replace(torchvision=FASHION_MNIST.torchvision)), arrays)
+    with pytest.raises(OSError, match="could not be downloaded"):
+        load(source)
+
+
+def test_a_damaged_sample_is_named(tmp_path, monkeypatch):
+    """Cut anywhere, or with a byte changed: the checksum of the archive, or what cannot be read, tells."""
+    np.savez_compressed(tmp_path / "good.npz", **dict(zip(data.Dataset._fields, [np.zeros((2, 3, 4), np.uint8)] * 4,
+                                                          strict=True)))
+    good, rng = (tmp_path / "good.npz").read_bytes(), np.random.default_rng(0)
+    monkeypatch.setitem(find.__globals__, "SAMPLE", tmp_path / "sample.npz")
+    for k in range(200):
+        place = int(rng.integers(len(good)))
+        bad = good[:place] if k % 2 else good[:place] + bytes([good[place] ^ 1 << k % 8]) + good[place + 1:]
+        (tmp_path / "sample.npz").write_bytes(bad)
+        try:
+            data.mnist()
+        except ValueError as error:
+            assert str(error).startswith(f"{tmp_path / 'sample.npz'}: damaged, install scratchnet again: ")  # noqa: PT017
 
 
 def test_a_wrong_scratchnet_data_is_named(tmp_path, monkeypatch, source):
@@ -380,6 +425,16 @@ def test_everything_dead_says_what_to_do(source, cache):
     assert not any(cache.iterdir())
 
 
+@pytest.mark.parametrize(("error", "words"), [(OSError(), "OSError"), (ConnectionError(None), "ConnectionError"),
+                                              (OSError(None, None), "OSError"), (OSError("no route"), "no route")])
+def test_mirrors_without_a_reason_are_not_answered_none(monkeypatch, source, cache, error, words):
+    def fail(*_, **__):
+        raise error
+    monkeypatch.setattr("pooch.retrieve", fail)
+    with pytest.raises(OSError, match=f"  http://a/: {words}\n"):
+        load(source._replace(mirrors=("http://a/",)))
+
+
 def test_a_killed_download_leaves_only_its_part(online, site, cache, originals, arrays):
     site.slow = True
     program = ("import sys; from pathlib import Path; from scratchnet.data.download import download\n"
@@ -501,6 +556,33 @@ def test_binarize():
     assert data.binarize(np.zeros((0, 28, 28, 1), np.float32), rng).shape == (0, 28, 28, 1)
     with pytest.raises(TypeError, match="binarize: images are uint8, expected floating point values"):
         data.binarize(np.zeros((2, 3), np.uint8))
+    for wrong in (255 * images, -images, np.where(images > 0.5, np.nan, images)):
+        with pytest.raises(ValueError, match=r"^binarize: images have values from .*, expected \[0, 1\]: divide by"):
+            data.binarize(wrong, rng)
+    for wrong in (None, [0.5], images.tolist()):
+        with pytest.raises(TypeError, match="^binarize: images must be an array, got"):
+            data.binarize(wrong)
+    with pytest.raises(TypeError, match="^binarize: rng must be a generator .* got an int 0"):
+        data.binarize(images, 0)
+    with pytest.raises(TypeError, match="^binarize: images are float16, expected float32 or float64 to draw from"):
+        data.binarize(images.astype(np.float16), rng)
+
+
+def test_what_cannot_be_corrupted():
+    rng, x = np.random.default_rng(0), np.full((2, 3), 0.5)
+    for spoil in (corruption.masking, corruption.salt_and_pepper):
+        for wrong in (255 * x, x - 1, x * np.nan):
+            with pytest.raises(ValueError, match=rf"^{spoil.__name__}: images have values from .*, expected \[0, 1\]"):
+                spoil(wrong, 0.3, rng)
+    for spoil in (corruption.masking, corruption.salt_and_pepper, corruption.gaussian):
+        with pytest.raises(TypeError, match=f"^{spoil.__name__}: images must be an array, got a list; pass np.array"):
+            spoil([0.5, 0.5], 0.3, rng)
+        with pytest.raises(TypeError, match=f"^{spoil.__name__}: rng must be a generator .* got an int 0"):
+            spoil(x, 0.3, 0)
+        with pytest.raises(ValueError, match=f"^{spoil.__name__}: (the rate|sigma) must .*, got 0.3"):
+            spoil(x, "0.3", rng)
+        assert spoil(x.astype(np.float32), np.float64(0.3), rng).dtype == np.float32
+    assert corruption.gaussian(x - 5, 0.1, rng).max() < 0  # points of the plane lie anywhere
 
 
 # ---------------------------------------------------------------- batches
@@ -619,6 +701,39 @@ def test_the_index_moves_to_the_device_of_each_array():
 def test_batches_refuses(lengths, options, message):
     with pytest.raises(ValueError, match=f"^batches: {message}"):  # at the call, before the first batch
         data.batches(*(np.zeros(n) for n in lengths), **options)
+
+
+@pytest.mark.parametrize(("arrays", "options", "message"), [
+    (((np.ones((6, 2)), np.ones(6)),), {}, r"got a tuple of arrays; write batches\(x, y, size=…\)"),
+    (([np.ones((6, 2)), np.ones(6)],), {}, "got a list of arrays; write batches"),
+    (([1, 2, 3],), {}, r"expected arrays \(N, …\), got a list; pass np.array\(x\)"),
+    ((np.ones(6), None), {}, "expected arrays .*, got None"),
+    (({"x": np.ones(6)},), {}, "expected arrays .*, got a dict"),
+    (("abc",), {}, "expected arrays .*, got a str"), ((np.array(3.0),), {}, "an array without axes"),
+    ((np.float32(3),), {}, "an array without axes"),
+    ((np.ones(6),), {"size": 2.0}, "size=2.0, expected a whole number"),
+    ((np.ones(6),), {"size": "2"}, "size='2', expected a whole"),
+    ((np.ones(6),), {"size": None}, "size=None, expected a"),
+    ((np.ones(6),), {"start": 1.5}, "start=1.5, expected a whole"),
+    ((np.ones(6),), {"rng": 3}, "rng must be .*, got an int 3"),
+])
+def test_batches_of_what_is_no_array(arrays, options, message):
+    with pytest.raises((TypeError, ValueError), match=f"^batches: {message}"):
+        data.batches(*arrays, **({"size": 2} | options))
+
+
+def test_batches_of_frames_and_of_pytorch():
+    pandas = pytest.importorskip("pandas")
+    for x in (pandas.DataFrame({"a": [1, 2]}), pandas.Series([1, 2])):
+        with pytest.raises(TypeError, match=r"^batches: expected arrays .*, got a pandas .*; pass x.to_numpy\(\)"):
+            data.batches(x, size=1)
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match="^batches: expected arrays .*, got a PyTorch Tensor; pass x.detach"):
+        data.batches(torch.zeros(3, 2), size=1)
+
+
+def test_numpy_integers_are_sizes():
+    assert [len(x) for x in data.batches(np.ones(7), size=np.int64(3), start=np.array(1), rng=generator(0))] == [3, 1]
 
 
 def test_batches_of_nothing():

@@ -5,12 +5,42 @@ import pytest
 
 from scratchnet.data import documents
 from scratchnet.data.documents import BagOfWords, words
+from scratchnet.demo import tsne
 
 LONG = " ".join(["fourier transform signal"] * 8)
 
 
 def test_words():
     assert words("The FFT_of x: naïve, a1b 12 don't\n") == ["the", "fft", "of", "naïve", "don"]
+
+
+def test_words_of_scripts_without_spaces():
+    assert words("机器学习 is 深 Python编程") == ["机器", "器学", "学习", "is", "深", "python", "编程"]
+    assert words("日本語の。ｶﾅ") == ["日本", "本語", "語の", "カナ"]
+    assert words("ภาษา") == ["ภา", "าษ", "ษา"]
+    assert words("हिन्दी भाषा 한국어 문서") == ["हिन्दी", "भाषा", "한국어", "문서"]
+    assert words("cafe\u0301 na\u00efve") == ["café", "naïve"]  # one word, however its accent is written
+
+
+def test_texts_in_other_encodings_and_beside_their_folders(tmp_path):
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        (tmp_path / label / "1.txt").write_text("one", encoding="utf-8")
+    (tmp_path / "a/2.txt").write_bytes("机器学习".encode("gbk"))
+    with pytest.raises(ValueError, match="2.txt: is no text in UTF-8: .*in GBK it reads '机器学习'"):
+        documents.folder(tmp_path)
+    (tmp_path / "flat").mkdir()
+    (tmp_path / "flat/1.txt").write_text("one", encoding="utf-8")
+    with pytest.raises(ValueError, match="has files in 0 sub-folders.*1 files lie beside them: move each into"):
+        documents.folder(tmp_path / "flat")
+    with pytest.raises(NotADirectoryError, match="nosuch: expected a folder .* there is nothing of this name"):
+        documents.folder(tmp_path / "nosuch")
+
+
+@pytest.mark.parametrize("wrong", ["a text", None, b"ab", 3])
+def test_what_is_no_list_of_texts(wrong):
+    with pytest.raises(TypeError, match="^BagOfWords: texts must be a list of texts, got "):
+        BagOfWords(wrong)
 
 
 def test_bag_by_hand():
@@ -79,3 +109,13 @@ def test_docstrings_of_this_machine():
     assert all(len(words(text)) >= documents.SHORTEST for text in texts)
     everything = documents.docstrings(["numpy"], most=10**6)[0]
     assert sum("Return evenly spaced values within a given interval." in text for text in everything) == 1  # np.arange
+
+
+def test_codes_that_cannot_be_laid_out_are_left_out(capsys):
+    """NaN, or codes all alike, would end in a crash inside scikit-learn."""
+    pytest.importorskip("sklearn")
+    good = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
+    panels = {"good": good, "line": good[:, :1], "alike": np.ones((8, 3)), "NaN": good * np.nan, "few": good[:3],
+              "large": np.float32(1e30) * good}
+    assert list(tsne(panels)) == ["good", "line"]
+    assert capsys.readouterr().out.count("is left out: it needs at least 4 codes, finite and not all alike") == 4

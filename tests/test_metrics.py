@@ -296,3 +296,12 @@ def test_a_function_taken_in_batches():
     assert seen == [(3, False), (3, False), (1, False)]
     with pytest.raises(ValueError, match="0 rows"):
         in_batches(f, x[:0])
+
+
+@pytest.mark.parametrize(("x", "message"), [
+    (None, "a must be an array or a Tensor, got None"), ("ab", "a must be an array or a Tensor, got a str"),
+    (np.ma.masked_less(np.ones((2, 3)), 0), "a is a masked array"), (np.ones((2, 3)) * 1j, "a holds complex128"),
+    ([[1, 2], [3]], "a must be an array"), (np.full((2, 3), 1e200), r"a has values of up to 1e\+200, expected at")])
+def test_what_cannot_be_measured(x, message):
+    with pytest.raises((TypeError, ValueError), match=f"^squared_error_per_image: {message}"):
+        squared_error_per_image(x, np.zeros((2, 3)))

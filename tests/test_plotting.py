@@ -228,6 +228,18 @@ def test_curves(tmp_path, drawn):
     np.testing.assert_array_equal(short.get_xydata(), [(1, 3), (2, 4)])
 
 
+def test_names_are_drawn_as_they_stand(tmp_path, drawn):
+    """Dollars are no math, and an underscore hides no line; powers on a logarithmic axis are plain numbers."""
+    names = ["_a", "a^$b^$", "__", r"\\frac$1$"]
+    curves({name: ([1, 10_000], [1e-3, 1]) for name in names}, "$x^$", "y_$^$", "a^$b^$.csv", tmp_path / "a.png",
+           "log", "log")
+    assert texts(drawn[0].get_legend().get_texts()) == names and len(drawn[0].lines) == 4
+    assert not any("$" in text for text in texts(drawn[0].get_xticklabels() + drawn[0].get_yticklabels()))
+    scatter({"$^$": noise(4, 2)}, np.array([0, 1, 1, 0]), "$^$", tmp_path / "b.png", names=["$_^$", "_b"])
+    image_rows([noise(2, 4, 4, 1)], ["$^$"], "$^$", tmp_path / "c.png")
+    assert all((tmp_path / name).exists() for name in ("a.png", "b.png", "c.png"))
+
+
 def test_lines_can_be_told_apart_in_grey(tmp_path, drawn):
     curves({f"line {k}": ([0, 1], [k, k]) for k in range(6)}, "x", "y", "Six", tmp_path / "six.png")
     lines = drawn[0].lines
@@ -495,6 +507,35 @@ def test_gif_of_colours_and_files(tmp_path):
     assert sum(pauses) == 200 + 200 + 2000
     np.testing.assert_array_equal(pictures[0], array)
     np.testing.assert_array_equal(pictures[1], 255 - array)
+
+
+def test_a_damaged_frame_is_named(tmp_path):
+    plotting.save_frame(frame(noise(6, 5, 4, 1), 3), tmp_path / "1.png")
+    content = (tmp_path / "1.png").read_bytes()
+    for bad in (content[:60], b"", b"no picture"):
+        (tmp_path / "1.png").write_bytes(bad)
+        with pytest.raises(ValueError, match=f"^save_gif: {tmp_path / '1.png'}: is no picture, or a damaged one"):
+            save_gif([tmp_path / "1.png"], tmp_path / "samples.gif")
+    for wrong in (np.zeros((4, 4)), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)):
+        with pytest.raises(ValueError, match="^save_frame: pixels are .* expected uint8"):
+            plotting.save_frame(wrong, tmp_path / "2.png")
+
+
+@pytest.mark.parametrize("wrong", [None, "abc", [[1], [2, 3]], np.ma.masked_less(noise(2, 2), 0), noise(2, 2) * 1j])
+def test_what_cannot_be_drawn(tmp_path, wrong):
+    path = tmp_path / "a.png"
+    for draw in (lambda: frame(wrong, 2), lambda: image_grid(wrong, 2, "", path),
+                 lambda: image_rows([wrong], ["a"], "", path),
+                 lambda: curves({"a": (wrong, [1, 2])}, "", "", "", path), lambda: matrices({"a": wrong}, "", path),
+                 lambda: scatter({"a": wrong}, np.array([0, 1]), "", path),
+                 lambda: save_gif([wrong], tmp_path / "a.gif"),
+                 lambda: heat_map({"a": wrong}, (0, 1, 0, 1), "", path), lambda: curves(wrong, "", "", "", path),
+                 lambda: plotting.points({"a": wrong}, noise(3, 2), "", path)):
+        with pytest.raises((TypeError, ValueError, FileNotFoundError)):
+            draw()
+    with pytest.raises(ValueError, match="^frame: columns is 2.5, expected a whole number"):
+        frame(noise(4, 2, 2, 1), 2.5)
+    assert not list(tmp_path.iterdir())
 
 
 def test_gif_of_grey_arrays_and_grey_files(tmp_path):

@@ -39,6 +39,84 @@ def test_files_that_are_no_points(tmp_path, text, message):
         toy2d.read_points(tmp_path / "nothing.csv")
 
 
+@pytest.mark.parametrize(("text", "message"), [
+    ("1,2\n1e39,2\n", r"column 1 has 1e\+39, but float32 holds"),
+    ("1,-4e38", r"column 2 has -4e\+38, but float32 holds"),
+    ("1,1e-50", "column 2 has 1e-50, but float32 holds"), ("1e400,1\n", "line 1: '1e400,1', expected two finite"),
+    ("1_000,2\n", "line 1: '1_000,2', expected two"), ("1_000,2_000\n3,4\n", "line 1: '1_000,2_000', expected two"),
+    ("nan,NaN\n1,2\n", "line 1: 'nan,NaN', expected two"), ("N/A,-inf\n1,2\n", "line 1: 'N/A,-inf', expected two"),
+    (",\n1,2\n", "line 1: ',', expected two"), ("1.0x,2.0x\n1,2\n", "line 1: '1.0x,2.0x', expected two"),
+    ('"x,y\n1,2\n', "line 1: unexpected end of data: is a quote left open there"),
+    ('"x,y\n' + "1.0,2.0\n" * 30_000, "line 1: field larger than field limit .*: is a quote left open there"),
+    ('x,y\n1,2\n3,"4\n5,6\n', "line 3: unexpected end of data: is a quote left open there"),
+    ('"two\nlines",y\n1,2\n3,x\n', "line 4: '3,x', expected two")])
+def test_lines_that_are_no_points_are_named(tmp_path, text, message):
+    path = tmp_path / "points.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=f"^read_points: {path}, {message}"):
+        toy2d.read_points(path)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ("x,y\n1,2\n".encode("utf-16"), "text in UTF-16, expected UTF-8"), ("1,2".encode("utf-32"), "text in UTF-32"),
+    ("x,y\n1,2\n".encode("utf-16-le"), "no text in UTF-8: it has NUL bytes, as UTF-16 has"),
+    (b"1,2\n3\x00,4\n", "no text in UTF-8: it has NUL bytes"),
+    ("长度,宽度\n1,2\n".encode("gbk"), "no text in UTF-8: .*in GBK it reads '长度,宽度'"),
+    ("長さ,幅\n1,2\n".encode("shift_jis"), "no text in UTF-8: .*in Shift_JIS it reads '長さ,幅'"),
+    ("größe,x\n1,2\n".encode("latin-1"), "no text in UTF-8: .*in Windows-1252 it reads 'größe,x'"),
+    (b"\xff\xd8\xff\xe0\x01", "no text in UTF-8: invalid start byte at byte 0$")])
+def test_points_in_another_encoding(tmp_path, content, message):
+    (tmp_path / "points.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=f"^read_points: {tmp_path / 'points.csv'} is {message}"):
+        toy2d.read_points(tmp_path / "points.csv")
+
+
+def test_numbers_that_float32_merges_are_refused(tmp_path):
+    path, other = tmp_path / "points.csv", rng().random(300)
+
+    def read(x):
+        np.savetxt(path, np.stack([np.resize(other, len(x)), x], axis=1), delimiter=",")
+        return toy2d.read_points(path)
+    for x in (1.6e9 + np.arange(300) / 10, 1.6e9 + 60.0 * np.arange(300), 2.0**24 + np.arange(50), 1e6 + 0.01 * other,
+              -1e5 - other / 100):
+        with pytest.raises(ValueError, match=r"column 2: of \d+ unlike numbers .* subtract an offset such as"):
+            read(x)
+        assert len(np.unique(read(x - x[0])[:, 1])) == len(x)
+    for x in (rng().standard_normal(50_000), 1 + rng().random(50_000), np.full(10, 1e9), 1e6 * np.arange(300)):
+        np.testing.assert_array_equal(read(x)[:, 1], x.astype(np.float32))  # chance alone may make two of them one
+
+
+def test_where_points_are_not(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing.csv"):
+        toy2d.read_points(tmp_path / "nothing.csv")
+    with pytest.raises(IsADirectoryError):
+        toy2d.read_points(tmp_path)
+    for wrong in (None, 3, np.zeros((3, 2))):
+        with pytest.raises(TypeError, match="^read_points: expected the path of a CSV file, got "):
+            toy2d.read_points(wrong)
+
+
+@pytest.mark.parametrize(("call", "message"), [
+    (lambda r: toy2d.ring(2.5, r), "ring: n is a whole number ≥ 0, got 2.5"),
+    (lambda r: toy2d.grid(-1, r), "grid: n is a whole number ≥ 0, got -1"),
+    (lambda r: toy2d.moons("3", r), "moons: n is a whole number ≥ 0, got '3'"),
+    (lambda r: toy2d.ring(3, r, std=-1.0), "ring: std is a number ≥ 0, got -1.0"),
+    (lambda r: toy2d.swiss_roll(3, r, np.nan), "swiss_roll: noise is a number ≥ 0, got nan"),
+    (lambda r: toy2d.ring(3, r, modes=0), "ring_centers: modes is a whole number ≥ 1, got 0"),
+    (lambda r: toy2d.grid(3, r, side=1.5), "grid_centers: side is a whole number ≥ 1, got 1.5"),
+    (lambda r: toy2d.ring(3, r, radius=np.inf), "ring_centers: radius is a number, got inf"),
+    (lambda r: toy2d.ring(3, 0), r"ring: rng must be a generator such as np.random.default_rng\(0\), got an int 0"),
+    (lambda r: toy2d.moons(3, None), "moons: rng must be a generator .*, got None")])
+def test_points_that_cannot_be_drawn(call, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        call(rng())
+
+
+def test_numpy_numbers_draw_the_same_points():
+    points = toy2d.ring(np.int64(9), rng(), np.int32(5), np.float32(2), np.float64(0.1))[0]
+    np.testing.assert_array_equal(points, toy2d.ring(9, rng(), 5, 2.0, 0.1)[0])
+
+
 # ---------------------------------------------------------------- modes covered, energy distance
 
 def test_modes_covered_by_hand():

@@ -1,6 +1,8 @@
 """Arrays cut into batches along their first axis."""
 
-from scratchnet.backend import to_device_of
+import operator
+
+from scratchnet.backend import kind_of, to_device_of
 
 
 def batches(*arrays, size, rng=None, drop_last=False, start=0):
@@ -10,16 +12,18 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
     is asked for. Without rng, in the order of the rows; the batches are then views and nothing is copied.
     The last batch is smaller if `size` does not divide N; drop_last leaves it out.
     `start` skips that many batches (and still draws the whole order), so a run resumes in mid-epoch.
-    Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give.
+    Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give; TypeError for what is
+    no array.
     """
     if not arrays:
         raise TypeError("batches: no arrays given, expected at least one")
-    lengths = [len(array) for array in arrays]
+    lengths = [_rows(array) for array in arrays]
     rows = lengths[0]
     if len(set(lengths)) > 1:
         raise ValueError(f"batches: arrays of {lengths} rows, expected as many in each")
     if rows == 0:
         raise ValueError("batches: arrays of 0 rows, expected at least 1")
+    size, start = _whole("size", size), _whole("start", start)
     if size < 1:
         raise ValueError(f"batches: size={size}, expected at least 1")
     count = rows // size if drop_last else -(-rows // size)
@@ -27,7 +31,27 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
         raise ValueError(f"batches: drop_last leaves no batch of size={size} out of {rows} rows")
     if not 0 <= start <= count:
         raise ValueError(f"batches: start={start}, expected 0 to {count}, the number of batches")
+    if rng is not None and not hasattr(rng, "permutation"):
+        raise TypeError(f"batches: rng must be None or one such as np.random.default_rng(0), got {kind_of(rng)}")
     return _generate(arrays, rows, size, rng, range(start, count))
+
+
+def _rows(array):
+    """How many rows an array has, of NumPy or of another library that can be cut in the same way."""
+    if isinstance(array, (list, tuple)) and any(hasattr(part, "shape") for part in array):
+        raise TypeError(f"batches: got a {type(array).__name__} of arrays; write batches(x, y, size=…), each by itself")
+    if type(array).__module__.partition(".")[0] in ("torch", "pandas", "polars") or not hasattr(array, "dtype"):
+        raise TypeError(f"batches: expected arrays (N, …), got {kind_of(array)}")
+    if getattr(array, "ndim", 1) == 0:
+        raise ValueError("batches: an array without axes, expected (N, …)")
+    return len(array)
+
+
+def _whole(name, value):
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"batches: {name}={value!r}, expected a whole number") from None
 
 
 def _generate(arrays, rows, size, rng, numbers):

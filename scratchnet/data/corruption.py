@@ -3,32 +3,40 @@
 Each takes images x (any shape, pixels in [0, 1]), how much, and rng, and gives a new array of the same dtype.
 """
 
+import math
+from numbers import Real
+
 from scratchnet.backend import array_module, standard_normal, uniform
+from scratchnet.data.checks import check_array, check_pixels, check_rng
 
 
 def masking(x, rate, rng):
     """Each pixel 0 with probability `rate`, else as it was."""
-    _check("masking", x, rate)
+    _check("masking", x, rate, rng)
     return x * (uniform(rng, x.shape, like=x) >= rate)
 
 
 def salt_and_pepper(x, rate, rng):
     """Each pixel, with probability `rate`, 0 or 1 (a fair coin), else as it was."""
-    _check("salt_and_pepper", x, rate)
+    _check("salt_and_pepper", x, rate, rng)
     u = uniform(rng, x.shape, like=x)
     return array_module(x).where(u < rate, (u < 0.5 * rate).astype(x.dtype), x)
 
 
 def gaussian(x, sigma, rng):
     """x + σ ε,  ε ~ N(0, 1); pixels may leave [0, 1]."""
-    _check("gaussian", x, 0.0)
-    if not sigma >= 0:
+    _check("gaussian", x, 0.0, rng)
+    if not (isinstance(sigma, Real) and 0 <= sigma < math.inf):
         raise ValueError(f"gaussian: sigma must be ≥ 0, got {sigma}")
-    return x + sigma * standard_normal(rng, x.shape, like=x)
+    return x + float(sigma) * standard_normal(rng, x.shape, like=x)
 
 
-def _check(name, x, rate):
-    if x.dtype.kind != "f":
+def _check(name, x, rate, rng):
+    check_array(name, "images", x)
+    if x.dtype not in ("float32", "float64"):
         raise TypeError(f"{name}: images are {x.dtype}, expected float32 or float64")
-    if not 0 <= rate <= 1:
+    if not (isinstance(rate, Real) and 0 <= rate <= 1):
         raise ValueError(f"{name}: the rate must lie in [0, 1], got {rate}")
+    check_rng(name, rng)
+    if name != "gaussian":  # which is for points of the plane, too
+        check_pixels(name, x)

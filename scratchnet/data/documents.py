@@ -1,14 +1,22 @@
 """Texts to search in: the docstrings of Python packages, or a folder of one's own; and texts as bags of words."""
 
 import ast
+import os
 import re
 import sysconfig
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from importlib.util import find_spec
 from inspect import cleandoc
 from pathlib import Path
 
 import numpy as np
+
+from scratchnet.backend import kind_of
+from scratchnet.data.checks import check_rng
+from scratchnet.data.text import utf8
+from scratchnet.settings import number, whole
 
 PACKAGES = ("numpy", "scipy", "matplotlib")
 SHORTEST = 20  # words
@@ -22,6 +30,11 @@ def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
     words, and tests, are left out, of the standard library private modules too, then labels of fewer than `fewest`
     documents; of more than `most` that many are drawn, the first without rng.
     """
+    if isinstance(packages, str) or not all(isinstance(package, str) for package in packages):
+        raise TypeError(f"docstrings: packages must be names of packages, got {packages!r}")
+    fewest, most = whole("docstrings", "fewest", fewest, 0), whole("docstrings", "most", most, 1)
+    if rng is not None:
+        check_rng("docstrings", rng)
     found = {}
     for package in packages:
         spec = find_spec(package)
@@ -44,30 +57,39 @@ def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
 def folder(path):
     """(texts, labels) of the files in the sub-folders of a folder; label = the sub-folder. Hidden files and folders are
     left out; a file that is no text in UTF-8 raises ValueError."""
-    path, texts, labels = Path(path), [], []
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"folder: expected the path of a folder, got {kind_of(path)}")
+    path, texts, labels, loose = Path(path), [], [], 0
     if not path.is_dir():
-        raise NotADirectoryError(f"{path}: expected a folder with a sub-folder of texts for each label")
-    for file in sorted(path.glob("*/**/*")):
+        raise NotADirectoryError(f"{path}: expected a folder with a sub-folder of texts for each label, and "
+                                 + ("this is a file" if path.exists() else "there is nothing of this name"))
+    for file in sorted(path.glob("**/*")):
         parts = file.relative_to(path).parts
         if file.is_file() and not any(part.startswith(".") for part in parts):
-            try:
-                texts.append(file.read_text(encoding="utf-8"))
-            except UnicodeDecodeError as error:
-                raise ValueError(f"{file}: is no text in UTF-8: {error}") from error
-            labels.append(parts[0])
+            if len(parts) == 1:
+                loose += 1
+                continue
+            texts.append(utf8(file, f"{file}:"))
+            labels.append(os.fsencode(parts[0]).decode("utf-8", "replace"))  # or it could not be printed
     if len(set(labels)) < 2:
-        raise ValueError(f"{path}: has files in {len(set(labels))} sub-folders, expected at least 2: each is a label")
+        beside = f" ({loose} files lie beside them: move each into the sub-folder of its label)" * (loose > 0)
+        raise ValueError(f"{path}: has files in {len(set(labels))} sub-folders, expected at least 2: each is a label"
+                         f"{beside}")
     return texts, labels
 
 
 class BagOfWords:
     """The `size` words that most of the texts have, and how often each stands in a text.
 
-    Words are runs of at least two letters, in lower case. Words in more than `common` of all texts say nothing of any
-    and are left out, as are those in `without`.
+    `words` says what a word is. Words in more than `common` of all texts say nothing of any and are left out, as are
+    those in `without`.
     """
 
     def __init__(self, texts, size=2000, common=0.5, without=()):
+        _check_texts("texts", texts)
+        _check_texts("without", without)
+        size = whole("BagOfWords", "size", size, 1)
+        common = number("BagOfWords", "common", common, "a number in [0, 1]", lambda c: 0 <= c <= 1)
         documents, without = Counter(word for text in texts for word in set(words(text))), set(without)
         kept = {word: n for word, n in documents.items() if n <= common * len(texts) and word not in without}
         self.words = sorted(kept, key=lambda word: (-kept[word], word))[:size]
@@ -77,6 +99,7 @@ class BagOfWords:
 
     def __call__(self, texts):
         """Counts (N, size), float32"""
+        _check_texts("texts", texts)
         counts = np.zeros((len(texts), len(self.words)), dtype=np.float32)
         for row, text in zip(counts, texts, strict=True):
             for word, n in Counter(words(text)).items():
@@ -86,8 +109,34 @@ class BagOfWords:
 
 
 def words(text):
-    """Runs of at least two letters, in lower case."""
-    return re.findall(r"[^\W\d_]{2,}", text.lower())
+    """Runs of at least two letters, in lower case; where a script puts no space between words (Chinese, Japanese, Thai,
+    Lao, Burmese, Khmer, Tibetan), every two letters that stand side by side, or the letter that stands alone."""
+    if not isinstance(text, str):
+        raise TypeError(f"words: expected a text, got {kind_of(text)}")
+    if text.isascii():
+        return _WORD.findall(text.lower())
+    found = []
+    for run in _RUN.findall(unicodedata.normalize("NFKC", text).lower()):  # é is one letter, however it is written
+        for part in _PART.findall(run):
+            if _UNSPACED.match(part):
+                found += [part[k:k + 2] for k in range(max(1, len(part) - 1))]
+            elif len(part) > 1:
+                found.append(part)
+    return found
+
+
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_MARKS = "".join(c for c in map(chr, range(0x300, 0x1D00)) if unicodedata.category(c).startswith("M"))  # ों of हिन्दी
+_RUN = re.compile(rf"[^\W\d_](?:[^\W\d_]|[{_MARKS}])*")
+_SCRIPTS = ("\u0e00-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+            "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # kana, Chinese characters
+            "\U00020000-\U0003ffff")
+_UNSPACED, _PART = re.compile(f"[{_SCRIPTS}]"), re.compile(f"[{_SCRIPTS}]+|[^{_SCRIPTS}]+")
+
+
+def _check_texts(name, texts):
+    if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable) or not hasattr(texts, "__len__"):
+        raise TypeError(f"BagOfWords: {name} must be a list of texts, got {kind_of(texts)}")
 
 
 def _docstrings_under(path):

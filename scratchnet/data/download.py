@@ -28,13 +28,14 @@ def download(name, mirrors, sha256, folder):
     An interrupted download is continued by the next mirror, or by the next call. Raises DownloadError that
     says what each mirror answered and where to put the file by hand.
     """
-    answers = []
+    folder, answers = Path(folder), []
     for mirror in mirrors:
         try:
             return Path(pooch.retrieve(mirror + name, known_hash=f"sha256:{sha256}", fname=name, path=folder,
                                        downloader=partial(_fetch, part=folder / f"{name}.part")))
         except (OSError, ValueError) as error:  # no connection, a bad status, the end too early; a wrong hash
-            answers.append(f"  {mirror}: {error}")
+            told = any(part is not None for part in error.args)  # or it would read "None"
+            answers.append(f"  {mirror}: {error if told and str(error) else type(error).__name__}")
     raise DownloadError("\n".join([
         f"{name} could not be downloaded.", *answers,
         f"Run this again to continue, or put this file and its companions into the folder {folder} yourself, "

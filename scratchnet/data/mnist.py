@@ -6,13 +6,17 @@ The two sets use the same file names, so a file is known by the SHA-256 of its c
 """
 
 import hashlib
+import io
 import os
+import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from scratchnet.backend import uniform
+from scratchnet.data.checks import check_array, check_pixels, check_rng
 from scratchnet.data.idx import read_bytes, read_labelled
 
 SAMPLE = Path(__file__).with_name("mnist-sample.npz")  # made by scripts/make_mnist_sample.py
@@ -42,6 +46,7 @@ class Source(NamedTuple):
     idx_sha256: tuple  # of the IDX files
     gz_sha256: tuple   # of the gzipped files on the mirrors
     folders: tuple = ()  # where an operating system's package puts the files
+    torchvision: str = "MNIST"  # its name for the folder
 
 
 MNIST = Source(
@@ -70,6 +75,7 @@ FASHION_MNIST = Source(
      "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
      "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
     (Path("/usr/share/datasets/fashion-mnist"),),  # Debian and Ubuntu: apt install dataset-fashion-mnist
+    "FashionMNIST",
 )
 
 
@@ -77,21 +83,26 @@ def mnist(full=False):
     """Handwritten digits as a Dataset: the sample in the package, 10 000 to train and 2 000 to test.
 
     full=True: all 60 000 and 10 000, from the four IDX files (gzipped or not) in the folder that the
-    environment variable SCRATCHNET_DATA names or in its sub-folder `mnist`; else from the user's cache; else
-    downloaded into the cache (11 MB). Raises DownloadError where that fails, ValueError for a file that is
-    damaged or not MNIST's.
+    environment variable SCRATCHNET_DATA names or in its sub-folder `mnist`, also as torchvision (MNIST/raw) and
+    Kaggle (train-images.idx3-ubyte, or each file in a folder of its own name) lay them out; else from the user's
+    cache; else downloaded into the cache (11 MB). Raises DownloadError where that fails, ValueError for a file
+    that is damaged or not MNIST's.
     """
     if full:
         return load(MNIST)
-    with np.load(SAMPLE, allow_pickle=False) as arrays:
-        return _as_dataset(*(arrays[name] for name in Dataset._fields))
+    content = SAMPLE.read_bytes()
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            return _as_dataset(*(arrays[name] for name in Dataset._fields))
+    except (ValueError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{SAMPLE}: damaged, install scratchnet again: {error}") from error
 
 
 def fashion_mnist():
     """Pictures of clothes as a Dataset, all 60 000 and 10 000.
 
-    Searched like those of `mnist(full=True)`, in the sub-folder `fashion-mnist`, and where Debian's package
-    dataset-fashion-mnist puts them; 31 MB to download.
+    Searched like those of `mnist(full=True)`, in the sub-folders `fashion-mnist` and `FashionMNIST/raw`, and where
+    Debian's package dataset-fashion-mnist puts them; 31 MB to download.
 
     Classes: 0 T-shirt or top, 1 trousers, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker, 8 bag,
     9 ankle boot.
@@ -107,8 +118,14 @@ def binarize(images, rng=None):
     al. (2016), dynamic binarization. Likelihoods of the two do not compare. Without rng, pixel = 1 where the
     grey value is > 1/2: a threshold, which is neither.
     """
+    check_array("binarize", "images", images)
     if not np.issubdtype(images.dtype, np.floating):
         raise TypeError(f"binarize: images are {images.dtype}, expected floating point values in [0, 1]")
+    if rng is not None:
+        check_rng("binarize", rng)
+        if images.dtype not in ("float32", "float64"):
+            raise TypeError(f"binarize: images are {images.dtype}, expected float32 or float64 to draw from")
+    check_pixels("binarize", images)
     threshold = 0.5 if rng is None else uniform(rng, images.shape, images)
     return (images > threshold).astype(images.dtype)
 
@@ -120,11 +137,13 @@ def load(source):
 
 
 def find(folder, source, name):
-    """The path of the IDX file `name` of this source in a folder, gzipped or not; None if there is none.
+    """The path of the IDX file `name` of this source in a folder, gzipped or not; None if there is none. On
+    Kaggle it lies in a folder of its own name, or is called train-images.idx3-ubyte.
 
     Raises ValueError if there is one that is not the original.
     """
-    for path in (folder / name, folder / f"{name}.gz"):
+    for path in (folder / f"{stem}{ending}" for stem in (name, f"{name}/{name}", name.replace("-idx", ".idx"))
+                 for ending in ("", ".gz")):
         if not path.is_file():
             continue
         sha256, expected = hashlib.sha256(read_bytes(path)).hexdigest(), source.idx_sha256[FILES.index(name)]
@@ -154,7 +173,7 @@ def _given_folders(source):
     folder = Path(given).expanduser()
     if not folder.is_dir():
         raise NotADirectoryError(f"SCRATCHNET_DATA is {given!r}, expected a folder with {source.name}")
-    return folder / source.name, folder
+    return tuple(folder / place for place in (source.name, ".", f"{source.torchvision}/raw", source.torchvision, "raw"))
 
 
 def _as_dataset(train_images, train_labels, test_images, test_labels):

@@ -5,18 +5,28 @@ Every function draws n independent points, float32 (n, 2), and returns them with
 """
 
 import csv
+import io
+import os
+import re
 
 import numpy as np
+
+from scratchnet.backend import kind_of
+from scratchnet.data.checks import check_rng
+from scratchnet.data.text import utf8
+from scratchnet.settings import number, whole
 
 
 def ring_centers(modes=8, radius=2.0):
     """Centers (modes, 2), equally spaced on a circle."""
+    modes, radius = whole("ring_centers", "modes", modes, 1), number("ring_centers", "radius", radius, "a number")
     angle = 2 * np.pi * np.arange(modes) / modes
     return radius * np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def grid_centers(side=5, spacing=2.0):
     """Centers (side², 2) of a square grid about the origin."""
+    side, spacing = whole("grid_centers", "side", side, 1), number("grid_centers", "spacing", spacing, "a number")
     line = spacing * (np.arange(side) - (side - 1) / 2)
     return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
 
@@ -26,7 +36,7 @@ def ring(n, rng, modes=8, radius=2.0, std=0.02):
 
     The defaults are those of Metz et al. 2017, "Unrolled generative adversarial networks".
     """
-    return _gaussians(n, rng, ring_centers(modes, radius), std)
+    return _gaussians("ring", n, rng, ring_centers(modes, radius), std)
 
 
 def grid(n, rng, side=5, spacing=2.0, std=0.05):
@@ -34,7 +44,7 @@ def grid(n, rng, side=5, spacing=2.0, std=0.05):
 
     The defaults are those of Lin et al. 2018, "PacGAN".
     """
-    return _gaussians(n, rng, grid_centers(side, spacing), std)
+    return _gaussians("grid", n, rng, grid_centers(side, spacing), std)
 
 
 def moons(n, rng, noise=0.05):
@@ -42,6 +52,7 @@ def moons(n, rng, noise=0.05):
 
     upper = (cos t, sin t), lower = (1 − cos t, ½ − sin t), t ~ U[0, π); noise is a standard deviation.
     """
+    n, noise = _checked("moons", n, rng, "noise", noise)
     label = rng.integers(2, size=n)
     t = np.pi * rng.random(n)
     upper = np.stack([np.cos(t), np.sin(t)], axis=1)
@@ -54,6 +65,7 @@ def swiss_roll(n, rng, noise=0.05):
 
     point = t/10 · (cos t, sin t), t ~ U[3π/2, 9π/2); noise is a standard deviation.
     """
+    n, noise = _checked("swiss_roll", n, rng, "noise", noise)
     t = np.pi * (1.5 + 3 * rng.random(n))
     points = t[:, np.newaxis] / 10 * np.stack([np.cos(t), np.sin(t)], axis=1)
     return _noisy(points, rng, noise), t.astype(np.float32)
@@ -62,34 +74,82 @@ def swiss_roll(n, rng, noise=0.05):
 def read_points(path):
     """Points of one's own, float32 (n, 2): a CSV file of two columns of numbers; a first line of names is passed over.
 
-    ValueError names the line that is not two finite numbers.
+    ValueError names the line that is not two finite numbers, or the column that float32 cannot hold.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            lines = [(number, row) for number, row in enumerate(csv.reader(file), start=1) if row]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"read_points: {path} is no text, expected lines of two numbers") from error
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"read_points: expected the path of a CSV file, got {kind_of(path)}")
     points = []
-    for number, row in lines:
+    for k, (line, row) in enumerate(_rows(path)):
         numbers = [_number(cell) for cell in row]
         if len(row) == 2 and np.isfinite(numbers).all():
             points.append(numbers)
-        elif (number, row) != lines[0] or len(row) != 2 or not np.isnan(numbers).all():
-            raise ValueError(f"read_points: {path}, line {number}: {','.join(row)[:60]!r}, expected two finite numbers "
+        elif k > 0 or len(row) != 2 or not all(_is_name(cell) for cell in row):
+            raise ValueError(f"read_points: {path}, line {line}: {','.join(row)[:60]!r}, expected two finite numbers "
                              f"and a comma between them")
     if not points:
         raise ValueError(f"read_points: {path} holds no points, expected lines of two numbers")
-    return np.array(points, dtype=np.float32)
+    points = np.array(points)
+    for column, x in enumerate(points.T, start=1):
+        _check_float32(f"read_points: {path}, column {column}", x)
+    return points.astype(np.float32)
+
+
+def _rows(path):
+    """(number of the line, cells) of every line that is not empty."""
+    reader, line = csv.reader(io.StringIO(utf8(path, f"read_points: {path}"), newline=""), strict=True), 1
+    try:
+        for row in reader:
+            if row:
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"read_points: {path}, line {line}: {error}: is a quote left open there?") from error
 
 
 def _number(text):
+    """The number that a cell holds, or NaN. 1_000 is a number to Python alone."""
     try:
-        return float(text)
+        return float(text) if "_" not in text else np.nan
     except ValueError:
         return np.nan
 
 
-def _gaussians(n, rng, centers, std):
+def _is_name(text):
+    """Whether a cell can be the name of a column: something with a letter that neither begins as numbers do nor stands
+    for a value that is missing."""
+    text = text.strip()
+    return (re.match(r"[-+.]*\d", text) is None and any(letter.isalpha() for letter in text)
+            and text.lstrip("-+#").lower() not in ("nan", "inf", "infinity", "na", "n/a", "null", "none", "missing"))
+
+
+def _check_float32(where, x):
+    """ValueError unless float32 tells apart what float64 does: times in seconds since 1970 need an offset. A few of
+    many values from a continuum round to one whatever the offset."""
+    with np.errstate(over="ignore"):
+        rounded = x.astype(np.float32)
+    lost = x[~np.isfinite(rounded) | ((rounded == 0) & (x != 0))]
+    if lost.size:
+        raise ValueError(f"{where} has {lost[0]:.6g}, but float32 holds 0 and 1e-45 to 3.4e38: scale the column")
+    unlike = np.unique(x)
+    merged = _share_merged(unlike)
+    if merged > 0.01 and _share_merged((unlike - unlike[0]) / np.ptp(unlike)) < 0.1 * merged:
+        raise ValueError(f"{where}: of {len(unlike)} unlike numbers about {unlike[0]:.10g}, {100 * merged:.0f} % "
+                         f"are lost when they are rounded to float32: subtract an offset such as {unlike[0]:.10g} "
+                         f"from the column, or scale it")
+
+
+def _share_merged(unlike):
+    return 1 - len(np.unique(unlike.astype(np.float32))) / len(unlike)
+
+
+def _checked(who, n, rng, name, spread):
+    """How many points, and the standard deviation that is called `name`, once they are known to be numbers that fit."""
+    check_rng(who, rng)
+    return whole(who, "n", n, 0), number(who, name, spread, "a number ≥ 0", lambda s: s >= 0)
+
+
+def _gaussians(who, n, rng, centers, std):
+    n, std = _checked(who, n, rng, "std", std)
     mode = rng.integers(len(centers), size=n)
     return _noisy(centers[mode], rng, std), mode
 

@@ -3,10 +3,11 @@
 import matplotlib
 import numpy as np
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogFormatter
 
-from scratchnet.backend import to_cpu
-from scratchnet.plotting.figure import LINES, figure
-from scratchnet.tensor import data_of
+from scratchnet.backend import kind_of
+from scratchnet.host import on_host
+from scratchnet.plotting.figure import LINES, figure, legend
 
 
 def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear"):
@@ -14,30 +15,36 @@ def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear")
 
     Points without a finite value (empty cells of a log) are skipped. Scales are "linear" or "log".
     """
+    _check_named("curves", lines)
     if not 1 <= len(lines) <= len(LINES):
         raise ValueError(f"curves: {len(lines)} lines, expected 1 to {len(LINES)}, as many as can be told apart")
     with figure(path, 5.5, 3.2, title) as (axes,):
         for name, line in lines.items():
-            x, y, *spread = (np.asarray(to_cpu(data_of(a)), dtype=float) for a in line)
+            x, y, *spread = (on_host("curves", repr(name), a).astype(float) for a in line)
             if x.ndim != 1 or any(x.shape != a.shape for a in (y, *spread)):
                 raise ValueError(f"curves: {name!r} has steps {x.shape} and values {y.shape}"
                                  + "".join(f" and spread {a.shape}" for a in spread) + ", expected (N,) each")
             kept = np.isfinite(x) & np.isfinite(y)
             if not kept.any():
                 raise ValueError(f"curves: {name!r} has no finite point")
-            drawn, = axes.plot(x[kept], y[kept], label=name, markevery=max(1, kept.sum() // 12))
+            drawn, = axes.plot(x[kept], y[kept], markevery=max(1, kept.sum() // 12))
             for s in spread:
                 axes.fill_between(x[kept], (y - s)[kept], (y + s)[kept], color=drawn.get_color(), alpha=0.2, lw=0)
         axes.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))  # outside, where it hides no line
+        for axis, scale in ((axes.xaxis, xscale), (axes.yaxis, yscale)):
+            if scale == "log":  # plain numbers: matplotlib writes powers as math
+                axis.set_major_formatter(LogFormatter())
+                axis.set_minor_formatter(LogFormatter())
+        legend(axes, list(lines), list(axes.lines), loc="upper left", bbox_to_anchor=(1.0, 1.0))  # hides no line there
 
 
-def scatter(panels, labels, title, path, xlabel="$z_1$", ylabel="$z_2$", names=None):
+def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=None):
     """Panels name → points (N, 2), side by side. Each point is drawn as its integer label (N,), the same in all panels,
     and the label stands large at the median of its points; with names, points are dots, and names[label] stands there.
     """
-    labels = to_cpu(data_of(labels))
-    panels = {name: to_cpu(data_of(points)) for name, points in panels.items()}
+    _check_named("scatter", panels)
+    labels = on_host("scatter", "labels", labels)
+    panels = {name: on_host("scatter", "points", points) for name, points in panels.items()}
     for points in panels.values():
         if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1] or labels.size == 0:
             raise ValueError(f"scatter: points {points.shape} and labels {labels.shape}, expected (N, 2) and (N,), "
@@ -59,16 +66,17 @@ def scatter(panels, labels, title, path, xlabel="$z_1$", ylabel="$z_2$", names=N
             axes.set_aspect("equal", adjustable="datalim")  # a distance is as long in one direction as in the other
 
 
-def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="$z_1$", ylabel="$z_2$"):
+def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="z₁", ylabel="z₂"):
     """Panels name → values (H, W) over a rectangle of the plane, side by side, in one scale of colours: dark is much.
 
     extent   (left, right, bottom, top); row 0 is at the bottom, as y grows upwards
     points   (N, 2), small dots over every panel
     arrows   name of a panel → (feet (A, 2), vectors (A, 2)), drawn as long as they are
     """
-    panels = {name: to_cpu(data_of(values)) for name, values in panels.items()}
+    _check_named("heat_map", panels)
+    panels = {name: on_host("heat_map", "values", values) for name, values in panels.items()}
     for values in panels.values():
-        if values.ndim != 2 or not np.isfinite(values).all():
+        if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
             raise ValueError(f"heat_map: values {values.shape}, expected (H, W), all of them finite")
     low, high = min(v.min() for v in panels.values()), max(v.max() for v in panels.values())
     with figure(path, 4.5, 4.5, title, list(panels)) as row:
@@ -76,9 +84,9 @@ def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=N
             image = axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=low, vmax=high,
                                 aspect="equal")
             if points is not None:
-                axes.plot(*to_cpu(data_of(points)).T, ".", color="#0072b2", markersize=2, alpha=0.4)
+                axes.plot(*on_host("heat_map", "points", points).T, ".", color="#0072b2", markersize=2, alpha=0.4)
             if arrows is not None and name in arrows:
-                feet, vectors = (to_cpu(data_of(a)) for a in arrows[name])
+                feet, vectors = (on_host("heat_map", "arrows", a) for a in arrows[name])
                 axes.quiver(*feet.T, *vectors.T, color="#d55e00", angles="xy", scale_units="xy", scale=1, width=0.004)
             axes.set(xlabel=xlabel, ylabel=ylabel, xlim=extent[:2], ylim=extent[2:])
             axes.grid(False)
@@ -87,9 +95,10 @@ def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=N
 
 def matrices(panels, title, path):
     """Panels name → matrix (H, W), side by side: entries as colours, white is 0, red positive, blue negative."""
-    panels = {name: to_cpu(data_of(matrix)) for name, matrix in panels.items()}
+    _check_named("matrices", panels)
+    panels = {name: on_host("matrices", "a matrix", matrix) for name, matrix in panels.items()}
     for matrix in panels.values():
-        if matrix.ndim != 2 or not np.isfinite(matrix).all():
+        if matrix.ndim != 2 or 0 in matrix.shape or not np.isfinite(matrix).all():
             raise ValueError(f"matrices: a matrix {matrix.shape}, expected (H, W), all of it finite")
     largest = max(np.abs(matrix).max() for matrix in panels.values())
     with figure(path, 4.5, 4.5, title, [f"{name}, {matrix.shape[0]} × {matrix.shape[1]}"
@@ -98,3 +107,10 @@ def matrices(panels, title, path):
             axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
             axes.locator_params(integer=True)
             axes.grid(False)
+
+
+def _check_named(op, panels):
+    if not isinstance(panels, dict) or not all(isinstance(name, str | int) for name in panels):
+        raise TypeError(f"{op}: expected a dict, name → what is drawn, got {kind_of(panels)}")
+    if not panels and op != "curves":
+        raise ValueError(f"{op}: nothing to draw, expected at least one name")

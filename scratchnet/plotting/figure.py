@@ -12,10 +12,12 @@ from matplotlib.figure import Figure
 LINES = (matplotlib.cycler(color=["#000000", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7"])
          + matplotlib.cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))])
          + matplotlib.cycler(marker=["o", "s", "^", "D", "v", "x"]))
+# Text is drawn as it stands, since users' file names may have dollars in them; symbols are written in Unicode, as z₁.
 STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "axes.titlepad": 8,
          "axes.spines.top": False, "axes.spines.right": False, "axes.prop_cycle": LINES, "axes.grid": True,
          "axes.axisbelow": True, "grid.color": "0.9", "lines.linewidth": 1.5, "lines.markersize": 4.5,
-         "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200, "savefig.bbox": "tight"}
+         "text.parse_math": False, "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200,
+         "savefig.bbox": "tight"}
 
 
 @contextmanager
@@ -43,6 +45,13 @@ def figure(path, width, height, title, names=("",), columns=6):
             ax.set_title((head + name).rstrip("\n"))
         with replacing(path) as temporary:
             canvas.savefig(temporary, format=Path(path).suffix[1:])
+
+
+def legend(axes, names, lines, **place):
+    """A legend of these lines; names may begin with "_", which makes matplotlib leave out an artist's own label."""
+    shown = axes.legend(lines, [str(k) for k in range(len(lines))], **place)
+    for text, name in zip(shown.get_texts(), names, strict=True):
+        text.set_text(name)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """GIFs that show how something was learned."""
 
+import io
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from scratchnet.host import on_host
 from scratchnet.plotting.figure import replacing
 
 
@@ -18,7 +20,7 @@ def save_gif(frames, path, per_second=5.0, captions=None):
         raise ValueError(f"save_gif: {len(captions)} captions for {len(frames)} frames")
     if not 0 < per_second <= 50:
         raise ValueError(f"save_gif: {per_second} frames per second, expected 0 < per_second ≤ 50, all a viewer shows")
-    frames = [_read_png(f) if isinstance(f, (str, Path)) else f for f in frames]
+    frames = [_read_png(f) if isinstance(f, (str, Path)) else on_host("save_gif", "a frame", f) for f in frames]
     if not frames or any(f.dtype != np.uint8 or f.shape != frames[0].shape or 0 in f.shape for f in frames):
         raise ValueError(f"save_gif: needs at least one frame, all uint8 and of one shape, got "
                          f"{[(str(f.dtype), f.shape) for f in frames[:4]]}")
@@ -31,8 +33,12 @@ def save_gif(frames, path, per_second=5.0, captions=None):
 
 
 def _read_png(path):
-    with Image.open(path) as picture:
-        return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+    content = Path(path).read_bytes()
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(f"save_gif: {path}: is no picture, or a damaged one") from error
 
 
 def _captioned(pictures, captions, height=22):

@@ -1,22 +1,24 @@
 """Sheets of images: digits as dark ink on white paper, every pixel as it is, the first image at the top left."""
 
+from numbers import Integral
+
 import numpy as np
 from PIL import Image
 
-from scratchnet.backend import to_cpu
+from scratchnet.host import on_host
 from scratchnet.plotting.figure import STYLE, figure, replacing
-from scratchnet.tensor import data_of
 
 GAP = 2  # pixels between the images of a sheet
 
 
 def image_rows(rows, labels, title, path):
     """One labelled row of images for each entry of `rows`, each (N, H, W, 1) or (N, H, W, 3), all of one shape."""
-    shapes = [np.shape(data_of(row)) for row in rows]
+    rows = [on_host("image_rows", "a row", row) for row in rows]
+    shapes = [row.shape for row in rows]
     if len(labels) != len(shapes) or len(set(shapes)) != 1:
         raise ValueError(f"image_rows: {len(labels)} labels for {len(shapes)} rows of shapes {shapes}, "
                          f"expected at least one row, one label a row, and one shape")
-    images = np.concatenate([to_cpu(data_of(row)) for row in rows])
+    images = np.concatenate(rows)
     _sheet("image_rows", images, shapes[0][0], title, path, yticks=labels)
 
 
@@ -36,6 +38,10 @@ def frame(images, columns, scale=3):
 
 def save_frame(pixels, path):
     """One frame as a PNG file."""
+    pixels = on_host("save_frame", "pixels", pixels)
+    if pixels.dtype != np.uint8 or 0 in pixels.shape or not (pixels.ndim == 2 or pixels.shape[2:] == (3,)):
+        raise ValueError(f"save_frame: pixels are {pixels.dtype} of shape {pixels.shape}, expected uint8, (H, W) or "
+                         f"(H, W, 3)")
     with replacing(path) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG")
 
@@ -62,7 +68,7 @@ def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, 
 
 def _tile(op, ink, columns, scale=1):
     """uint8 images (N, H, W, C) side by side with GAP white pixels around: (H′, W′) for C = 1, else (H′, W′, C)."""
-    if columns < 1 or scale < 1:
+    if not (isinstance(columns, Integral) and isinstance(scale, Integral) and columns >= 1 and scale >= 1):
         raise ValueError(f"{op}: columns is {columns}, expected a whole number ≥ 1, as for scale, which is {scale}")
     N, H, W, C = ink.shape
     columns = min(columns, N)
@@ -78,7 +84,7 @@ def _tile(op, ink, columns, scale=1):
 
 def _pixels(op, images):
     """Images (N, H, W, C) in [0, 1] as uint8, one channel turned to dark ink on white."""
-    images = to_cpu(data_of(images))
+    images = on_host(op, "images", images)
     if images.ndim != 4 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise ValueError(f"{op}: images {images.shape}, expected (N, H, W, 1) or (N, H, W, 3), none of them 0")
     if images.dtype.kind not in "fb":

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from scratchnet.backend import to_cpu
+from scratchnet.host import on_host
 from scratchnet.plotting.figure import figure
 from scratchnet.plotting.stacked import stacked_frame
-from scratchnet.tensor import data_of
 
 REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
 
@@ -16,7 +15,7 @@ def points(panels, real, title, path):
     with figure(path, 3.2, 3.2, title, list(panels), columns=3) as all_axes:
         for axes, (name, generated) in zip(all_axes, panels.items(), strict=True):
             _dots(axes, real, _plane("points", name, generated))
-            axes.set(xlabel="$x_1$", ylabel="$x_2$", **_limits(real))
+            axes.set(xlabel="x₁", ylabel="x₂", **_limits(real))
             axes.set_aspect("equal")
         all_axes[:3][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
 
@@ -29,7 +28,7 @@ def plane_frame(values, extent, real, generated, arrows, text):
     real        (M, 2); generated (N, 2)
     arrows      (N, 2): where each generated point is drawn to; the longest is drawn as a tenth of the width
     """
-    values, real = to_cpu(data_of(values)), _plane("plane_frame", "real", real)
+    values, real = on_host("plane_frame", "values", values), _plane("plane_frame", "real", real)
     generated, arrows = _plane("plane_frame", "generated", generated), _plane("plane_frame", "arrows", arrows)
     if values.ndim != 2 or not np.isfinite(values).all() or arrows.shape != generated.shape:
         raise ValueError(f"plane_frame: values {values.shape}, generated {generated.shape}, arrows {arrows.shape}, "
@@ -61,7 +60,7 @@ def _limits(real):
 
 
 def _plane(op, name, x):
-    x = to_cpu(data_of(x))
+    x = on_host(op, name, x)
     if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
         raise ValueError(f"{op}: {name} has shape {x.shape}, expected (N, 2), all of it finite")
     return x

@@ -1,0 +1,22 @@
+"""Real numbers on the host: what is measured or drawn, wherever it comes from."""
+
+import numpy as np
+
+from scratchnet.backend import kind_of, to_cpu
+from scratchnet.tensor import check_arrays, data_of
+
+
+def on_host(op, name, x):
+    """An array, a Tensor or a list as a NumPy array; TypeError unless it holds real numbers, none of them masked."""
+    if isinstance(x, (list, tuple)):
+        try:
+            x = np.asarray(x)
+        except (TypeError, ValueError):  # rows of unequal lengths
+            raise TypeError(f"{op}: {name} must be an array or a Tensor, got {kind_of(x)}") from None
+    check_arrays(op, **{name: x})
+    x = to_cpu(data_of(x))
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(f"{op}: {name} is a masked array; pass x.compressed(), or x.filled(…) with what is meant")
+    if x.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: {name} holds {x.dtype}, expected real numbers")
+    return np.asarray(x)
