@@ -27,7 +27,7 @@ def check_digits(who, x):
     """ValueError unless x are images of 28 × 28 pixels (N, 28, 28, 1)."""
     check_arrays(who, images=x)
     if x.shape[1:] != (28, 28, 1):
-        raise ValueError(f"{who}: images {x.shape}, expected (N, 28, 28, 1)")
+        raise ValueError(f"{who}: images {x.shape}, expected (N, 28, 28, 1): channels come last")
 
 
 def pair(layer, name, value):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchnet import Tensor, check, differentiable, grad, losses, ops
+from scratchnet import Tensor, adversarial, check, differentiable, grad, losses, ops
 from scratchnet.autograd import REGISTRY
 from scratchnet.tensor import data_of
 
@@ -326,6 +326,25 @@ def test_names_of_a_rule_are_found_without_an_error():
     with pytest.raises(TypeError, match="can name x, y or the shapes alone, x_shape, y_shape; not `z`"), \
             ops.tanh.using(lambda gy, z: gy):
         pass
+
+
+@pytest.mark.parametrize("function", [
+    ops.matmul, ops.concat, ops.getitem, ops.max, ops.max_pool, ops.lstm, losses.bce_with_logits, losses.mse,
+    losses.softmax_cross_entropy, losses.l1, losses.huber, losses.hinge, losses.gaussian_kl, losses.gaussian_nll,
+    *(f for game in adversarial.GAMES.values() for f in game)], ids=lambda f: f.__name__)
+def test_whatever_a_learner_reads_about_has_a_handle(function):
+    with function.using(lambda gy: None):
+        assert len(function.op.rules) == 1
+    assert "y" in function.names and ", ".join(function.names) in function.__doc__
+
+
+def test_a_rule_of_a_loss_is_swapped_by_its_own_name():
+    found = diagnosis(losses.bce_with_logits, lambda gy, x, t: gy * (t - ops.sigmoid(x)),
+                      lambda x: losses.bce_with_logits(x, np.full((3, 4), 0.3), "mean"), X)
+    assert (found.name, found.op) == ("wrong sign", "_bce")
+    found = diagnosis(adversarial.non_saturating, lambda gy, fake: -gy * ops.sigmoid(-fake),
+                      adversarial.non_saturating, X)
+    assert (found.name, found.op) == ("factor N", "non_saturating")
 
 
 def test_a_function_of_numpy_becomes_an_op():

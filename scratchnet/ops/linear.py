@@ -6,27 +6,10 @@ import numpy as np
 
 from scratchnet.autograd import differentiable, product_into_destination, sum_to
 from scratchnet.backend import array_module, kind_of
+from scratchnet.differentiable import handle
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
 from scratchnet.tensor import check_arrays, data_of
 from scratchnet.threads import product
-
-
-def matmul(a, b):
-    """y = a b over the last two axes, batched over the others; a vector counts as a row (left) or a column (right).
-
-    ∂L/∂a = ∂L/∂y bᵀ,  ∂L/∂b = aᵀ ∂L/∂y        (…, n, k) (…, k, m) → (…, n, m)
-    """
-    check_arrays("matmul", a=a, b=b)
-    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
-        raise ValueError(f"matmul: the last axis of a {a.shape} must be as long as the {'second-last ' * (b.ndim > 1)}"
-                         f"axis of b {b.shape}")
-    if a.ndim > 1 and b.ndim > 1:
-        return _matmul(a, b)
-    row = a if a.ndim > 1 else reshape(a, (1, *a.shape))
-    column = b if b.ndim > 1 else reshape(b, (*b.shape, 1))
-    y = _matmul(row, column)
-    y = y if b.ndim > 1 else reshape(y, y.shape[:-1])
-    return y if a.ndim > 1 else reshape(y, (*y.shape[:-1 - (b.ndim > 1)], *y.shape[y.ndim - (b.ndim > 1):]))
 
 
 @differentiable(broadcasts=True)
@@ -44,6 +27,25 @@ def _(gy, a, b_shape):
     if len(b_shape) == 2:  # one b for a whole batch: one product over all rows, not a batch of products to be summed
         return transpose(_rows(a)) @ _rows(gy)
     return swapaxes(a, -1, -2) @ gy
+
+
+@handle(_matmul)
+def matmul(a, b):
+    """y = a b over the last two axes, batched over the others; a vector counts as a row (left) or a column (right).
+
+    ∂L/∂a = ∂L/∂y bᵀ,  ∂L/∂b = aᵀ ∂L/∂y        (…, n, k) (…, k, m) → (…, n, m)
+    """
+    check_arrays("matmul", a=a, b=b)
+    if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
+        raise ValueError(f"matmul: the last axis of a {a.shape} must be as long as the {'second-last ' * (b.ndim > 1)}"
+                         f"axis of b {b.shape}")
+    if a.ndim > 1 and b.ndim > 1:
+        return _matmul(a, b)
+    row = a if a.ndim > 1 else reshape(a, (1, *a.shape))
+    column = b if b.ndim > 1 else reshape(b, (*b.shape, 1))
+    y = _matmul(row, column)
+    y = y if b.ndim > 1 else reshape(y, y.shape[:-1])
+    return y if a.ndim > 1 else reshape(y, (*y.shape[:-1 - (b.ndim > 1)], *y.shape[y.ndim - (b.ndim > 1):]))
 
 
 def _rows(x):

@@ -15,6 +15,7 @@ import numpy as np
 
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
+from scratchnet.differentiable import handle
 from scratchnet.ops.windows import blocks, geometry, pair, transposed_size, windows
 from scratchnet.tensor import check_arrays
 from scratchnet.threads import each
@@ -66,6 +67,7 @@ def _(gy, argmax, size, stride, padding, x_shape):
     return unpool(gy, argmax, size, stride, padding, x_shape[1:3])
 
 
+@handle(max_pool_with_argmax)
 def max_pool(x, size=2, stride=None, padding="valid"):
     """max_pool_with_argmax without the argmax."""
     check_arrays("max_pool", x=x)

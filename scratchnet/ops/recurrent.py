@@ -11,37 +11,12 @@ i, f, o, g, so that the three that pass through σ lie together; PyTorch has i, 
 
 from scratchnet.autograd import differentiable, grad
 from scratchnet.backend import array_module
+from scratchnet.differentiable import handle
 from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
 from scratchnet.tensor import Tensor, check_arrays, data_of
 from scratchnet.threads import product
-
-
-def lstm(x, w, u, b, h0=None, c0=None):
-    """h, c of an LSTM: the outputs of all steps (N, T, H), and the last cell (N, H). h[:, -1] is the last output.
-
-    x (N, T, I), w (I, 4H), u (H, 4H), b (4H,), and the state before the first step h0, c0 (N, H), zeros if left out.
-    The four gates lie side by side in the order i, f, o, g: input, forget, output, candidate.
-
-    Gradients of first order in closed form, by going back through time (Werbos 1990): with δₜ = ∂L/∂(xₜ w + hₜ₋₁ u + b)
-    ∂L/∂w = Σₜ xₜᵀ δₜ,  ∂L/∂u = Σₜ hₜ₋₁ᵀ δₜ,  ∂L/∂b = Σₜ δₜ,  ∂L/∂xₜ = δₜ wᵀ,  and δₜ uᵀ is added to ∂L/∂hₜ₋₁.
-    Gradients of higher order through `lstm_steps`, the same in small ops.
-    """
-    check_arrays("lstm", x=x, w=w, u=u, b=b, **{n: a for n, a in (("h0", h0), ("c0", c0)) if a is not None})
-    if x.ndim != 3 or w.ndim != 2 or w.shape[0] != x.shape[2] or not w.shape[1] or w.shape[1] % 4 or not x.shape[1]:
-        raise ValueError(f"lstm: needs x (N, T, I) with T ≥ 1 and w (I, 4H), got {x.shape} and {w.shape}")
-    if x.dtype.kind not in "fc":
-        raise TypeError(f"lstm: x must be floating-point, got {x.dtype}")
-    state = (len(x), w.shape[1] // 4)
-    for name, a, shape in (("u", u, (state[1], w.shape[1])), ("b", b, w.shape[1:]), ("h0", h0, state),
-                           ("c0", c0, state)):
-        if a is not None and a.shape != shape:
-            raise ValueError(f"lstm: with x (N,T,I)={x.shape} and w (I,4H)={w.shape}, {name} must have shape {shape}, "
-                             f"got {a.shape}")
-    zeros = None if h0 is not None and c0 is not None else array_module(data_of(x)).zeros(state, dtype=x.dtype)
-    states = _lstm(x, w, u, b, zeros if h0 is None else h0, zeros if c0 is None else c0)
-    return states[:, :-1], states[:, -1]
 
 
 def lstm_steps(x, w, u, b, h, c):
@@ -114,6 +89,33 @@ def _(gy, x, w, u, b, h0, c0, y, gates, cells):
     gu = product(before.reshape(steps * n, size).T, rows)
     gx = product(rows, w.T).reshape(steps, n, x.shape[2]).swapaxes(0, 1)
     return gx, gw, gu, xp.ones(len(rows), dtype=rows.dtype) @ rows, gh, gc
+
+
+@handle(_lstm)
+def lstm(x, w, u, b, h0=None, c0=None):
+    """h, c of an LSTM: the outputs of all steps (N, T, H), and the last cell (N, H). h[:, -1] is the last output.
+
+    x (N, T, I), w (I, 4H), u (H, 4H), b (4H,), and the state before the first step h0, c0 (N, H), zeros if left out.
+    The four gates lie side by side in the order i, f, o, g: input, forget, output, candidate.
+
+    Gradients of first order in closed form, by going back through time (Werbos 1990): with δₜ = ∂L/∂(xₜ w + hₜ₋₁ u + b)
+    ∂L/∂w = Σₜ xₜᵀ δₜ,  ∂L/∂u = Σₜ hₜ₋₁ᵀ δₜ,  ∂L/∂b = Σₜ δₜ,  ∂L/∂xₜ = δₜ wᵀ,  and δₜ uᵀ is added to ∂L/∂hₜ₋₁.
+    Gradients of higher order through `lstm_steps`, the same in small ops.
+    """
+    check_arrays("lstm", x=x, w=w, u=u, b=b, **{n: a for n, a in (("h0", h0), ("c0", c0)) if a is not None})
+    if x.ndim != 3 or w.ndim != 2 or w.shape[0] != x.shape[2] or not w.shape[1] or w.shape[1] % 4 or not x.shape[1]:
+        raise ValueError(f"lstm: needs x (N, T, I) with T ≥ 1 and w (I, 4H), got {x.shape} and {w.shape}")
+    if x.dtype.kind not in "fc":
+        raise TypeError(f"lstm: x must be floating-point, got {x.dtype}")
+    state = (len(x), w.shape[1] // 4)
+    for name, a, shape in (("u", u, (state[1], w.shape[1])), ("b", b, w.shape[1:]), ("h0", h0, state),
+                           ("c0", c0, state)):
+        if a is not None and a.shape != shape:
+            raise ValueError(f"lstm: with x (N,T,I)={x.shape} and w (I,4H)={w.shape}, {name} must have shape {shape}, "
+                             f"got {a.shape}")
+    zeros = None if h0 is not None and c0 is not None else array_module(data_of(x)).zeros(state, dtype=x.dtype)
+    states = _lstm(x, w, u, b, zeros if h0 is None else h0, zeros if c0 is None else c0)
+    return states[:, :-1], states[:, -1]
 
 
 def _one_step_back(gh, gc, gates, c_before, c, delta, xp):

@@ -7,6 +7,7 @@ import numpy as np
 
 from scratchnet.autograd import broadcast_to, differentiable
 from scratchnet.backend import array_module, is_whole
+from scratchnet.differentiable import handle
 from scratchnet.ops.elementwise import exp, floating, where
 from scratchnet.ops.shape import flip, reshape, stack, transpose
 from scratchnet.tensor import check_arrays
@@ -109,31 +110,6 @@ def _degrees_of_freedom(shape, axis, correction):
     return n - correction
 
 
-def max(x, axis=None, keepdims=False):
-    """y = the largest entry        ∂L/∂x = ∂L/∂y at the first entry that is largest, 0 elsewhere
-
-    A NaN counts as larger than any number, as in NumPy.
-    """
-    return _max("max", x, axis, keepdims)
-
-
-def min(x, axis=None, keepdims=False):
-    """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first entry that is smallest, 0 elsewhere"""
-    check_arrays("min", x=x)
-    return -_max("min", -x, axis, keepdims)
-
-
-def _max(op, x, axis, keepdims):
-    check_arrays(op, x=x)
-    try:
-        n, axes = _count(x.shape, axis), _axes(x.shape, axis)
-    except ValueError as error:
-        raise ValueError(f"{op}: {error}") from None
-    rest = tuple(i for i in range(x.ndim) if i not in axes)
-    rows = reshape(transpose(x, rest + axes), (*(x.shape[i] for i in rest), n))  # reduced axes last, as one
-    return reshape(_max_of_rows(rows), _kept(x.shape, axis) if keepdims else tuple(x.shape[i] for i in rest))
-
-
 SHORT = 6  # up to here entry after entry over all rows is faster than row after row (benchmarks/NOTES.md)
 
 
@@ -160,6 +136,32 @@ def _(gy, x_shape, winner):
     if n > SHORT:
         return reshape(gy, (*gy.shape, 1)) * (array_module(winner).arange(n) == winner[..., None])
     return stack([gy * (winner == k) for k in range(n)], axis=-1)
+
+
+@handle(_max_of_rows)
+def max(x, axis=None, keepdims=False):
+    """y = the largest entry        ∂L/∂x = ∂L/∂y at the first entry that is largest, 0 elsewhere
+
+    A NaN counts as larger than any number, as in NumPy.
+    """
+    return _max("max", x, axis, keepdims)
+
+
+def min(x, axis=None, keepdims=False):
+    """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first entry that is smallest, 0 elsewhere"""
+    check_arrays("min", x=x)
+    return -_max("min", -x, axis, keepdims)
+
+
+def _max(op, x, axis, keepdims):
+    check_arrays(op, x=x)
+    try:
+        n, axes = _count(x.shape, axis), _axes(x.shape, axis)
+    except ValueError as error:
+        raise ValueError(f"{op}: {error}") from None
+    rest = tuple(i for i in range(x.ndim) if i not in axes)
+    rows = reshape(transpose(x, rest + axes), (*(x.shape[i] for i in rest), n))  # reduced axes last, as one
+    return reshape(_max_of_rows(rows), _kept(x.shape, axis) if keepdims else tuple(x.shape[i] for i in rest))
 
 
 @differentiable

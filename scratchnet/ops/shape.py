@@ -9,6 +9,7 @@ import numpy as np
 
 from scratchnet.autograd import broadcast_to, differentiable
 from scratchnet.backend import array_module, is_array, is_whole, kind_of, to_device_of
+from scratchnet.differentiable import handle
 from scratchnet.tensor import check_arrays, data_of
 
 
@@ -97,14 +98,6 @@ def _(gy, widths, x_shape):
     return gy[tuple(slice(before, before + n) for (before, _), n in zip(widths, x_shape, strict=True))]
 
 
-def concat(xs, axis=0):
-    """Join along an existing axis; all other lengths agree.        Gradient: ∂L/∂y cut at the same places."""
-    xs = _list_of_arrays("concat", xs)
-    if xs[0].ndim == 0:
-        raise ValueError("concat: single numbers have no axis to be joined along; use stack")
-    return _concat(one_axis("concat", axis, xs[0].ndim), *xs)
-
-
 def _list_of_arrays(op, xs):
     xs = list(xs) if np.iterable(xs) else []
     if not xs:
@@ -121,6 +114,15 @@ def _concat(axis, *xs):
 @_concat.backward
 def _(gy, axis, xs_shape):
     return tuple(split(gy, [shape[axis] for shape in xs_shape], axis))
+
+
+@handle(_concat)
+def concat(xs, axis=0):
+    """Join along an existing axis; all other lengths agree.        Gradient: ∂L/∂y cut at the same places."""
+    xs = _list_of_arrays("concat", xs)
+    if xs[0].ndim == 0:
+        raise ValueError("concat: single numbers have no axis to be joined along; use stack")
+    return _concat(one_axis("concat", axis, xs[0].ndim), *xs)
 
 
 def stack(xs, axis=0):
@@ -150,15 +152,6 @@ def split(x, sizes, axis=0):
         parts.append(x[(slice(None),) * axis + (slice(start, start + size),)])
         start += size
     return parts
-
-
-def getitem(x, index):
-    """y = x[index]: slices, integers, integer arrays or sequences of integers, one boolean mask, None, ….
-
-    ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that was read twice gets the sum.
-    """
-    check_arrays("getitem", x=x)
-    return _getitem(x, _as_index(index, x))
 
 
 def _as_index(index, x):
@@ -195,6 +188,16 @@ def _getitem(x, index):
 @_getitem.backward("x")
 def _(gy, index, x_shape):
     return scatter(gy, index, x_shape)
+
+
+@handle(_getitem)
+def getitem(x, index):
+    """y = x[index]: slices, integers, integer arrays or sequences of integers, one boolean mask, None, ….
+
+    ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that was read twice gets the sum.
+    """
+    check_arrays("getitem", x=x)
+    return _getitem(x, _as_index(index, x))
 
 
 @differentiable
