@@ -94,8 +94,8 @@ def to_device_of(x, like):
 
 
 def check_rng(who, rng):
-    """TypeError unless rng is a generator of random numbers."""
-    if not hasattr(rng, "standard_normal"):
+    """TypeError unless rng is one of NumPy's generators of random numbers."""
+    if not isinstance(rng, np.random.Generator):
         raise TypeError(f"{who}: rng must be a generator such as np.random.default_rng(0), got {kind_of(rng)}")
 
 

@@ -988,7 +988,7 @@ wrong("max_pool_times_argmax", swap(ops.max_pool_with_argmax, lambda gy, argmax:
 wrong("max_pool_value", swap(ops.max_pool_with_argmax, lambda gy, y, argmax: ops.unpool(gy * y, argmax, 2), IMAGES),
       "times the largest value", "value taken for index", "other argument as a factor")
 wrong("window_sum_mean", swap(ops.window_sum, lambda gy: ops.window_spread(gy, 2) / 4, IMAGES),
-      "the rule of a mean: ¼, where an axis has length 4 by chance", "constant factor")
+      "the rule of a mean over N = 4 entries for each of y", "factor 1/N", "constant factor")
 
 
 # ---------------------------------------------------------------- normalization

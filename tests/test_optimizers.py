@@ -606,8 +606,10 @@ def test_what_cannot_be_optimized_is_refused(make):
         make([Tensor(np.zeros(2))])
     with pytest.raises(TypeError, match="parameter 0 must be .*'weights'"):
         make({"weights": x})
+    complex_leaf = Tensor(np.zeros(2, "complex128"))
+    complex_leaf.requires_grad = True  # what Tensor itself refuses
     with pytest.raises(TypeError, match="parameter 0 must be a real"):
-        make([Tensor(np.zeros(2, "complex128"), requires_grad=True)])
+        make([complex_leaf])
     for wrong, words in ((Dense(2, 3, rng=np.random.default_rng(0)), "got a Dense"), (x, "got a Tensor"),
                          (None, "got None"), (3, "got an int"), (Dense.parameters, "got a function")):
         with pytest.raises(TypeError, match=f"parameters are a list of Tensors, such as model.parameters.., {words}"):

@@ -7,6 +7,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from scratchnet import Tensor, plotting
@@ -278,6 +279,7 @@ def test_scatter(tmp_path, drawn):
         assert name.get_text() == str(label)
         np.testing.assert_allclose(name.xy, np.median(points[labels == label], axis=0))
         glyphs.add(collection.get_paths()[0].vertices.tobytes())
+        assert len(collection.get_paths()[0].vertices) == len(TextPath((0, 0), str(label)).vertices)  # the digit alone
     assert len(glyphs) == 3  # each class has a marker of its own
     assert axes.get_aspect() == 1.0
 

@@ -187,7 +187,8 @@ class Trainer:
     def state(self):
         """What the other side starts from: weights, data, and the noise of the first step."""
         noise = np.random.default_rng(1).standard_normal((100, 128), self.dtype)
-        return self.workload.state_dict(), self.workload.data, noise
+        weights = {name: a for name, a in self.workload.state_dict().items() if not name.startswith("data.")}
+        return weights, self.workload.data, noise
 
     def first(self):
         """[(loss, {name: gradient})] of each phase, nothing learned."""

@@ -1,4 +1,4 @@
-"""What is asked of arguments before anything is drawn or cut: an array, a generator of random numbers."""
+"""What is asked of arguments before anything is drawn or cut: an array, pixels in [0, 1]."""
 
 import numpy as np
 
@@ -18,9 +18,3 @@ def check_pixels(who, images):
         if not (low >= 0 and high <= 1):  # so NaN, too
             raise ValueError(f"{who}: images have values from {low:.4g} to {high:.4g}, expected [0, 1]: divide by 255 "
                              f"if that is white")
-
-
-def check_rng(who, rng):
-    """TypeError unless rng is one of NumPy's generators."""
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(f"{who}: rng must be a generator such as np.random.default_rng(0), got {kind_of(rng)}")

@@ -6,8 +6,8 @@ Each takes images x (any shape, pixels in [0, 1]), how much, and rng, and gives 
 import math
 from numbers import Real
 
-from scratchnet.backend import array_module, standard_normal, uniform
-from scratchnet.data.checks import check_array, check_pixels, check_rng
+from scratchnet.backend import array_module, check_rng, standard_normal, uniform
+from scratchnet.data.checks import check_array, check_pixels
 
 
 def masking(x, rate, rng):

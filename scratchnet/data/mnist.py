@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet.backend import uniform
-from scratchnet.data.checks import check_array, check_pixels, check_rng
+from scratchnet.backend import check_rng, uniform
+from scratchnet.data.checks import check_array, check_pixels
 from scratchnet.data.idx import read_bytes, read_labelled
 
 SAMPLE = Path(__file__).with_name("mnist-sample.npz")  # made by scripts/make_mnist_sample.py

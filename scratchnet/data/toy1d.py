@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet.backend import kind_of
-from scratchnet.data.checks import check_rng
+from scratchnet.backend import check_rng, kind_of
 from scratchnet.settings import whole
 
 

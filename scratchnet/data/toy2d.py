@@ -11,8 +11,7 @@ import re
 
 import numpy as np
 
-from scratchnet.backend import kind_of
-from scratchnet.data.checks import check_rng
+from scratchnet.backend import check_rng, kind_of
 from scratchnet.data.text import utf8
 from scratchnet.settings import number, whole
 

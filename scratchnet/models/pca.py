@@ -5,6 +5,8 @@ squared error (Bishop 2006, section 12.1). Logistic PCA keeps the linear code, b
 measures by cross-entropy, as the deep autoencoders here do.
 """
 
+from numbers import Real
+
 import numpy as np
 
 from scratchnet import initializers, ops
@@ -59,12 +61,12 @@ class LogisticPCA(Module):
     """
 
     def __init__(self, pixels, size, *, rng, ridge=0.01):
-        for name, value in (("pixels", pixels), ("size", size), ("ridge", ridge)):
+        for name, value in (("pixels", pixels), ("size", size)):
             number("LogisticPCA", name, value, "a number")
+        if not (isinstance(ridge, Real) and ridge > 0):
+            raise ValueError(f"LogisticPCA: ridge must be > 0, got {ridge!r}")
         if pixels < 1 or size < 1:
             raise ValueError(f"LogisticPCA: pixels and size are numbers ≥ 1, got {pixels} and {size}")
-        if not ridge > 0:
-            raise ValueError(f"LogisticPCA: ridge must be > 0, got {ridge}")
         pixels, size = whole("LogisticPCA", "pixels", pixels, 1), whole("LogisticPCA", "size", size, 1)
         self.V = Parameter(initializers.normal(rng, (size, pixels), std=0.1))
         self.b = Parameter(initializers.zeros(rng, (pixels,)))

@@ -3,7 +3,9 @@
 import matplotlib
 import numpy as np
 from matplotlib.patheffects import withStroke
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import LogFormatter
+from matplotlib.transforms import Affine2D
 
 from scratchnet.backend import kind_of
 from scratchnet.host import on_host
@@ -57,13 +59,20 @@ def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=Non
         for axes, points in zip(row, panels.values(), strict=True):
             for k, label in enumerate(np.unique(labels)):
                 cluster, colour = points[labels == label], matplotlib.colormaps["tab10"](k % 10)
-                marker = {"marker": f"${label}$", "s": 22} if names is None else {"marker": ".", "s": 40}
+                marker = {"marker": _letters(str(label)), "s": 22} if names is None else {"marker": ".", "s": 40}
                 axes.scatter(*cluster.T, **marker, linewidths=0, color=colour, alpha=0.7)
                 axes.annotate(str(label if names is None else names[label]), np.median(cluster, axis=0), ha="center",
                               va="center", fontsize=16 if names is None else 12, weight="bold", color=colour,
                               path_effects=[withStroke(linewidth=4, foreground="white")])
             axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.set_aspect("equal", adjustable="datalim")  # a distance is as long in one direction as in the other
+
+
+def _letters(text):
+    """A text as a marker, its middle on the point."""
+    path = TextPath((0, 0), text)
+    box = path.get_extents()
+    return path.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2))
 
 
 def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="z₁", ylabel="z₂"):
