@@ -58,7 +58,7 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
         if not function.values:
             raise ValueError(f"check.gradients: nothing to check, no input is a real floating-point array and there "
                              f"are no parameters; got {', '.join(map(_kind, inputs)) or 'no inputs'}")
-        top = report = compare(function, rng, entries)
+        top = report = _compared(function, rng, entries)
         if not report.wrong:
             names, report.diagnosis = relied_on(function, rng)
             if names:
@@ -73,7 +73,7 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
             v = rng.standard_normal(function.evaluate(function.values).shape)
             previous = function
             function = function.derivative(v, [rng.standard_normal(x.shape) for x in function.values])
-            report.higher = compare(function, rng, entries)
+            report.higher = _compared(function, rng, entries)
             if not report.higher.faults and (fault := recorded_differs(previous, v)):
                 report.higher.faults.append(fault)
             report = report.higher
@@ -84,6 +84,16 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
     if report.wrong:
         raise GradientMismatch(top)
     return top
+
+
+def _compared(function, rng, entries):
+    """The Report of one order. What differs must differ along other directions, too, or it is the numbers that are
+    wrong: a rule that is wrong is so along all of them."""
+    report = compare(function, rng, entries)
+    if report.wrong and not report.faults:
+        again = compare(function, rng, entries)
+        return report if again.wrong else again
+    return report
 
 
 def _kind(x):

@@ -87,17 +87,18 @@ def _doubt(G, x, probe, here, step, largest):
     to nothing is left of the derivative, as in a saturated sigmoid: there the usual step sees only rounding, with which
     everything agrees, even a complex step whose imaginary part was lost in |x|."""
     h = _step(x, probe, 2.2e-16)
-    open_, doubt = np.ones(step.shape, dtype=bool), np.full(step.shape, np.inf)
+    best, bound, share = (np.full(step.shape, a) for a in (np.nan, np.inf, np.inf))  # the one known best for its size
     for scale in (1.0, *NEARER, 30.0, 100.0, 300.0, 1e3):
         value, error, kink = _central(G, x, probe, scale * h, here, 2.2e-16, largest)
-        near = np.abs(step - value) <= 1e-8 * np.abs(value) + 10 * error
-        resolved = ~kink & ((error <= 5e-2 * np.abs(value)) | ((value == 0) & (step == 0)))
-        doubt = np.where(open_ & ~kink & near, np.where(resolved, 0.0, np.minimum(doubt, error)), doubt)
-        doubt[open_ & resolved & ~near] = np.inf
-        open_ &= ~resolved
-        if not open_.any():
+        with np.errstate(all="ignore"):
+            known = np.where((value == 0) & (step == 0), 0.0, error / np.abs(value))
+        better = ~kink & (known < share)
+        best, bound, share = (np.where(better, b, a) for a, b in zip(
+            (best, bound, share), (value, error, known), strict=True))
+        if (share <= 1e-6).all():
             break
-    return doubt
+    fits = np.abs(step - best) <= 1e-8 * np.abs(best) + 10 * bound
+    return np.where(fits, np.where(share <= 5e-2, 0.0, bound), np.inf)
 
 
 def _step(x, direction, eps):
@@ -138,6 +139,9 @@ def _central(G, x, direction, h, here, eps, largest):
         value = (4 * fine - coarse) / 3
         added_up = np.maximum(np.abs(here), np.maximum(np.abs(up), np.abs(down))) * max(1.0, x.size ** 0.5)
         noise = 2 * eps * np.maximum(added_up, largest) / h
+        step = h * (np.abs(direction).max(initial=1e-300) if np.ndim(direction) else 1.0)
+        steepest = np.abs(value[np.isfinite(value)]).max(initial=0.0)
+        noise = noise + 2.2e-16 * np.abs(x).max(initial=0.0) / step * steepest  # x + h d is rounded, too
         bend, half_bend = (up + down - 2 * here) / h, (half_up + half_down - 2 * here) / (h / 2)
         bent = np.abs(half_bend - bend / 2)
         kink = bent > 1e-6 * np.abs(value) + 50 * noise
