@@ -26,7 +26,7 @@ def test_rules_written_blind(module, entry):
         warnings.simplefilter("ignore")
         told = module.examine(entry)
     verdict = told if isinstance(told, str) else next(part for part in told if part in VERDICTS)
-    allowed = {"PASS"} if entry.names is None else {"NAMED", "UNKNOWN"} | {"LOW" if entry.id in LOW[module] else "NAMED"}
+    allowed = ["PASS"] if entry.names is None else ["NAMED", "UNKNOWN", *["LOW"] * (entry.id in LOW[module])]
     assert verdict in allowed or entry.id in EXCUSED, f"{entry.why}: {told}"
 
 
