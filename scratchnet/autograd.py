@@ -54,6 +54,9 @@ def grad(y, xs, gy=None, create_graph=False, retain_graph=None):
     Only the part of the tape between y and xs is walked, and freed unless retain_graph (default: create_graph).
     """
     single = isinstance(xs, Tensor)
+    if not isinstance(y, Tensor) or not (single or isinstance(xs, (list, tuple))):
+        raise TypeError(f"grad: expected a Tensor y and a Tensor, or a list of them, xs; got {kind_of(y)} and "
+                        f"{kind_of(xs)}")
     xs = [xs] if single else list(xs)
     for i, x in enumerate(xs):
         if not (isinstance(x, Tensor) and x.requires_grad):
@@ -86,6 +89,9 @@ def _cotangent(y, gy):
                              f"Reduce it (y.sum(), y.mean()) or pass gy of that shape")
         return xp.ones(y.shape, dtype=y.dtype)
     if not isinstance(gy, Tensor):
+        gy = Tensor(gy).data  # which refuses what is no array of numbers
+        if gy.dtype.kind == "c" and y.dtype.kind != "c":
+            raise TypeError(f"backward: gy is complex, but y is {y.dtype}")
         gy = xp.asarray(gy, dtype=y.dtype)
     if gy.shape != y.shape:
         raise ValueError(f"backward: gy has shape {gy.shape}, but y has shape {y.shape}")
@@ -238,7 +244,8 @@ def _fit(g, parent, node, slot):
     if g.shape != parent.shape:
         surplus = _surplus_axes(g.shape, parent.shape)
         if surplus is None or not node.op.broadcasts:
-            hint = "" if surplus is None else f": the sum over axis {', '.join(map(str, surplus))} is missing"
+            missing = [a for a in surplus or () if g.shape[a] > 1]
+            hint = f": the sum over axis {', '.join(map(str, missing))} is missing" * bool(missing)
             raise GradientShapeError(f"{node.op.name}: its gradient rule gave shape {g.shape} for an input of shape "
                                      f"{parent.shape}, `{node.plan.name_of(slot)}`{hint}")
         g = sum_to(g, parent.shape)

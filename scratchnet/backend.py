@@ -102,10 +102,16 @@ def check_rng(who, rng):
 def standard_normal(rng, shape, like):
     """ε ~ N(0, 1) of the given shape, in the floating dtype and on the device of `like`."""
     check_rng("standard_normal", rng)
-    return to_device_of(rng.standard_normal(shape, dtype=like.dtype), like)
+    return _drawn(rng.standard_normal, shape, like)
 
 
 def uniform(rng, shape, like):
     """u ~ U[0, 1) of the given shape, in the floating dtype and on the device of `like`."""
     check_rng("uniform", rng)
-    return to_device_of(rng.random(shape, dtype=like.dtype), like)
+    return _drawn(rng.random, shape, like)
+
+
+def _drawn(draw, shape, like):
+    """NumPy draws float32 and float64; other dtypes are rounded."""
+    dtype = like.dtype if like.dtype in (np.float32, np.float64) else np.dtype(np.float32)
+    return to_device_of(draw(shape, dtype=dtype).astype(like.dtype, copy=False), like)

@@ -71,17 +71,12 @@ class Op:
         ufunc = isinstance(forward, np.ufunc)  # np.tanh: of its arguments only the inputs are the op's
         parameters = list(inspect.signature(forward).parameters.values())[:forward.nin if ufunc else None]
         self.forward, self.name = forward, getattr(forward, "__name__", type(forward).__name__)
-        self.broadcasts = broadcasts or ufunc
+        self.broadcasts, self.public_name = broadcasts or ufunc, self.name.lstrip("_")
         self.params = [p.name for p in parameters]
         self.defaults = [p.default for p in parameters]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # only ever the last one
         self.extras, self.cache = extras, cache
         self.rules, self.plans = [], {}
-
-    @property
-    def public_name(self):
-        """As errors name it: getitem, not _getitem."""
-        return self.name.lstrip("_")
 
     @property
     def names(self):
@@ -145,7 +140,9 @@ class Op:
                 if recording and a.requires_grad:
                     needs += (i,)
                 a = a.data
-            elif isinstance(a, np.generic):
+            elif isinstance(a, _NOT_PLAIN):
+                if isinstance(a, _LOSSY):
+                    self.refuse(a)
                 scalars = True
             arrays.append(a)
         if scalars:
@@ -180,13 +177,17 @@ class Op:
         if re.match(r"\w+: ", str(error)):  # an op's own check
             return None
         for name, default, a in zip(self.params, self.defaults, arrays, strict=False):
-            if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(a, default):
+            if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(name, a, default):
                 return TypeError(f"{self.public_name}: {name} must be an array or a Tensor, got {kind_of(a)}")
         if mixed := _explain_mixed_devices(self.name, arrays):
             return mixed
         shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(self.params, arrays, strict=False)
                            if hasattr(a, "shape"))
         return retold(error, f"{self.public_name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
+
+    def refuse(self, a):
+        raise TypeError(f"{self.public_name}: a {type(a).__name__} would lose what makes it one; pass "
+                        f"{'its .filled(value)' if isinstance(a, np.ma.MaskedArray) else 'np.asarray of it'}")
 
     def check_result(self, result, arguments):
         """TypeError if the op gave no array and no number: lists were added end to end, say."""
@@ -273,6 +274,8 @@ def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
     def call(*args, **kwargs):
         for a in args:
             if isinstance(a, _NOT_PLAIN):
+                if isinstance(a, _LOSSY):
+                    op.refuse(a)
                 if isinstance(a, Tensor):
                     return op(args, kwargs)
                 args = plain_numbers(args, args)
@@ -289,19 +292,23 @@ def handle(op):
 
     def mark(function):
         function.op, function.using, function.names = op, op.using, op.names
+        if op.name.startswith("_"):
+            op.public_name = function.__name__  # as errors and reports call it
         function.__doc__ = (f"{inspect.cleandoc(function.__doc__ or '')}\n\n"
                             f"Behind gy, a gradient rule may name: {', '.join(op.names)}")
         return function
     return mark
 
 
-_NOT_PLAIN = (Tensor, np.generic)
+_LOSSY = (np.ma.MaskedArray, np.matrix)
+_NOT_PLAIN = (Tensor, np.generic, *_LOSSY)
 
 
 def plain_numbers(values, beside):
     """The values, in which NumPy's scalars have become Python's numbers where they meet a floating-point array: a
     setting, like np.float64(0.2) or np.int64(2), would turn float32 into float64."""
-    if any(isinstance(a, Tensor) or (getattr(a, "ndim", 0) and a.dtype.kind == "f") for a in beside):
+    if any(isinstance(a, Tensor) or (is_array(a) and not isinstance(a, np.generic) and a.dtype.kind == "f")
+           for a in beside):
         return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind in "biuf" else a for a in values)
     return tuple(values)
 
@@ -357,15 +364,18 @@ _PLAIN_ERRORS = (TypeError, ValueError, IndexError, KeyError, AttributeError, Na
 
 def retold(error, text):
     """An error of the same kind with another message; None for kinds of their own (AnomalyError), which stay."""
-    numpys = type(error).__module__ == "numpy.exceptions"  # AxisError is a ValueError
+    numpys = type(error).__module__.startswith("numpy.")  # AxisError is a ValueError
     kind = next((k for k in _PLAIN_ERRORS if type(error) is k or (numpys and isinstance(error, k))), None)
     return kind and kind(text)
 
 
-def _is_foreign(a, default):
+_NO_ARRAYS = {"axis", "axes", "dtype", "index", "kernel", "padding", "shape", "size", "stride", "widths"}
+
+
+def _is_foreign(name, a, default):
     """Whether an argument is neither an array nor anything else that an op can take in its place."""
     if a is None or isinstance(a, str):
-        return default is inspect.Parameter.empty
+        return default is inspect.Parameter.empty and name not in _NO_ARRAYS
     return not (is_array(a) or isinstance(a, (int, float, complex, tuple, list, slice, type(...), np.dtype, type)))
 
 

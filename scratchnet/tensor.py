@@ -114,16 +114,17 @@ class Tensor:
 
     # comparisons and whole quotients: piecewise constant, so plain arrays
     def __floordiv__(self, other):
-        return self.data // data_of(other)
+        return self.data // _plain(other)
 
     def __rfloordiv__(self, other):
-        return data_of(other) // self.data
+        return _plain(other) // self.data
 
     def __mod__(self, other):
+        other = other if isinstance(other, Tensor) else _plain(other)
         return self - (self // other) * other
 
     def __rmod__(self, other):
-        return other - (other // self) * self
+        return _plain(other) - (other // self) * self
 
     def __divmod__(self, other):
         return self // other, self % other
@@ -179,6 +180,12 @@ def _as_array(data):
 
 
 _NUMBERS = "biufc"  # kinds of dtypes: no objects, strings, dates or records
+
+
+def _plain(x):
+    """The array in a Tensor, a NumPy scalar as Python's number, which leaves float32 as it is, anything else as it is.
+    """
+    return x.item() if isinstance(x, np.generic) else data_of(x)
 
 
 def data_of(x):

@@ -236,9 +236,9 @@ wrong("wrong_only_at_second_order",
       "half of 2x a constant at second order", *SECOND, "factor 1/2", "constant factor")
 
 wrong("gy_in_place", swap(ops.tanh, lambda gy, y: np.multiply(gy, 1 - y * y, out=gy), X),
-      "gy changed in place", "not a function")
+      "gy changed in place", "changed in place", "not a function")
 wrong("y_in_place", swap(ops.sigmoid, lambda gy, y: np.multiply(y, (1 - y) * gy, out=y), X),
-      "y changed in place", "not a function")
+      "y changed in place", "changed in place", "not a function")
 wrong("float32_result", swap(ops.tanh, lambda gy, y: (gy * (1 - y * y)).astype("float32"), X),
       "a float32 gradient", "wrong dtype")
 wrong("float32_inside", swap(ops.sin, lambda gy, x: gy * np.cos(x.astype("float32")).astype("float64"), X),

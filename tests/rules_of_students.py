@@ -1281,9 +1281,9 @@ def dropped(x):
     return masked(x, MASK, 0.25)
 
 
-wrong("inplace_gy", "not a function", "gy *= …", ops.tanh, changes_gy, normal(375, 3, 4))
-wrong("inplace_x", "not a function", "x becomes the mask", ops.relu, changes_x, away(376, 3, 4))
-wrong("inplace_y", "not a function", "y *= 1 − y", ops.sigmoid, changes_y, normal(377, 3, 4))
+wrong("inplace_gy", "changed in place | not a function", "gy *= …", ops.tanh, changes_gy, normal(375, 3, 4))
+wrong("inplace_x", "changed in place | not a function", "x becomes the mask", ops.relu, changes_x, away(376, 3, 4))
+wrong("inplace_y", "changed in place | not a function", "y *= 1 − y", ops.sigmoid, changes_y, normal(377, 3, 4))
 wrong("stateful_sum", "not a function", "a buffer that is never zeroed", ops.tanh, growing(), normal(378, 3, 4))
 wrong("stateful_counter", "not a function", "scaled by how often it was called", ops.tanh, cached_first(),
       normal(379, 2, 3))

@@ -187,3 +187,59 @@ def test_only_numbers_are_brought_to_the_cpu(x):
     with pytest.raises(TypeError, match="^to_cpu: expected an array or numbers, got"):
         backend.to_cpu(x)
     np.testing.assert_array_equal(backend.to_cpu([1.0, 2.0]), [1, 2])
+
+
+# ---------------------------------------------------------------- found by a reader with fresh eyes
+
+def test_the_smallest_of_integers_and_booleans():
+    for numbers, dtype in (([0, 1, 2], "u1"), ([-128, 5], "i1"), ([3, 2**63], "u8"), ([True, False], "?")):
+        x = np.array(numbers, dtype)
+        assert ops.min(x) == x.min() and ops.min(Tensor(x)).item() == x.min()
+
+
+def test_statistics_that_leave_the_range_of_their_dtype_say_so():
+    one, zero = np.ones(1, "f2"), np.zeros(1, "f2")
+    with pytest.raises(FloatingPointError, match="batch_norm: the variance of x leaves the range of float16"), \
+            np.errstate(over="ignore"):
+        ops.batch_norm(np.array([[300.0], [-300.0]], "f2"), one, zero)
+    with pytest.raises(FloatingPointError, match="layer_norm"), np.errstate(over="ignore"):
+        ops.layer_norm(np.array([[1e25, -1e25]], "f"), np.ones(2, "f"), np.zeros(2, "f"))
+    assert ops.std(np.array([300.0, -300.0], "f2")) == 300
+    for eps in (-1.0, np.nan, np.inf, "1", None):
+        for op in (ops.batch_norm, ops.layer_norm):
+            with pytest.raises(ValueError, match="eps is a number ≥ 0"):
+                op(np.ones((3, 2)), np.ones(2), np.zeros(2), eps)
+
+
+def test_batch_norm_does_not_broadcast_in_evaluation():
+    c = np.ones(4)
+    with pytest.raises(ValueError, match=r"batch_norm_inference: x \(…, C\)=\(2, 1\) needs gamma"):
+        ops.batch_norm_inference(np.ones((2, 1)), c, c, c, c)
+
+
+def test_a_mask_is_not_lost():
+    masked = np.ma.masked_less(np.ones(3), 2)
+    for call in (lambda: ops.where(np.ones(3, bool), masked, 0.0), lambda: ops.elu(masked),
+                 lambda: ops.tile(masked, (2,)), lambda: ops.multiply(Tensor(np.ones(3)), masked)):
+        with pytest.raises(TypeError, match="a MaskedArray would lose .*filled"):
+            call()
+    y = Tensor(np.ones(3), requires_grad=True) * 2.0
+    for gy, words in ((masked, "filled"), (np.ones(3) * 1j, "gy is complex"), ("a", "expected numbers")):
+        with pytest.raises(TypeError, match=words):
+            y.backward(gy)
+
+
+def test_text_arrays_and_half_precision_draws():
+    for op in (ops.sigmoid, ops.softmax, ops.sum, ops.elu, ops.square):
+        with pytest.raises(TypeError, match=f"^{op.__name__}: "):
+            op(np.array(["a", "b"]))
+    assert ops.dropout(np.ones(8, "f2"), 0.5, np.random.default_rng(0)).dtype == np.float16
+    x = Tensor(np.ones(2, "f"), requires_grad=True)
+    assert (x % np.float64(0.3)).dtype == (x // np.float64(0.3)).dtype == np.float32
+    assert ops.leaky_relu(np.array(1.0, "f"), np.float64(0.1)).dtype == np.float32
+    np.testing.assert_array_equal(ops.transpose(np.ones((2, 3)), np.array([1, 0])), np.ones((3, 2)))
+    with pytest.raises(TypeError, match="reshape: .*"):
+        ops.reshape(np.ones(4), "ab")
+    for wrong in ((np.ones(1), [x]), ("a", [x]), (x, None)):
+        with pytest.raises(TypeError, match="grad: expected a Tensor y"):
+            grad(*wrong)

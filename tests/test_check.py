@@ -151,7 +151,7 @@ def test_a_wrong_rule_among_many_calls_of_the_same_op_is_found():
     op = REGISTRY["scratchnet.ops.shape._getitem"]
     diagnosis = broken(op, overwrites, lambda w: ops.tanh(ops.embedding(np.array([0, 1, 2]), w)) + ops.tanh(
         ops.embedding(np.array([2, 2, 3]), w)), W).diagnosis
-    assert (diagnosis.op, diagnosis.name) == ("_getitem", "overwritten, not accumulated")
+    assert (diagnosis.op, diagnosis.name) == ("getitem", "overwritten, not accumulated")
     diagnosis = broken(ops.tanh, lambda gy, y: gy * (1 - y * y) * np.where(abs(y) > 0.9, 2, 1),
                        lambda x: ops.tanh(0.1 * x) + ops.tanh(3 * x), X).diagnosis
     assert diagnosis.op == "tanh" and diagnosis.name == "unknown"

@@ -116,15 +116,48 @@ def test_an_op_that_reads_what_another_call_left_behind():
     assert (found.name, found.op) == ("not a function", "cube")
 
 
+def test_a_rule_that_writes_into_what_it_was_handed():
+    def moves_x(gy, x, y):
+        x += 1e-3
+        return gy * (1 - y * y)
+    for rule in (lambda gy, y: gy.__imul__(1 - y * y), lambda gy, y: np.multiply(y, gy, out=y), moves_x):
+        assert diagnosis(ops.tanh, rule, ops.tanh, X.copy()).name == "changed in place"
+
+
+def test_a_wrong_shape_is_blamed_on_its_input_alone():
+    found = diagnosis(ops.dense, lambda gy, x, w: (gy @ w.T, x.T @ gy, gy.sum(0, keepdims=True)), ops.dense, X,
+                      X.T @ X, X[0])
+    assert (found.name, found.inputs) == ("wrong shape", ["b"]) and "missing" not in found.evidence
+    report = check.gradients(ops.dense, X[:1], X.T @ X, X[0])
+    assert any("x has an axis of length 1, along which a missing sum cannot be seen" in note for note in report.notes)
+
+
+def test_where_nothing_can_be_checked_nobody_is_accused():
+    with pytest.raises(check.GradientMismatch) as caught:
+        check.gradients(ops.tanh, np.array([np.nan, 1.0]))
+    assert caught.value.report.diagnosis.name == "not checked" and caught.value.report.diagnosis.op is None
+    with pytest.raises(TypeError, match="f must be a function, got an int 3"):
+        check.gradients(3, X)
+    with pytest.raises(TypeError, match="take data_of"):
+        check.gradients(lambda x: x.data, X)
+    with pytest.raises(TypeError, match="a masked array would lose its mask"):
+        check.gradients(ops.tanh, np.ma.masked_less(X, 0))
+    with pytest.raises(check.GradientMismatch):
+        check.gradients(lambda x: float(data_of(x).sum().real), X)
+
+
 # ---------------------------------------------------------------- right rules are not accused
 
 @pytest.mark.parametrize("f, x", [
     (ops.sigmoid, [30.0, -30.0]), (ops.sigmoid, [30.0, -30.0, 0.3]), (ops.softplus, [40.0, -40.0, 1.0]),
     (lambda x: losses.bce_with_logits(x, np.array([1.0, 0, 1, 0]), "none"), [30.0, -30, -30, 30]),
-    (lambda x: 1.0 / x, [1e-5, -2e-5]), (lambda x: ops.abs(1.0 / x), [1e-5, -2e-5]),
+    (lambda x: losses.bce_with_logits(x, np.array([1.0, 0]), "sum"), [30.0, -30]),
+    (lambda x: 1.0 / x, [1e-5, -2e-5]), (lambda x: 1.0 / x, [1e-8]), (ops.log, [1e-12]), (ops.sqrt, [1e-10]),
+    (lambda x: ops.sin(1e7 * x), [0.3, 1.1]), (lambda x: ops.abs(1.0 / x), [1e-5, -2e-5]),
     (lambda x: ops.sin(1e5 * x), [0.3, -1.1, 0.7]), (lambda x: ops.log(x), [1e-6, 1e-3, 1.0]),
     (lambda x: ops.tanh(20.0 * x), [1.0, -1.0, 0.01])], ids=[
-        "sigmoid", "sigmoid beside others", "softplus", "cross-entropy", "1/x", "|1/x|", "sine", "logarithm", "tanh"])
+        "sigmoid", "sigmoid beside others", "softplus", "cross-entropy", "its sum", "1/x",
+        "1/x at 1e-8", "logarithm at 1e-12", "root at 1e-10", "sine of 1e7 x", "|1/x|", "sine", "logarithm", "tanh"])
 def test_saturated_steep_and_fast_functions_are_right(f, x):
     check.gradients(f, np.array(x))
 
@@ -341,7 +374,7 @@ def test_whatever_a_learner_reads_about_has_a_handle(function):
 def test_a_rule_of_a_loss_is_swapped_by_its_own_name():
     found = diagnosis(losses.bce_with_logits, lambda gy, x, t: gy * (t - ops.sigmoid(x)),
                       lambda x: losses.bce_with_logits(x, np.full((3, 4), 0.3), "mean"), X)
-    assert (found.name, found.op) == ("wrong sign", "_bce")
+    assert (found.name, found.op) == ("wrong sign", "bce_with_logits")
     found = diagnosis(adversarial.non_saturating, lambda gy, fake: -gy * ops.sigmoid(-fake),
                       adversarial.non_saturating, X)
     assert (found.name, found.op) == ("factor N", "non_saturating")

@@ -60,6 +60,9 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
                              f"are no parameters; got {', '.join(map(_kind, inputs)) or 'no inputs'}")
         top = report = _compared(function, rng, entries)
         if not report.wrong:
+            report.notes += [f"{name} has an axis of length 1, along which a missing sum cannot be seen"
+                             for name, x in zip(function.names, function.values, strict=True)
+                             if 1 in x.shape and x.size > 1]
             names, report.diagnosis = relied_on(function, rng)
             if names:
                 report.notes.append(f"f takes a gradient itself, by the rules of {', '.join(names)}: "

@@ -48,6 +48,13 @@ class Diagnosis:
 
 def diagnose(function, report, rng):
     """The Diagnosis of a wrong Report of this Function."""
+    written = ("changes the cotangent", "changed its input", "computed again", "not linear")
+    if any(words in fault for fault in report.faults for words in written) and (op := _writes(function, rng)):
+        evidence = f"the rule of `{op.public_name}` changes an array that it was handed"
+        return Diagnosis("changed in place", "high", evidence, MISTAKES["changed in place"], op.public_name)
+    if all("has no derivative at" in fault for fault in report.faults) and report.faults and not any(
+            row.wrong for row in report.rows):
+        return Diagnosis("not checked", "low", report.faults[0], "At which inputs is the function smooth?")
     if any("another result" in fault or "computed again" in fault for fault in report.faults):
         return Diagnosis("not a function", "high", report.faults[0],
                          "What is read or changed there besides the arguments?")
@@ -65,14 +72,15 @@ def diagnose(function, report, rng):
                          "Check its parts alone.")
     if not recorded and any(row.wrong for row in report.rows):
         wrong = [row.name for row in report.rows if row.wrong]
-        evidence = (f"each of the {calls} op calls on the tape has the right rule, so some path from "
-                    f"{' and '.join(wrong)} to the result is not on the tape")
+        evidence = (f"all op calls on the tape ({calls}) have the right rule, so some path from {' and '.join(wrong)} "
+                    f"to the result is not on the tape")
         if function.of:
             return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
         if (op := _with_a_memory(function, rng)):
-            return Diagnosis("not a function", "high", f"alone the rule of `{op.name}` is right, but among the others "
-                             f"it gives another gradient for the same numbers", "What does the rule read besides what "
-                             "it is handed?", op.name)
+            evidence = (f"alone the rule of `{op.public_name}` is right, but among others it gives another gradient "
+                        f"for the same numbers")
+            return Diagnosis("not a function", "high", evidence, "What does the rule read besides what it is handed?",
+                             op.public_name)
         specific = _explain(function, rng, only="regularizer")
         if specific.name != "unknown":
             return specific
@@ -83,12 +91,29 @@ def diagnose(function, report, rng):
     return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it", "Check its parts alone.")
 
 
+def _writes(function, rng):
+    """The first op whose rule changes its ∂L/∂y, or what it kept, in place; None if there is none."""
+    for call in _kinds(function.calls()[:CALLS]):
+        y, leaves = call.record(call.values)
+        gy = rng.standard_normal(y.shape)
+        handed = [gy, *(a for a in y.node.kept if isinstance(a, np.ndarray))]
+        before = [a.copy() for a in handed]
+        try:
+            for rule, where, _, _ in y.node.plan.rules:
+                rule(gy, *[y.node.kept[k] for k in where])
+        except Exception:  # another fault, which is looked for elsewhere
+            continue
+        if not all(map(np.array_equal, handed, before)):
+            return call.op
+    return None
+
+
 def relied_on(function, rng):
     """([names of the ops whose rules f relies on, as it takes a gradient itself], the Diagnosis of the first of them
     that is wrong, or None). What f computes with a wrong rule is wrong, and its gradient may fit to that."""
     names, culprit, broken = [], None, None
     for call in _kinds(function.calls_inside()):
-        names += [call.op.name] * (call.op.name not in names)
+        names += [call.op.public_name] * (call.op.public_name not in names)
         if not (culprit or broken):
             culprit, broken = _judged(call, False, rng)
     found = _explain_broken(*broken, rng) if broken else _explain(culprit, rng) if culprit else None
@@ -176,7 +201,7 @@ def _hides_a_path(function, rng):
 
 def _explain(function, rng, only=None):
     """The Diagnosis of a Function whose own rule is wrong: the explanation that fits the wrong inputs best."""
-    found, moved, report, op = {}, [], None, getattr(getattr(function, "op", None), "name", None)
+    found, moved, report, op = {}, [], None, getattr(getattr(function, "op", None), "public_name", None)
     recorded = getattr(function, "recorded", False)
     if any(x.size > INPUTS for x in function.values) and (less := smaller(function, rng)) is not None:
         less.recorded = recorded
@@ -277,10 +302,17 @@ def _explain_broken(call, message, rng):
     name, evidence = of_wrong_shape(call, rng)
     if name is None:
         return Diagnosis("wrong shape", "high", message, "Which axes does the input have, and in which order?",
-                         call.op.name, call.names)
-    return _named(name, "high", f"{message}; {evidence}", call)
+                         call.op.public_name, _misshapen(call, rng))
+    return _named(name, "high", f"{message}; {evidence}", call, _misshapen(call, rng))
+
+
+def _misshapen(call, rng):
+    """The inputs whose gradient has another shape."""
+    raw = call.unfitted(rng.standard_normal(call.evaluate(call.values).size))
+    return [name for name, x, g in zip(call.names, call.values, raw, strict=True)
+            if g is not None and getattr(g, "shape", ()) != x.shape]
 
 
 def _named(name, confidence, evidence, call, inputs=()):
-    op = getattr(getattr(call, "op", None), "name", None)
+    op = getattr(getattr(call, "op", None), "public_name", None)
     return Diagnosis(name, confidence, evidence, MISTAKES[name], op, list(inputs))

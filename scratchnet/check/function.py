@@ -6,13 +6,14 @@ from contextlib import contextmanager
 import numpy as np
 
 from scratchnet.autograd import Tensor, enable_grad, grad, no_grad
+from scratchnet.backend import is_array, kind_of
 from scratchnet.differentiable import recorded_calls, recorded_walk
 from scratchnet.tensor import data_of
 
 
 def is_float(x):
     """Whether x is an array (or Tensor) of floating-point numbers, whose gradient can be asked for."""
-    return getattr(data_of(x), "dtype", np.dtype(int)).kind == "f"
+    return is_array(data_of(x)) and data_of(x).dtype.kind == "f"
 
 
 def first(result):
@@ -22,7 +23,7 @@ def first(result):
 
 def _leaf(values):
     """A Tensor whose gradient is wanted; for the complex step of complex numbers, too, which no user may ask for."""
-    leaf = Tensor(values)
+    leaf = Tensor(np.array(values))  # a copy: a rule may write into what it kept
     leaf.requires_grad = True
     return leaf
 
@@ -40,6 +41,10 @@ class Function:
 
     def __init__(self, f, inputs, parameters=None):
         """parameters: Parameters by name."""
+        if not callable(f):
+            raise TypeError(f"check: f must be a function, got {kind_of(f)}")
+        if any(isinstance(data_of(x), np.ma.MaskedArray) for x in inputs):
+            raise TypeError("check: a masked array would lose its mask; pass its .filled(value)")
         self.f, self.args = f, list(inputs)
         self.holes = [i for i, x in enumerate(inputs) if is_float(x)]
         self.parameters = list((parameters or {}).values())
@@ -64,7 +69,8 @@ class Function:
         """The array y at the given values (real or complex)."""
         y = data_of(self._on_tensors(values) if self.needs_tape else self._on_arrays(values))
         if not hasattr(y, "dtype") and not isinstance(y, (int, float, complex)):
-            raise TypeError(f"check: f must give a Tensor, an array or a number, got {type(y).__name__}")
+            hint = "; f is given arrays, too: take data_of(x) in place of x.data" * isinstance(y, memoryview)
+            raise TypeError(f"check: f must give a Tensor, an array or a number, got {type(y).__name__}{hint}")
         return np.asarray(y)
 
     def _on_arrays(self, values):
@@ -118,6 +124,15 @@ class Function:
         with self._lent(self.values[len(self.holes):]):
             return [[g if g is None else g.data for g in grad(y, leaves, v.reshape(y.shape), retain_graph=True)]
                     for v in cotangents]
+
+    def changed_by_gradient(self, v):
+        """Names of the inputs that are other numbers after a pass back."""
+        y, leaves = self.record(self.values)
+        if isinstance(y, Tensor) and y.requires_grad:
+            with self._lent(self.values[len(self.holes):]):
+                grad(y, leaves, v.reshape(y.shape))
+        return [name for name, x, leaf in zip(self.names, self.values, leaves, strict=True)
+                if not any(leaf is p for p in self.parameters) and not np.array_equal(leaf.data, x, equal_nan=True)]
 
     def recorded_gradient(self, v):
         """What `gradients` gives for one cotangent, computed with create_graph=True."""

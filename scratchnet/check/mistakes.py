@@ -80,6 +80,7 @@ MISTAKES = {  # name: a sentence that helps without giving the answer away
     "epsilon forgotten": "Which small number stands under the root of the forward pass?",
     "gates exchanged": "In which order do the gates lie in the weights?",
     "not linear in the upstream gradient": "Twice the ∂L/∂y gives twice the gradient: what in the rule does not?",
+    "changed in place": "Which array does the rule write into, and who else reads it?",
     "wrong dtype": "In which precision does the rule compute, and in which the op?",
     "not an array": "What does the rule return for each input? It should be an array of floats in the input's shape.",
     "error in the rule": "Read the error: which line of the rule is it about, and which shapes and types meet there?",

@@ -13,7 +13,7 @@ import numpy as np
 
 TINY = 1e-20  # the complex step
 PROBES = 3  # directions in which it must agree with differences: in one alone it can agree by chance
-NEARER = (1e-2, 1e-4, 1e-6)  # of the step, where there is a kink within it, or a pole, or many periods
+NEARER = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10)  # of the step, where there is a kink within it, or a pole, or many periods
 
 
 class Slopes(NamedTuple):
@@ -88,8 +88,10 @@ def _doubt(G, x, probe, here, step, largest):
     everything agrees, even a complex step whose imaginary part was lost in |x|."""
     h = _step(x, probe, 2.2e-16)
     best, bound, share = (np.full(step.shape, a) for a in (np.nan, np.inf, np.inf))  # the one known best for its size
+    bent = np.zeros(step.shape, dtype=bool)
     for scale in (1.0, *NEARER, 30.0, 100.0, 300.0, 1e3):
         value, error, kink = _central(G, x, probe, scale * h, here, 2.2e-16, largest)
+        bent |= kink & (scale == 1.0)
         with np.errstate(all="ignore"):
             known = np.where((value == 0) & (step == 0), 0.0, error / np.abs(value))
         better = ~kink & (known < share)
@@ -97,8 +99,8 @@ def _doubt(G, x, probe, here, step, largest):
             (best, bound, share), (value, error, known), strict=True))
         if (share <= 1e-6).all():
             break
-    fits = np.abs(step - best) <= 1e-8 * np.abs(best) + 10 * bound
-    return np.where(fits, np.where(share <= 5e-2, 0.0, bound), np.inf)
+    fits, seen = np.abs(step - best) <= 1e-8 * np.abs(best) + 10 * bound, share <= 5e-2
+    return np.where(fits & (seen | ~bent), np.where(seen, 0.0, bound), np.inf)  # what is bent and never seen is a kink
 
 
 def _step(x, direction, eps):

@@ -43,7 +43,8 @@ def _moved(function, length, both_signs, rng):
     def drawn(x):
         x = np.asarray(x)
         numbers = rng.choice(x.ravel(), shape_of(x)) * rng.uniform(0.5, 1.0, shape_of(x)) if x.size else x
-        return numbers * rng.choice([-1.0, 1.0], numbers.shape) if both_signs else numbers
+        signs = rng.permutation(np.resize([-1.0, 1.0], numbers.size)).reshape(numbers.shape)  # half of each
+        return numbers * signs if both_signs else numbers
 
     values = [drawn(x) for x in function.values]
     other = function.at(values)

@@ -148,6 +148,8 @@ def where(condition, a, b):
 
     A condition of numbers holds where they are not 0, as in NumPy.
     """
+    if a is None or b is None:
+        raise TypeError("where: expected arrays or numbers to choose from, got None")
     if not hasattr(condition, "dtype") and np.asarray(condition).dtype.kind not in "biuf":
         raise TypeError(f"where: the condition must be an array of booleans, got {kind_of(condition)}")
     return array_module(condition).where(condition, a, b)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from scratchnet.autograd import differentiable, product_into_destination, sum_to
-from scratchnet.backend import array_module, kind_of
+from scratchnet.backend import array_module, is_array, kind_of
 from scratchnet.differentiable import handle
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
 from scratchnet.tensor import check_arrays, data_of
@@ -90,10 +90,10 @@ def embedding(indices, w):
     The range is checked on the CPU only: on a GPU that would wait for the device at each call.
     """
     indices = data_of(indices)
-    if getattr(indices, "dtype", None) is None or indices.dtype.kind not in "iu":
+    if not is_array(indices) or indices.dtype.kind not in "iu":
         raise TypeError(f"embedding: indices must be an array of integers, got "
-                        f"{getattr(indices, 'dtype', None) or kind_of(indices)}")
-    check_arrays("embedding", indices=indices, w=w)
+                        f"{indices.dtype if is_array(indices) else kind_of(indices)}")
+    check_arrays("embedding", w=w)
     if w.ndim < 1:
         raise ValueError(f"embedding: w must hold a row for each index, got shape {w.shape}")
     check_range("embedding: indices", indices, w.shape[0])

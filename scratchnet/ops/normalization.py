@@ -2,6 +2,8 @@
 
 import math
 
+import numpy as np
+
 from scratchnet.autograd import column_sum, differentiable, sum_to
 from scratchnet.backend import array_module
 from scratchnet.ops.elementwise import exp, floating, sqrt
@@ -61,10 +63,12 @@ def batch_norm(x, gamma, beta, eps=1e-5):
         raise TypeError(f"batch_norm: x must be floating-point, got {x.dtype}")
     if not x.size:
         raise ValueError(f"batch_norm: an empty batch has no mean and variance, x (…, C)={x.shape}")
+    _check_eps("batch_norm", eps)
     n, lead = x.size // x.shape[-1], x.ndim - 1
     mu = column_sum(x, lead) / n
     y = x - mu
     variance = column_sum(y * y, lead) / n
+    _check_range("batch_norm", variance)
     y *= gamma / array_module(x).sqrt(variance + eps)
     y += beta
     return y, mu, variance
@@ -84,9 +88,26 @@ def _(gy, x, gamma, mean, var, eps):
     return gx, ggamma, gbeta
 
 
+def _check_eps(op, eps):
+    if not (isinstance(eps, (int, float, np.floating)) and 0 <= eps < math.inf):
+        raise ValueError(f"{op}: eps is a number ≥ 0, got {eps!r}")
+
+
+def _check_range(op, spread):
+    """FloatingPointError if squares left the range of their dtype: x̂ would be 0 without a word. On the CPU only."""
+    if isinstance(spread, np.ndarray) and np.isinf(spread).any():
+        raise FloatingPointError(f"{op}: the variance of x leaves the range of {spread.dtype}; scale x down first, or "
+                                 f"take a wider dtype")
+
+
 def batch_norm_inference(x, gamma, beta, mean, var, eps=1e-5):
     """y = γ (x − μ)/√(σ² + ε) + β with constant μ, σ² (running averages): one scale and one shift a channel."""
     check_arrays("batch_norm_inference", x=x, gamma=gamma, beta=beta, mean=mean, var=var)
+    shapes = [a.shape for a in (gamma, beta, mean, var)]
+    if x.ndim < 1 or any(shape != x.shape[-1:] for shape in shapes):
+        raise ValueError(f"batch_norm_inference: x (…, C)={x.shape} needs gamma, beta, mean and var of shape (C,), got "
+                         f"{', '.join(map(str, shapes))}")
+    _check_eps("batch_norm_inference", eps)
     scale = gamma / sqrt(var + float(eps))
     return x * scale + (beta - mean * scale)
 
@@ -102,7 +123,9 @@ def layer_norm(x, gamma, beta, eps=1e-5):
     if x.ndim < 1 or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:] or not math.prod(x.shape[-1:]):
         raise ValueError(f"layer_norm: x (…, C)={x.shape} needs C ≥ 1 and gamma and beta of shape (C,), "
                          f"got {gamma.shape} and {beta.shape}")
-    x_hat, _ = _standardize(x, eps)
+    _check_eps("layer_norm", eps)
+    x_hat, inv_std = _standardize(x, eps)
+    _check_range("layer_norm", 1.0 / inv_std)
     return x_hat * gamma + beta
 
 

@@ -10,7 +10,7 @@ from scratchnet.backend import array_module, is_whole
 from scratchnet.differentiable import handle
 from scratchnet.ops.elementwise import exp, floating, where
 from scratchnet.ops.shape import flip, reshape, stack, transpose
-from scratchnet.tensor import check_arrays
+from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def _axes(shape, axis):
@@ -93,7 +93,9 @@ def _(gy, x, axis, correction):
 @differentiable
 def std(x, axis=None, keepdims=False, correction=0):
     """y = √var(x)        ∂L/∂x = ∂L/∂y · (x − x̄) / (y (n − correction))  (0 where y = 0)"""
-    return array_module(x).sqrt(var(x, axis, keepdims, correction))
+    axis = _as_tuple(x.shape, axis)
+    return norm(x - x.mean(axis=axis, keepdims=True), axis, keepdims) / math.sqrt(
+        _degrees_of_freedom(x.shape, axis, correction))
 
 
 @std.backward("x")
@@ -150,6 +152,9 @@ def max(x, axis=None, keepdims=False):
 def min(x, axis=None, keepdims=False):
     """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first entry that is smallest, 0 elsewhere"""
     check_arrays("min", x=x)
+    if x.dtype.kind in "biu":  # of which −x may be another number
+        y = ~_max("min", ~data_of(x), axis, keepdims)
+        return Tensor(y) if isinstance(x, Tensor) else y
     return -_max("min", -x, axis, keepdims)
 
 

@@ -62,7 +62,7 @@ def transpose(x, axes=None):
 
     ∂L/∂x = transpose(∂L/∂y, inverse permutation)
     """
-    if axes is not None and not isinstance(axes, (tuple, list)):
+    if axes is not None and not (isinstance(axes, (tuple, list)) or getattr(axes, "ndim", 0) == 1):
         raise TypeError(f"transpose: axes must be a tuple, one number for each axis of {x.shape}, got {axes!r}")
     return x.transpose(axes)
 
