@@ -47,48 +47,62 @@ class Diagnosis:
 
 
 def diagnose(function, report, rng):
-    """The Diagnosis of a wrong Report of this Function."""
-    written = ("changes the cotangent", "changed its input", "computed again", "not linear")
-    if any(words in fault for fault in report.faults for words in written) and (op := _writes(function, rng)):
+    """The Diagnosis of a wrong Report of this Function: of what is no gradient at all, of one rule, or of the tape."""
+    return _of_faults(function, report, rng) or _of_a_rule(function, report, rng) or _of_the_tape(function, report, rng)
+
+
+def _of_faults(function, report, rng):
+    """Where something is changed or read that should not be, or where nothing could be checked; else None."""
+    def told(*words):
+        return any(word in fault for fault in report.faults for word in words)
+    if told("changes the cotangent", "changed its input", "computed again", "not linear") and (
+            op := _writes(function, rng)):
         evidence = f"the rule of `{op.public_name}` changes an array that it was handed"
         return Diagnosis("changed in place", "high", evidence, MISTAKES["changed in place"], op.public_name)
-    if all("has no derivative at" in fault for fault in report.faults) and report.faults and not any(
-            row.wrong for row in report.rows):
-        return Diagnosis("not checked", "low", report.faults[0], "At which inputs is the function smooth?")
-    if any("another result" in fault or "computed again" in fault for fault in report.faults):
+    if told("another result", "computed again"):
         return Diagnosis("not a function", "high", report.faults[0],
                          "What is read or changed there besides the arguments?")
+    unchecked = [fault for fault in report.faults if "has no derivative at" in fault]
+    if unchecked and unchecked == report.faults and not any(row.wrong for row in report.rows):
+        return Diagnosis("not checked", "low", unchecked[0], "At which inputs is the function smooth?")
+    return None
+
+
+def _of_a_rule(function, report, rng):
+    """Where one op call on the tape has a wrong rule; else None."""
     culprit, broken = _culprit(function, rng)
     if broken:
         return _explain_broken(*broken, rng)
     if not any(row.wrong for row in report.rows) and any("at the kink" in fault for fault in report.faults):
         return _named("ties or zeros", "high", report.faults[0], culprit)
-    if culprit is not None:
-        return _explain(culprit, rng)
-    recorded = any("create_graph=True" in fault for fault in report.faults)
-    calls = len(function.calls())
+    return None if culprit is None else _explain(culprit, rng)
+
+
+def _of_the_tape(function, report, rng):
+    """Where all rules are right: then something is not on the tape, or a rule is another one there than alone."""
+    calls, wrong = len(function.calls()), [row.name for row in report.rows if row.wrong]
     if calls > CALLS:
         return Diagnosis("unknown", "low", f"the first {CALLS} of {calls} op calls on the tape have the right rule",
                          "Check its parts alone.")
-    if not recorded and any(row.wrong for row in report.rows):
-        wrong = [row.name for row in report.rows if row.wrong]
-        evidence = (f"all op calls on the tape ({calls}) have the right rule, so some path from {' and '.join(wrong)} "
-                    f"to the result is not on the tape")
-        if function.of:
-            return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
-        if (op := _with_a_memory(function, rng)):
-            evidence = (f"alone the rule of `{op.public_name}` is right, but among others it gives another gradient "
-                        f"for the same numbers")
-            return Diagnosis("not a function", "high", evidence, "What does the rule read besides what it is handed?",
-                             op.public_name)
-        specific = _explain(function, rng, only="regularizer")
-        if specific.name != "unknown":
-            return specific
-        if function.calls_inside():
-            evidence += "; f takes a gradient inside: with create_graph=True it can be differentiated again"
-        confidence = "high" if any(row.gross for row in report.rows) else "low"
-        return _named("stop-gradient", confidence, evidence, None, wrong)
-    return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it", "Check its parts alone.")
+    if not wrong or any("create_graph=True" in fault for fault in report.faults):
+        return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it",
+                         "Check its parts alone.")
+    evidence = (f"all op calls on the tape ({calls}) have the right rule, so some path from {' and '.join(wrong)} to "
+                f"the result is not on the tape")
+    if function.of:
+        return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
+    if (op := _with_a_memory(function, rng)):
+        evidence = (f"alone the rule of `{op.public_name}` is right, but among others it gives another gradient for "
+                    f"the same numbers")
+        return Diagnosis("not a function", "high", evidence, "What does the rule read besides what it is handed?",
+                         op.public_name)
+    specific = _explain(function, rng, only="regularizer")
+    if specific.name != "unknown":
+        return specific
+    if function.calls_inside():
+        evidence += "; f takes a gradient inside: with create_graph=True it can be differentiated again"
+    confidence = "high" if any(row.gross for row in report.rows) else "low"
+    return _named("stop-gradient", confidence, evidence, None, wrong)
 
 
 def _writes(function, rng):
