@@ -129,7 +129,8 @@ def mover(device):
 
 def digits(args, n_train, n_test):
     """(training images, labels, test images, labels) of MNIST, on the device; the whole set with --full."""
-    found, device = data.mnist(full=args.scale == "full"), mover(args.device)
+    with reading("MNIST, SCRATCHNET_DATA", os.environ.get("SCRATCHNET_DATA", "not set")):
+        found, device = data.mnist(full=args.scale == "full"), mover(args.device)
     return (device(found.train_images[:n_train]), found.train_labels[:n_train],
             device(found.test_images[:n_test]), found.test_labels[:n_test])
 

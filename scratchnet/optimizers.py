@@ -32,6 +32,10 @@ class Optimizer:
     weight_decay   λ: adds λ p to the gradient (the gradient of ½ λ ‖p‖²)
     clip_norm      scale the gradient of all parameters together down to this Euclidean norm, if it is longer
     clip_value     or: clip each entry of the gradient to ± this
+    Infinity as a limit, like None, clips nothing.
+
+    eps, where a method has one, is at least the smallest normal number of the parameters' dtype (6e-5 in float16): a
+    smaller one would round to 0 there, or be lost, and a gradient of zero would give 0/0.
 
     Clipping comes before weight decay, and neither changes what `p.grad` shows.
     A parameter without a gradient (`p.grad is None`) counts as one with gradient zero.
@@ -51,11 +55,14 @@ class Optimizer:
         self.lr = lr if callable(lr) else self._number("lr", lr, "a number ≥ 0 or a schedule", lambda x: x >= 0.0)
         self.weight_decay = self._number("weight_decay", weight_decay, "a number ≥ 0", lambda x: x >= 0.0)
         self.clip_norm, self.clip_value = (
-            None if limit is None else self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
+            None if limit is None or isinstance(limit, Real) and limit == math.inf else
+            self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
             for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)))
-        self._require(clip_norm is None or clip_value is None, "clip by norm or by value, not both")
+        self._require(self.clip_norm is None or self.clip_value is None, "clip by norm or by value, not both")
         self.parameters, self.step_count = leaves(type(self).__name__, parameters), 0
         self._lay_out()
+        if hasattr(self, "eps"):
+            self.eps = max(self.eps, float(np.finfo(self.flat.dtype).tiny))
         self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
         self._cut()
 

@@ -427,6 +427,32 @@ def test_works_under_detect_anomaly():
     assert x.data == pytest.approx([0.8] * 3, abs=1e-2)
 
 
+@pytest.mark.parametrize("make", [Adagrad, RMSprop, Adam, AdamW, Nadam])
+@pytest.mark.parametrize(("dtype", "settings"), [
+    ("float16", {}), ("float16", {"eps": 1e-30}), ("float32", {"eps": 1e-50}), ("float64", {"eps": 5e-324})])
+def test_an_eps_below_the_dtype_gives_no_nan(make, dtype, settings):
+    p = Tensor(np.ones(3, dtype), requires_grad=True)
+    optimizer = make([p], lr=0.1, **settings)
+    assert optimizer.eps == np.finfo(dtype).tiny
+    for _ in range(3):
+        p.grad = np.array([0.0, 1.0, 1e-4], dtype)
+        optimizer.step()
+    assert np.isfinite(p.data).all() and p.data[1] < p.data[0] and p.data[2] > -2.0
+    assert p.data[0] == 1.0 or make is AdamW
+
+
+@pytest.mark.parametrize("limit", ["clip_norm", "clip_value"])
+@pytest.mark.parametrize("off", [float("inf"), np.float32(np.inf)])
+def test_an_infinite_limit_clips_nothing(limit, off):
+    (p,), (q,) = leaves([(3,)]), leaves([(3,)])
+    one, other = SGD([p], lr=0.1, **{limit: off}), SGD([q], lr=0.1)
+    p.grad = q.grad = np.array([1e30, -2.0, 3.0], np.float32)
+    one.step()
+    other.step()
+    assert same([p.data], [q.data]) and repr(one) == repr(other)
+    SGD([p], lr=0.1, clip_norm=float("inf"), clip_value=1.0)
+
+
 # ---------------------------------------------------------------- resuming
 
 @every
@@ -649,7 +675,8 @@ def test_what_cannot_be_optimized_is_refused(make):
     (Nadam, {"momentum_decay": -1.0}, "momentum_decay is"), (Nadam, {"momentum_decay": float("nan")}, "momentum_decay"),
     (Adam, {"weight_decay": None}, "weight_decay is"), (AdamW, {"weight_decay": float("nan")}, "weight_decay is"),
     (Adam, {"clip_norm": float("nan")}, "clip_norm is"), (Adam, {"clip_norm": "1"}, "clip_norm is"),
-    (Adam, {"clip_value": float("nan")}, "clip_value is"), (Adam, {"clip_norm": float("inf")}, "clip_norm is"),
+    (Adam, {"clip_value": float("nan")}, "clip_value is"),
+    (Adam, {"clip_norm": -float("inf")}, "clip_norm is"),
 ])
 def test_wrong_settings_are_named(kind, settings, words):
     x, = leaves([(2,)])
