@@ -57,7 +57,7 @@ class Optimizer:
         self.lr = lr if callable(lr) else self._number("lr", lr, "a number ≥ 0 or a schedule", lambda x: x >= 0.0)
         self.weight_decay = self._number("weight_decay", weight_decay, "a number ≥ 0", lambda x: x >= 0.0)
         self.clip_norm, self.clip_value = (
-            None if limit is None or isinstance(limit, Real) and limit == math.inf else
+            None if limit is None or np.ndim(limit) == 0 and limit == math.inf else
             self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
             for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)))
         self._require(self.clip_norm is None or self.clip_value is None, "clip by norm or by value, not both")
@@ -478,6 +478,8 @@ def _split(flat, parameters):
 
 def described(who, parameters, names):
     """Name → shape, in their order; without names they are counted."""
+    if isinstance(names, (str, bytes, set, frozenset)) or not isinstance(names, (Iterable, type(None))):
+        raise TypeError(f"{who}: names are a list, one for each parameter in their order, got {kind_of(names)}")
     names = [str(name) for name in (range(len(parameters)) if names is None else names)]
     if len(names) != len(parameters):
         raise ValueError(f"{who}: {len(names)} names for {len(parameters)} parameters")

@@ -443,7 +443,7 @@ def test_an_eps_below_the_dtype_gives_no_nan(make, dtype, settings):
 
 
 @pytest.mark.parametrize("limit", ["clip_norm", "clip_value"])
-@pytest.mark.parametrize("off", [float("inf"), np.float32(np.inf)])
+@pytest.mark.parametrize("off", [float("inf"), np.float32(np.inf), np.array(np.inf)])
 def test_an_infinite_limit_clips_nothing(limit, off):
     (p,), (q,) = leaves([(3,)]), leaves([(3,)])
     one, other = SGD([p], lr=0.1, **{limit: off}), SGD([q], lr=0.1)
@@ -645,6 +645,12 @@ def test_names_that_name_no_parameter_are_refused(make, names, words):
     for call in (thing.state_dict, lambda names: thing.load_state_dict(thing.state_dict(), names)):
         with pytest.raises(ValueError, match=f"{make.__name__}: {words}"):
             call(names)
+
+
+@pytest.mark.parametrize("names", [3, "ab", {"a", "b"}])
+def test_names_without_an_order_are_refused(names):
+    with pytest.raises(TypeError, match="Adam: names are a list, one for each parameter in their order, got "):
+        Adam(leaves([(2,), (2,)])).state_dict(names)
 
 
 @pytest.mark.parametrize(("grad", "words"), [
