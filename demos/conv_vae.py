@@ -7,9 +7,9 @@ borrowed from a training image, the corner of each window, the value repeated ov
 
 import numpy as np
 
-from scratchnet import data, metrics, no_grad, ops, plotting
+from scratchnet import metrics, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_cpu, to_device_of
-from scratchnet.demo import Frames, arguments, command, expect, mover
+from scratchnet.demo import Frames, arguments, command, expect, mnist, mover
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.switches import SwitchHead, corner_switches
 from scratchnet.models.vae import ConvVAE, evaluate, gaussian_of_codes
@@ -28,7 +28,7 @@ EXPECTED = {"quick": (260, 250), "default": (92, 13), "full": (85, 10)}
 def main():
     args = arguments("conv_vae", "Trains a convolutional VAE with argmax pooling and unpooling on MNIST.", SECONDS)
     n_train, n_test, size, *epochs = SIZES[args.scale]
-    digits = data.mnist(full=args.scale == "full")
+    digits = mnist(args)
     device = mover(args.device)
     train, train_labels = device(digits.train_images[:n_train]), device(digits.train_labels[:n_train])
     test, test_labels = device(digits.test_images[:n_test]), digits.test_labels[:n_test]

@@ -4,7 +4,7 @@ import numpy as np
 
 from scratchnet import data, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_device_of
-from scratchnet.demo import Frames, arguments, command, expect, mover
+from scratchnet.demo import Frames, arguments, command, expect, mnist, mover
 from scratchnet.models.vae import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
@@ -19,7 +19,7 @@ SIDE = 15  # pictures to a side of the map
 def main():
     args = arguments("dense_vae", "Trains two dense VAEs, codes of 128 and of 2 numbers, on binarised MNIST.", SECONDS)
     n_train, n_test, epochs = SIZES[args.scale]
-    digits = data.mnist(full=args.scale == "full")
+    digits = mnist(args)
     device = mover(args.device)
     train, test = device(digits.train_images[:n_train]), digits.test_images[:n_test]
     test, labels = device(data.binarize(test, np.random.default_rng(0))), digits.test_labels[:n_test]

@@ -2,6 +2,8 @@
 
 from contextlib import contextmanager
 
+import numpy as np
+
 from scratchnet.backend import to_cpu, to_device_of
 from scratchnet.optimizers import SHARE, Optimizer, arranged, described, flatten, leaves
 from scratchnet.schedules import check_state
@@ -57,13 +59,15 @@ class ExponentialMovingAverage:
     def state_dict(self, names=None):
         """The number of updates, the average as one vector on the host, and shapes and names as in an optimizer's."""
         return {"update_count": self.update_count, "average": to_cpu(self.flat).copy(),
-                "parameters": described(self.parameters, names)}
+                "parameters": described(type(self).__name__, self.parameters, names)}
 
     def load_state_dict(self, state, names=None):
         """Take up what state_dict gave, with the same names. All of it is checked before anything is changed."""
         who, mine = type(self).__name__, self.state_dict(names)
         check_state(who, mine, state)
         average = arranged(who, {"average": self.flat}, mine["parameters"], state)["average"]
+        if not np.isfinite(average).all():
+            raise ValueError(f"{who}: average holds infinite numbers")
         self.update_count = whole(who, "update_count", state["update_count"], 0)
         self.flat[...] = to_device_of(average, self.flat)
 

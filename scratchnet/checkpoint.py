@@ -9,8 +9,11 @@ import errno
 import hashlib
 import json
 import os
+import stat
+from collections.abc import Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
+from zlib import crc32
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -29,13 +32,14 @@ class CheckpointError(ValueError):
 
 
 def save(path, arrays, metadata):
-    """Write arrays (name → array, from either device) and metadata (anything that JSON can hold) to `path`.
+    """Write arrays (name → array, from either device) and metadata (what `storable` takes) to `path`.
 
-    At every instant `path` is either the file that was there or the whole new one: see `replacing`. What a killed
-    process leaves behind is written over by the next save. Two processes must not save to one path.
-    TypeError for what cannot be stored exactly, OSError naming `path` when writing fails.
+    At every instant `path` is either the file that was there or the whole new one: see `replacing`. Two processes must
+    not save to one path. TypeError for what cannot be stored, OSError naming `path` when writing fails.
     """
-    text = json.dumps({"format": FORMAT, "metadata": metadata})
+    if not isinstance(arrays, Mapping):
+        raise TypeError(f"save: arrays must be a dict name → array, got {kind_of(arrays)}")
+    text = json.dumps({"format": FORMAT, "metadata": storable("save: metadata", metadata)})
     arrays = {name: _plain(name, a) for name, a in arrays.items()}
     content = to_bytes(arrays, {"scratchnet": text, "checksum": _checksum(text, arrays)})
     with replacing(path) as file:
@@ -44,13 +48,19 @@ def save(path, arrays, metadata):
 
 @contextmanager
 def replacing(path):
-    """A binary file to write into, which takes the place of `path` at once when all went well: the bytes go to
-    `path`.tmp, onto the disk, and only then is that file renamed. If it fails, `path` is as it was, and nothing is
-    left behind. Through a symbolic link it is the link's target that is replaced."""
+    """A binary file to write into, which takes the place of `path` at once when all went well: the bytes go to a
+    hidden file beside it, onto the disk, and only then is that file renamed. If it fails, `path` is as it was, and
+    nothing is left behind; what a killed process left, the next one deletes. Through a symbolic link it is the link's
+    target that is replaced. A file that was there hands on its permissions."""
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(target.name + ".tmp")
+    temporary = _temporary(target)
     try:
-        with open(temporary, "wb") as file:
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        _sweep(target)
+        with open(temporary, "xb") as file:
+            if target.is_file():
+                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -62,6 +72,70 @@ def replacing(path):
             raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
         raise
     _sync_folder(target.parent)
+
+
+def _temporary(target, process=None):
+    """Where this process writes what is to become `target`: a name that is ours alone, and short, as names may be 255
+    bytes long."""
+    return target.with_name(f".scratchnet-{crc32(os.fsencode(target.name)):08x}-{process or os.getpid()}.tmp")
+
+
+def _sweep(target):
+    """Delete what processes that are dead, or an earlier one of our number, left behind for this target."""
+    for found in target.parent.glob(_temporary(target, "*").name):
+        process = found.stem.rpartition("-")[2]
+        if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
+            with suppress(OSError):  # Windows keeps a file that is open
+                found.unlink()
+
+
+def _lives(process):
+    """Whether there is a process of this number, as far as the system tells."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # it is another user's
+    return True
+
+
+def storable(who, values):
+    """The values as they come back from JSON: tuples and arrays as lists, paths and the keys of dicts as strings.
+    TypeError for what it cannot hold, naming the key."""
+    if not isinstance(values, dict):
+        return _from_json(who, values)
+    _from_json(who, dict.fromkeys(values))  # the keys
+    return {str(name): _from_json(f"{who}: {name}", value) for name, value in values.items()}
+
+
+def _from_json(who, value):
+    try:
+        return json.loads(json.dumps(_plain_values(value)))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"{who} cannot be kept in a checkpoint: {error}") from error
+
+
+def _plain_values(value):
+    """What JSON can hold, of the same meaning."""
+    if isinstance(value, dict):
+        found = {str(key): _plain_values(item) for key, item in value.items()}
+        if len(found) < len(value):
+            raise TypeError(f"two keys are the same as strings: {', '.join(map(repr, value))}")
+        return found
+    if isinstance(value, (list, tuple)):
+        return [_plain_values(item) for item in value]
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError("a masked array, whose mask would be lost; pass its .filled(value)")
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
+        return value.astype(float).tolist() if value.dtype.itemsize > 8 else value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{kind_of(value)}, expected what JSON holds: numbers, strings, None, or lists and dicts of them")
 
 
 def load(path):

@@ -127,9 +127,17 @@ def mover(device):
     return to_gpu if device == "gpu" else lambda x: x
 
 
+def mnist(args):
+    """MNIST as a Dataset, the whole set with --full. A damaged file ends the program with one line."""
+    try:
+        return data.mnist(full=args.scale == "full")
+    except ValueError as error:  # it names the file
+        raise SystemExit(str(error)) from error
+
+
 def digits(args, n_train, n_test):
     """(training images, labels, test images, labels) of MNIST, on the device; the whole set with --full."""
-    found, device = data.mnist(full=args.scale == "full"), mover(args.device)
+    found, device = mnist(args), mover(args.device)
     return (device(found.train_images[:n_train]), found.train_labels[:n_train],
             device(found.test_images[:n_test]), found.test_labels[:n_test])
 

@@ -14,7 +14,7 @@ from numbers import Real
 
 import numpy as np
 
-from scratchnet.backend import array_module, kind_of, to_cpu, to_device_of
+from scratchnet.backend import array_module, is_array, is_whole, kind_of, to_cpu, to_device_of
 from scratchnet.schedules import check_state
 from scratchnet.settings import number, whole
 from scratchnet.tensor import Tensor
@@ -32,6 +32,10 @@ class Optimizer:
     weight_decay   λ: adds λ p to the gradient (the gradient of ½ λ ‖p‖²)
     clip_norm      scale the gradient of all parameters together down to this Euclidean norm, if it is longer
     clip_value     or: clip each entry of the gradient to ± this
+    Infinity as a limit, like None, clips nothing.
+
+    eps, where a method has one, is at least the smallest normal number of the parameters' dtype (6e-5 in float16): a
+    smaller one would round to 0 there, or be lost, and a gradient of zero would give 0/0.
 
     Clipping comes before weight decay, and neither changes what `p.grad` shows.
     A parameter without a gradient (`p.grad is None`) counts as one with gradient zero.
@@ -43,7 +47,9 @@ class Optimizer:
     """
 
     slots = ()  # names of the state vectors, each as long as p, zero at the start
-    counters = ("step_count",)  # numbers that belong to the state
+    squares = ()  # those among them that sum squares: never negative, and infinite after too large a gradient
+    counters = ("step_count",)  # numbers that belong to the state: whole ones, or shares
+    memory = ()  # settings without which the state cannot be read, such as the decay of a sum in it
     settings = ()  # what repr shows besides lr
     chunk = 65536  # entries: Adam then works on 1.3 MB (benchmarks/NOTES.md)
 
@@ -51,11 +57,14 @@ class Optimizer:
         self.lr = lr if callable(lr) else self._number("lr", lr, "a number ≥ 0 or a schedule", lambda x: x >= 0.0)
         self.weight_decay = self._number("weight_decay", weight_decay, "a number ≥ 0", lambda x: x >= 0.0)
         self.clip_norm, self.clip_value = (
-            None if limit is None else self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
+            None if limit is None or np.ndim(limit) == 0 and limit == math.inf else
+            self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
             for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)))
-        self._require(clip_norm is None or clip_value is None, "clip by norm or by value, not both")
+        self._require(self.clip_norm is None or self.clip_value is None, "clip by norm or by value, not both")
         self.parameters, self.step_count = leaves(type(self).__name__, parameters), 0
         self._lay_out()
+        if hasattr(self, "eps"):
+            self.eps = max(self.eps, float(np.finfo(self.flat.dtype).tiny))
         self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
         self._cut()
 
@@ -159,30 +168,55 @@ class Optimizer:
             if p.grad is None:
                 g[...] = 0.0
             elif p.grad is not g:
-                shape = getattr(p.grad, "shape", f"none ({type(p.grad).__name__})")
-                self._require(shape == g.shape, f"parameter {i} has shape {g.shape}, but its grad has shape {shape}")
-                g[...] = p.grad
+                g[...] = self._checked_gradient(i, p.grad, g)
+
+    def _checked_gradient(self, i, grad, g):
+        """The gradient of parameter i, which somebody has set, if g can hold it."""
+        shape = getattr(grad, "shape", f"none ({type(grad).__name__})")
+        self._require(shape == g.shape, f"parameter {i} has shape {g.shape}, but its grad has shape {shape}")
+        kind = (kind_of(grad) if not is_array(grad) else "masked" if isinstance(grad, np.ma.MaskedArray) else
+                f"an array of {array_module(grad).__name__}" if array_module(grad) is not self.xp else
+                f"of {grad.dtype}" if grad.dtype.kind not in "biuf" else None)
+        if kind is not None:
+            raise TypeError(f"{type(self).__name__}: the grad of parameter {i} of shape {g.shape} is {kind}, expected "
+                            f"a real array of {self.xp.__name__} without a mask")
+        return grad
 
     def state_dict(self, names=None):
-        """Counters, copies of the state vectors on the host, shapes of the parameters, and the state of the schedule
-        under `lr.`, if it has one. The parameters are the model's to save, the settings are in the program.
+        """Counters, copies of the state vectors on the host, shapes of the parameters, the state of the schedule
+        under `lr.`, if it has one, and whose state it is. The parameters are the model's to save, the settings are in
+        the program.
 
         names    what the parameters are called, if anybody knows: then that is how a state finds them again
         """
         schedule = self.lr.state_dict() if hasattr(self.lr, "state_dict") else {}
         return ({name: getattr(self, name) for name in self.counters}
                 | {name: to_cpu(vector).copy() for name, vector in self.state.items()}
-                | {"parameters": described(self.parameters, names)}
+                | {"parameters": described(type(self).__name__, self.parameters, names), "optimizer": self._kind()}
                 | {f"lr.{name}": value for name, value in schedule.items()})
 
+    def _kind(self):
+        """What the state means depends on the class and on these settings."""
+        return {"class": type(self).__name__} | {name: np.array(getattr(self, name)).tolist() for name in self.memory}
+
     def load_state_dict(self, state, names=None):
-        """Take up what state_dict gave, with the same names. All of it is checked before anything is changed."""
+        """Take up what state_dict gave, with the same names, from an optimizer of the same class, whose sums decay
+        alike. All of it is checked before anything is changed."""
         who = type(self).__name__
         mine = self.state_dict(names)
         check_state(who, mine, state)
+        theirs = state["optimizer"]
+        self._require(theirs == mine["optimizer"], f"this state is of {_in_words(theirs)}, and cannot go on in "
+                                                   f"{_in_words(mine['optimizer'])}")
         vectors = arranged(who, self.state, mine["parameters"], state)
+        for name, vector in vectors.items():
+            if name in self.squares:
+                self._require(not (vector < 0.0).any(), f"{name} sums squares, but holds negative numbers")
+            else:
+                self._require(np.isfinite(vector).all(), f"{name} holds infinite numbers")
         numbers = {name: whole(who, name, state[name], 0) if isinstance(mine[name], int) else
-                   number(who, name, state[name], "a number") for name in self.counters}
+                   number(who, name, state[name], "a number in [0, 1]", lambda x: 0.0 <= x <= 1.0)
+                   for name in self.counters}
         if hasattr(self.lr, "load_state_dict"):
             self.lr.load_state_dict({name[3:]: value for name, value in state.items() if name.startswith("lr.")})
         vars(self).update(numbers)
@@ -242,7 +276,7 @@ class SGD(Optimizer):
     (Polyak 1964; Sutskever et al. 2013, section 2, but lr stands outside of u, as in PyTorch; in Keras inside)
     """
 
-    settings = ("momentum", "nesterov")
+    settings, memory = ("momentum", "nesterov"), ("momentum",)
 
     def __init__(self, parameters, lr, momentum=0.0, nesterov=False, **options):
         self.momentum, self.nesterov = self._number("momentum", momentum, *SHARE), nesterov
@@ -270,7 +304,7 @@ class Adagrad(Optimizer):
     v ← v + g²,  p ← p − lr g / (√v + ε)        (Duchi, Hazan & Singer 2011, figure 1, diagonal; Keras has √(v + ε))
     """
 
-    slots, settings = ("v",), ("eps",)
+    slots, squares, settings = ("v",), ("v",), ("eps",)
 
     def __init__(self, parameters, lr=1e-2, eps=1e-10, **options):
         self.eps = self._number("eps", eps, *POSITIVE)
@@ -289,7 +323,7 @@ class RMSprop(Optimizer):
     v ← α v + (1 − α) g²,  p ← p − lr g / (√v + ε)        (Hinton 2012, Coursera lecture 6e; Keras has √(v + ε))
     """
 
-    slots, settings = ("v",), ("alpha", "eps")
+    slots, squares, settings, memory = ("v",), ("v",), ("alpha", "eps"), ("alpha",)
 
     def __init__(self, parameters, lr=1e-2, alpha=0.99, eps=1e-8, **options):
         self.alpha, self.eps = self._number("alpha", alpha, *SHARE), self._number("eps", eps, *POSITIVE)
@@ -315,7 +349,7 @@ class Adam(Optimizer):
     Keras leaves ε outside of the correction of v: the paper's ε̂.)
     """
 
-    slots, settings = ("m", "v"), ("betas", "eps")
+    slots, squares, settings, memory = ("m", "v"), ("v",), ("betas", "eps"), ("betas",)
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, **options):
         two = isinstance(betas, (tuple, list)) and len(betas) == 2 or getattr(betas, "shape", None) == (2,)
@@ -365,6 +399,7 @@ class Nadam(Adam):
     """
 
     counters, settings = ("step_count", "product"), ("betas", "eps", "momentum_decay")
+    memory = "betas", "momentum_decay"
 
     def __init__(self, parameters, lr=2e-3, betas=(0.9, 0.999), eps=1e-8, momentum_decay=4e-3, **options):
         self.momentum_decay = self._number("momentum_decay", momentum_decay, "a number ≥ 0", lambda x: x >= 0.0)
@@ -397,6 +432,13 @@ def _descend(p, size, direction, v, eps, a):
     xp.divide(direction, a, out=a)
     a *= size
     p -= a
+
+
+def _in_words(kind):
+    """What `_kind` gives, as it would be written: Adam(betas=[0.9, 0.999])."""
+    if not (isinstance(kind, dict) and "class" in kind):
+        return f"no optimizer ({kind!r:.80})"
+    return f"{kind['class']}({', '.join(f'{name}={value}' for name, value in kind.items() if name != 'class')})"
 
 
 def leaves(who, parameters):
@@ -434,10 +476,17 @@ def _split(flat, parameters):
     return views
 
 
-def described(parameters, names=None):
+def described(who, parameters, names):
     """Name → shape, in their order; without names they are counted."""
-    names = range(len(parameters)) if names is None else names
-    return {str(name): list(p.shape) for name, p in zip(names, parameters, strict=True)}
+    if isinstance(names, (str, bytes, set, frozenset)) or not isinstance(names, (Iterable, type(None))):
+        raise TypeError(f"{who}: names are a list, one for each parameter in their order, got {kind_of(names)}")
+    names = [str(name) for name in (range(len(parameters)) if names is None else names)]
+    if len(names) != len(parameters):
+        raise ValueError(f"{who}: {len(names)} names for {len(parameters)} parameters")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{who}: names: two parameters are called {twice!r}")
+    return {name: list(p.shape) for name, p in zip(names, parameters, strict=True)}
 
 
 def arranged(who, vectors, mine, state):
@@ -446,6 +495,9 @@ def arranged(who, vectors, mine, state):
     theirs = state["parameters"]
     if not isinstance(theirs, dict):
         raise TypeError(f"{who}: parameters: expected name → shape, got {kind_of(theirs)}")
+    for name, shape in theirs.items():
+        if not (isinstance(shape, (list, tuple)) and all(is_whole(n) and n >= 0 for n in shape)):
+            raise TypeError(f"{who}: parameters: {name}: expected a shape, got {shape!r:.80}")
     faults = [f"missing: {name}" for name in mine if name not in theirs]
     faults += [f"unexpected: {name}" for name in theirs if name not in mine]
     faults += [f"{name}: shape {tuple(theirs[name])} instead of {tuple(shape)}" for name, shape in mine.items()
@@ -455,6 +507,8 @@ def arranged(who, vectors, mine, state):
     sizes = [math.prod(shape) for shape in theirs.values()]
     found = {}
     for name, vector in vectors.items():
+        if isinstance(state[name], np.ma.MaskedArray):
+            raise TypeError(f"{who}: {name} is a masked array, expected one without a mask")
         stored = np.asarray(state[name])
         if stored.dtype.kind != "f":
             raise TypeError(f"{who}: {name} is of {stored.dtype}, expected {vector.dtype}")

@@ -49,12 +49,12 @@ def _exponential(lr, factor, step):
 
 
 def cosine(lr, steps, lr_min=0.0):
-    """lr_min + ½ (lr − lr_min) (1 + cos(π step / steps)), and lr_min after that
+    """lr_min + ½ (lr − lr_min) (1 + cos(π step / steps)), and lr_min after that; steps need not be whole
 
     (Loshchilov & Hutter 2017, eq. 5, without restarts)
     """
     lr, lr_min = _rate("cosine", lr), _rate("cosine", lr_min, "lr_min")
-    steps = whole("cosine", "steps", steps, 1)
+    steps = number("cosine", "steps", steps, "a number ≥ 1", lambda x: x >= 1)
     return Schedule(f"cosine({lr}, steps={steps}, lr_min={lr_min})", _cosine, lr, steps, lr_min)
 
 

@@ -3,14 +3,14 @@
 A NumPy number would widen float32 arrays, print as np.float64(0.1), and be no JSON.
 """
 
-import math
+import sys
 from numbers import Real
 
 
 def number(who, name, value, expected, right=lambda x: True):
     """A finite number for which right(value) holds; the ValueError names it: "Adam: eps is a number > 0, got nan"."""
     x = value.item() if getattr(value, "ndim", None) == 0 else value
-    if isinstance(x, bool) or not isinstance(x, Real) or not (-math.inf < x < math.inf and right(x)):
+    if isinstance(x, bool) or not isinstance(x, Real) or not (abs(x) <= sys.float_info.max and right(x)):
         raise ValueError(f"{who}: {name} is {expected}, got {value!r}")
     return x
 

@@ -24,7 +24,7 @@ import threading
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from numbers import Real
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -40,6 +40,8 @@ from scratchnet.settings import whole
 from scratchnet.tensor import data_of
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+PLAN = "examples", "batch size"  # what `batches` adds to the settings that a resumed run must share
 
 CULPRIT = ("The last checkpoint is from before it. detect_anomaly() (in the demos --detect-anomaly) names the op that "
            "made it")
@@ -74,6 +76,8 @@ class Run:
                  anomaly=False, settings=None):
         if not isinstance(name, str) or set(name) & set("/\\") or not name.isprintable():
             raise ValueError(f"Run: name is the beginning of a file's name, without folders, got {name!r}")
+        if len(name.encode()) > 200:  # file systems take 255 bytes, and -checkpoint.previous-2.safetensors comes on top
+            raise ValueError(f"Run: name is too long for a file's: {len(name.encode())} bytes, expected at most 200")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"Run: rng must be a np.random.Generator, got {kind_of(rng)}")
         self.save_every = whole("Run", "save_every", save_every, 1)
@@ -87,6 +91,7 @@ class Run:
         self.step = self.epoch = self.batch = 0  # steps done in all, epochs done, batches done in this epoch
         self.epoch_rng = None  # the state of rng before this epoch's order was drawn
         self.asked = False  # whether `batches` has been called
+        self.updates = None  # within a step: how many steps the optimizers had done before it
         self.pending, self.rows, self.shown = [], [], {}
 
         self.out, self.claim = Path(out), claim(out)
@@ -102,10 +107,13 @@ class Run:
 
         epochs counts from the start of the run. So write one loop over all of them; in a loop of one's own over epochs
         it is epochs=epoch + 1.
+
+        After a `break`, `save()` keeps what was done: the step that was left counts if something was logged or an
+        optimizer has stepped in it; else its batch comes again.
         """
         size, epochs = whole("batches", "size", size, 1), whole("batches", "epochs", epochs, 1)
         data.batches(*arrays, size=size, drop_last=True)  # has its say about arrays and size
-        plan = self.settings | {"examples": len(arrays[0]), "batch size": size}
+        plan = self.settings | dict(zip(PLAN, (len(arrays[0]), size), strict=True))
         if self.plan is not None:
             self._compare(self.plan, plan)
         if self.asked and self.epoch >= epochs:
@@ -115,7 +123,7 @@ class Run:
         return self._batches(arrays, size, epochs)
 
     def _batches(self, arrays, size, epochs):
-        per_epoch = len(arrays[0]) // size
+        self.per_epoch = per_epoch = len(arrays[0]) // size
         self.last_step = epochs * per_epoch
         with self._interruptible() as signals, tqdm(
                 total=self.last_step, initial=self.step, unit=" images", unit_scale=size, disable=None,
@@ -130,11 +138,15 @@ class Run:
                 for k, batch in enumerate(order):
                     if k == 0 and self.batch:
                         self.rng.bit_generator.state = here  # in mid-epoch: back to where the noise was
-                    with detect_anomaly() if self.anomaly else nullcontext():
-                        yield batch
-                    self.step, self.batch = self.step + 1, self.batch + 1
-                    if self.batch == per_epoch:
-                        self.epoch, self.batch = self.epoch + 1, 0
+                    self.updates = self._updates()
+                    try:
+                        with detect_anomaly() if self.anomaly else nullcontext():
+                            yield batch
+                    except GeneratorExit:  # the loop was left
+                        self._leave()
+                        raise
+                    self.step, self.epoch, self.batch = self._after()
+                    self.updates = None
                     if self.step % self.log_every == 0 or self.batch == 0:
                         self._flush()
                         bar.set_postfix(self.shown, refresh=False)
@@ -149,6 +161,31 @@ class Run:
                           + "  ".join(f"{k} {v}" for k, v in self.shown.items())
                           + f"  {rate:,.0f} images/s", flush=True)
         self.save()
+
+    def _updates(self):
+        return sum(part.step_count for part in self.parts.values() if isinstance(part, Optimizer))
+
+    def _counts(self):
+        """Whether the step in hand counts already: something was logged, or an optimizer has stepped."""
+        last = self.pending[-1][0] if self.pending else int(self.rows[-1]["step"]) if self.rows else 0
+        return self.updates is not None and (last > self.step or self._updates() > self.updates)
+
+    def _after(self):
+        """Step, epoch and batch when the step in hand is done."""
+        last = self.batch + 1 == self.per_epoch
+        return self.step + 1, self.epoch + last, 0 if last else self.batch + 1
+
+    def _position(self):
+        """Step, epoch, batch, and the state of rng with which to go on from there."""
+        if self._counts():
+            return *self._after(), self.rng.bit_generator.state
+        again = self.updates is not None and self.batch == 0  # then the order of the epoch will be drawn again
+        return self.step, self.epoch, self.batch, self.epoch_rng if again else self.rng.bit_generator.state
+
+    def _leave(self):
+        """The loop ends within a step."""
+        self.step, self.epoch, self.batch, self.rng.bit_generator.state = self._position()
+        self.updates = None
 
     def log(self, **values):
         """Note scalars (Tensors, arrays on either device, numbers) for this step. They are read later, many at once.
@@ -165,19 +202,20 @@ class Run:
 
     def save(self):
         """Write log and checkpoint. A loss or a weight that is not finite raises first, so the last good checkpoint
-        stays."""
+        stays. Within a step, call it at the end: the step counts as done if anything was done in it (`batches`)."""
         self._flush()
+        step, epoch, batch, rng = self._position()
         arrays, plain = {}, {}
         for part in self.parts:
             for key, value in self._state(part).items():
                 (arrays if hasattr(value, "shape") else plain)[f"{part}.{key}"] = value
         for name in self.weights:
             if name in arrays and not np.isfinite(arrays[name]).all():
-                raise NonFiniteLoss(f"step {self.step}: {name} is not finite after it. {CULPRIT}")
+                raise NonFiniteLoss(f"step {step}: {name} is not finite after it. {CULPRIT}")
         self._write_log()
         checkpoint.save(self.checkpoint_path, arrays, {
-            "step": self.step, "epoch": self.epoch, "batch": self.batch, "plan": self.plan, "values": plain,
-            "rng": _jsonable(self.rng.bit_generator.state), "epoch_rng": _jsonable(self.epoch_rng),
+            "step": step, "epoch": epoch, "batch": batch, "plan": self.plan, "values": plain,
+            "rng": rng, "epoch_rng": self.epoch_rng,
             "threads": threads.count(),
             "versions": {"scratchnet": scratchnet.__version__, "numpy": np.__version__,
                          "python": platform.python_version()}})
@@ -199,7 +237,7 @@ class Run:
         try:
             plan = meta["plan"]
             if plan is not None:
-                self._compare({k: v for k, v in plan.items() if k not in ("examples", "batch size")}, self.settings)
+                self._compare({k: v for k, v in plan.items() if k not in PLAN}, self.settings)
             rows = self._read_log(meta["step"])
             state = arrays | meta["values"]
             for part in self.parts:
@@ -254,7 +292,9 @@ class Run:
                 if not math.isfinite(number):
                     self.pending = []
                     raise NonFiniteLoss(f"step {step}: {name} is {number}. {CULPRIT}")
-            self.rows.append({"step": step, "epoch": epoch} | {k: f"{v:.9g}" for k, v in numbers.items()})
+            if not self.rows or self.rows[-1]["step"] != step:  # it is there if this step was saved before its end
+                self.rows.append({"step": step, "epoch": epoch})
+            self.rows[-1].update({k: f"{v:.9g}" for k, v in numbers.items()})
             self.shown = {k: f"{v:.4g}" for k, v in numbers.items()}
         self.pending = []
 
@@ -337,36 +377,21 @@ def _names_of_parameters(parts):
 
 
 def _settings(settings):
-    """The settings as they come back from JSON, so that a resumed run can compare them."""
+    """The settings as they come back from a checkpoint, so that a resumed run can compare them."""
     if not isinstance(settings, (dict, type(None))):
         raise TypeError(f"Run: settings must be a dict, got {kind_of(settings)}")
-    found = {}
-    for name, value in (settings or {}).items():
-        try:
-            found[str(name)] = json.loads(json.dumps(_storable(value)))
-        except (TypeError, ValueError, RecursionError) as error:
-            raise TypeError(f"Run: settings: {name} cannot be kept in a checkpoint: {error}") from error
+    found = checkpoint.storable("Run: settings", settings or {})
+    for name in PLAN:
+        if name in found:
+            raise ValueError(f"Run: settings: {name!r} is what the run itself notes, choose another name")
     return found
-
-
-def _storable(value):
-    """What JSON can hold, of the same meaning."""
-    if isinstance(value, dict):
-        return {str(key): _storable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_storable(item) for item in value]
-    if isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "biuf":
-        return value.astype(float).tolist() if value.dtype.itemsize > 8 else value.tolist()
-    if isinstance(value, PurePath):
-        return str(value)
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    raise TypeError(f"{kind_of(value)}, expected numbers, strings, None, or lists and dicts of them")
 
 
 def _scalar(name, value):
     """What is logged, unread: on a GPU it need not be there yet."""
     value = data_of(value)
+    if isinstance(value, Real) and not hasattr(value, "dtype"):
+        value = _float(value)
     if name in ("step", "epoch"):
         raise ValueError(f"log: {name} is a column of the log already, choose another name")
     if not (isinstance(value, Real) or hasattr(value, "dtype") and value.size == 1 and value.dtype.kind in "biuf"):
@@ -375,8 +400,9 @@ def _scalar(name, value):
     return value
 
 
-def _jsonable(state):
-    """The state of a bit generator with its arrays (MT19937, Philox) as lists."""
-    if isinstance(state, dict):
-        return {k: _jsonable(v) for k, v in state.items()}
-    return state.tolist() if isinstance(state, np.ndarray) else state
+def _float(number):
+    """A number of Python as a float; infinite where it is too large for one."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf

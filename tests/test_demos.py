@@ -156,6 +156,16 @@ def test_expected_mistakes_of_a_run(tmp_path, monkeypatch, capsys):
             monkeypatch, capsys)
 
 
+@pytest.mark.parametrize("name", ["dense_vae", "conv_vae", "denoising"])
+def test_a_damaged_file_of_mnist_is_one_line(name, tmp_path, monkeypatch, capsys):
+    demo = load(name)
+    for file in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+                 "t10k-labels-idx1-ubyte"):
+        (tmp_path / file).write_bytes(b"damaged")
+    monkeypatch.setenv("SCRATCHNET_DATA", str(tmp_path))
+    refused(demo, name, ["--full", "--out", str(tmp_path / "out")], f"{tmp_path}/.*idx3-ubyte", monkeypatch, capsys)
+
+
 @pytest.mark.parametrize(("error", "words"), [
     (OSError("no disk"), "no disk"), (OSError(), "OSError"), (FileNotFoundError(2, "No such file", "x.csv"),
                                                               "x.csv: No such file"),

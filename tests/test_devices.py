@@ -127,10 +127,11 @@ def test_optimizers(name, device):
                 average.update()
         for saved in (optimizer, average):
             state = saved.state_dict()
-            shapes = state.pop("parameters")
+            shapes, kind = state.pop("parameters"), state.pop("optimizer", None)
+            assert (kind is None) == (saved is average) and (kind is None or repr(saved).startswith(kind["class"]))
             assert list(shapes.values()) == [[4, 6], [6], [6, 2], [2]]
             assert all(isinstance(v, (int, float, np.ndarray)) for v in state.values())
-            state["parameters"] = shapes
+            state |= {"parameters": shapes} | ({} if kind is None else {"optimizer": kind})
             saved.load_state_dict(state)
         with average.swapped():
             averaged = model.state_dict()

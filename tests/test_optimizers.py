@@ -2,6 +2,7 @@
 
 import copy
 import gc
+import json
 import pickle
 import tracemalloc
 
@@ -427,6 +428,32 @@ def test_works_under_detect_anomaly():
     assert x.data == pytest.approx([0.8] * 3, abs=1e-2)
 
 
+@pytest.mark.parametrize("make", [Adagrad, RMSprop, Adam, AdamW, Nadam])
+@pytest.mark.parametrize(("dtype", "settings"), [
+    ("float16", {}), ("float16", {"eps": 1e-30}), ("float32", {"eps": 1e-50}), ("float64", {"eps": 5e-324})])
+def test_an_eps_below_the_dtype_gives_no_nan(make, dtype, settings):
+    p = Tensor(np.ones(3, dtype), requires_grad=True)
+    optimizer = make([p], lr=0.1, **settings)
+    assert optimizer.eps == np.finfo(dtype).tiny
+    for _ in range(3):
+        p.grad = np.array([0.0, 1.0, 1e-4], dtype)
+        optimizer.step()
+    assert np.isfinite(p.data).all() and p.data[1] < p.data[0] and p.data[2] > -2.0
+    assert p.data[0] == 1.0 or make is AdamW
+
+
+@pytest.mark.parametrize("limit", ["clip_norm", "clip_value"])
+@pytest.mark.parametrize("off", [float("inf"), np.float32(np.inf), np.array(np.inf)])
+def test_an_infinite_limit_clips_nothing(limit, off):
+    (p,), (q,) = leaves([(3,)]), leaves([(3,)])
+    one, other = SGD([p], lr=0.1, **{limit: off}), SGD([q], lr=0.1)
+    p.grad = q.grad = np.array([1e30, -2.0, 3.0], np.float32)
+    one.step()
+    other.step()
+    assert same([p.data], [q.data]) and repr(one) == repr(other)
+    SGD([p], lr=0.1, clip_norm=float("inf"), clip_value=1.0)
+
+
 # ---------------------------------------------------------------- resuming
 
 @every
@@ -465,7 +492,9 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(name, kind, settings
 
 def test_the_state_is_arrays_on_the_host_and_plain_numbers():
     state = Nadam(leaves(), lr=ReduceOnPlateau(0.1)).state_dict()
-    assert list(state) == ["step_count", "product", "m", "v", "parameters", "lr.best", "lr.waited", "lr.lr"]
+    assert list(state) == ["step_count", "product", "m", "v", "parameters", "optimizer",
+                           "lr.best", "lr.waited", "lr.lr"]
+    assert state["optimizer"] == {"class": "Nadam", "betas": [0.9, 0.999], "momentum_decay": 0.004}
     assert state["parameters"] == {str(i): list(shape) for i, shape in enumerate(SHAPES)}
     assert type(state["step_count"]) is int and type(state["product"]) is float
     assert type(state["m"]) is np.ndarray and state["m"].shape == (44,) and state["m"].dtype == np.float32
@@ -544,7 +573,7 @@ def test_a_foreign_state_is_refused_and_changes_nothing(change, words):
     give_gradients(parameters, np.random.default_rng(7))
     optimizer.step()
     before = optimizer.state_dict()
-    foreign = {k: x if k == "parameters" else x + 1 for k, x in before.items()}
+    foreign = {k: x if k in ("parameters", "optimizer") else x + 1 for k, x in before.items()}
     with pytest.raises(ValueError, match=words):
         optimizer.load_state_dict(change(foreign))
     after = optimizer.state_dict()
@@ -554,6 +583,96 @@ def test_a_foreign_state_is_refused_and_changes_nothing(change, words):
 def test_the_state_of_another_optimizer_is_refused():
     with pytest.raises(ValueError, match="SGD: missing: u; unexpected: m; unexpected: v"):
         SGD(leaves(), lr=0.1, momentum=0.9).load_state_dict(Adam(leaves()).state_dict())
+
+
+@pytest.mark.parametrize(("theirs", "mine", "words"), [
+    (Adam, AdamW, r"AdamW: this state is of Adam\(betas=\[0.9, 0.999\]\), and cannot go on in AdamW\(betas="),
+    (RMSprop, Adagrad, r"of RMSprop\(alpha=0.99\), and cannot go on in Adagrad\(\)"),
+    (Adam, lambda p: Adam(p, betas=(0.5, 0.999)), r"betas=\[0.9, 0.999\].*betas=\[0.5, 0.999\]"),
+    (lambda p: SGD(p, 0.1, momentum=0.9), lambda p: SGD(p, 0.1, momentum=0.5), "momentum=0.9.*momentum=0.5"),
+    (lambda p: SGD(p, 0.1), lambda p: ExponentialMovingAverage(p), "missing: average"),
+    (Nadam, lambda p: Nadam(p, momentum_decay=0.1), "momentum_decay=0.004.*momentum_decay=0.1")])
+def test_a_state_of_another_kind_is_refused(theirs, mine, words):
+    state, other = theirs(leaves()).state_dict(), mine(leaves())
+    with pytest.raises(ValueError, match=words):
+        other.load_state_dict(state)
+
+
+def test_a_state_goes_on_under_another_rate_and_after_json():
+    one = Adam(leaves(), betas=np.array([0.5, 0.9]))
+    state = one.state_dict()
+    plain = json.loads(json.dumps({k: x for k, x in state.items() if not hasattr(x, "shape")}))
+    Adam(leaves(), lr=0.5, betas=(0.5, 0.9), eps=0.1, weight_decay=0.1).load_state_dict(state | plain)
+    SGD(leaves(), 0.1, momentum=0).load_state_dict(SGD(leaves(), 0.1, momentum=0.0).state_dict())
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"v": np.full(44, -1.0)}, "v sums squares, but holds negative"), ({"m": np.full(44, np.inf)}, "m holds infinite"),
+    ({"m": np.ma.masked_less(np.zeros(44), 1)}, "m is a masked array"), ({"product": 2.0}, r"product is .*\[0, 1\]"),
+    ({"product": -0.1}, "product is"), ({"product": "1"}, "product is"), ({"product": None}, "product is"),
+    ({"step_count": 10**400}, "step_count is a whole number"), ({"step_count": True}, "step_count is"),
+    ({"parameters": {"0": None}}, "parameters: 0: expected a shape, got None"),
+    ({"parameters": {"0": [5, -3]}}, "parameters: 0: expected a shape"),
+    ({"parameters": {"0": [2.5]}}, "parameters: 0: expected a shape"),
+    ({"parameters": {"0": "53"}}, "parameters: 0: expected a shape"),
+    ({"parameters": None}, "parameters: expected name"),
+    ({"optimizer": None}, "this state is of no optimizer"), ({"optimizer": {}}, "this state is of no optimizer")])
+def test_a_damaged_state_is_refused_and_changes_nothing(change, words):
+    optimizer = Nadam(leaves())
+    before = optimizer.state_dict()
+    with pytest.raises((ValueError, TypeError), match=f"Nadam: {words}"):
+        optimizer.load_state_dict(before | change)
+    after = optimizer.state_dict()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_an_average_that_is_none_is_refused():
+    average = ExponentialMovingAverage(leaves())
+    for change, words in (({"average": np.full(44, np.inf)}, "infinite"),
+                          ({"average": np.ma.masked_less(np.zeros(44), 1)}, "masked"),
+                          ({"parameters": {"0": None}}, "expected a shape")):
+        with pytest.raises((ValueError, TypeError), match=f"ExponentialMovingAverage: .*{words}"):
+            average.load_state_dict(average.state_dict() | change)
+
+
+@pytest.mark.parametrize("make", [Adam, ExponentialMovingAverage])
+@pytest.mark.parametrize(("names", "words"), [
+    (["a"], "1 names for 6 parameters"), ([], "0 names"), (list("abcdefg"), "7 names for 6"),
+    (list("abcdec"), "names: two parameters are called 'c'"),
+    ([1, 2, 3, 4, 5, "1"], "names: two parameters are called '1'")])
+def test_names_that_name_no_parameter_are_refused(make, names, words):
+    thing = make(leaves())
+    for call in (thing.state_dict, lambda names: thing.load_state_dict(thing.state_dict(), names)):
+        with pytest.raises(ValueError, match=f"{make.__name__}: {words}"):
+            call(names)
+
+
+@pytest.mark.parametrize("names", [3, "ab", {"a", "b"}])
+def test_names_without_an_order_are_refused(names):
+    with pytest.raises(TypeError, match="Adam: names are a list, one for each parameter in their order, got "):
+        Adam(leaves([(2,), (2,)])).state_dict(names)
+
+
+@pytest.mark.parametrize(("grad", "words"), [
+    (np.ma.masked_less(np.zeros(2, np.float32), 1), "is masked"), (np.zeros(2, complex), "is of complex128"),
+    (np.array(["1", "2"]), "is of <U1"), (np.array([None, 1]), "is of object"),
+    (np.array(["2020", "2021"], "datetime64[Y]"), r"is of datetime64\[Y\]"), (Tensor(np.zeros(2)), "is a Tensor")])
+def test_a_gradient_of_another_kind_is_refused(grad, words):
+    p, q = leaves([(3,), (2,)])
+    optimizer, before = SGD([p, q], lr=0.1), values([p, q])
+    p.grad, q.grad = np.ones(3), grad
+    with pytest.raises(TypeError, match=rf"SGD: the grad of parameter 1 of shape \(2,\) {words}, expected a real"):
+        optimizer.step()
+    assert same(values([p, q]), before) and optimizer.step_count == 0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int64", "bool"])
+def test_a_gradient_of_another_real_dtype_is_taken(dtype):
+    p, = leaves([(2,)])
+    optimizer, before = SGD([p], lr=1.0), p.data.copy()
+    p.grad = np.array([1, 0], dtype)
+    optimizer.step()
+    assert np.allclose(p.data, before - [1, 0])
 
 
 # ---------------------------------------------------------------- faults
@@ -649,7 +768,8 @@ def test_what_cannot_be_optimized_is_refused(make):
     (Nadam, {"momentum_decay": -1.0}, "momentum_decay is"), (Nadam, {"momentum_decay": float("nan")}, "momentum_decay"),
     (Adam, {"weight_decay": None}, "weight_decay is"), (AdamW, {"weight_decay": float("nan")}, "weight_decay is"),
     (Adam, {"clip_norm": float("nan")}, "clip_norm is"), (Adam, {"clip_norm": "1"}, "clip_norm is"),
-    (Adam, {"clip_value": float("nan")}, "clip_value is"), (Adam, {"clip_norm": float("inf")}, "clip_norm is"),
+    (Adam, {"clip_value": float("nan")}, "clip_value is"),
+    (Adam, {"clip_norm": -float("inf")}, "clip_norm is"),
 ])
 def test_wrong_settings_are_named(kind, settings, words):
     x, = leaves([(2,)])

@@ -29,6 +29,13 @@ def test_cosine_starts_at_lr_is_halfway_in_the_middle_and_stays_at_the_end():
     assert [schedule(t) for t in (8, 9, 1000)] == pytest.approx([0.1] * 3)
 
 
+def test_cosine_over_steps_that_are_not_whole():
+    schedule = cosine(1.0, steps=7 / 2)
+    assert [schedule(t) for t in range(5)] == pytest.approx([1.0, *((1 + math.cos(math.pi * t / 3.5)) / 2
+                                                                     for t in (1, 2, 3)), 0.0])
+    assert cosine(1e-3, 100 / 3)(34) == 0.0
+
+
 def test_warmup_rises_evenly_from_above_zero_and_then_hands_over_from_the_start():
     schedule = warmup(step_decay(1.0, every=2, factor=0.5), steps=3)
     assert [schedule(t) for t in range(8)] == [0.25, 0.5, 0.75, 1.0, 1.0, 0.5, 0.5, 0.25]
@@ -72,6 +79,8 @@ def test_schedules_print_as_they_were_written():
     (lambda: cosine(math.inf, steps=3), "cosine: lr"),
     (lambda: cosine(None, steps=3), "cosine: lr is .*, got None"),
     (lambda: cosine(0.1, steps=math.nan), "steps"),
+    (lambda: cosine(0.1, steps=math.inf), "steps"),
+    (lambda: cosine(0.1, steps=0.5), "cosine: steps is a number ≥ 1, got 0.5"),
     (lambda: cosine(0.1, steps=3, lr_min=-1), "lr_min"),
     (lambda: warmup(-0.1, steps=3), "warmup: schedule"),
     (lambda: warmup(None, steps=3), "warmup: schedule"),

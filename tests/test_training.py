@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -514,3 +515,153 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     arrays, meta = checkpoint.load(run.checkpoint_path)
     assert meta["step"] == 2 and all(np.isfinite(a).all() for a in arrays.values())
     assert len(run.log_path.read_text().splitlines()) == 1 + 2
+
+
+# ---------------------------------------------------------------- leaving a loop
+
+def leave(out, step, when, epochs=3):
+    """Train, leave the loop in this step, save, and go on in a resumed run."""
+    model, optimizer, run = small(out, optimizer=Adam, log_every=50)
+    for x in run.batches(X, size=4, epochs=epochs):
+        here = run.step == step
+        if here and when == "before":
+            break
+        loss = losses.mse(model(x), x, "mean")
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if here and when == "stepped":
+            break
+        run.log(loss=loss)
+        if here and when == "saved":
+            run.save()
+            run.log(more=1)
+        if here and when in ("logged", "saved"):
+            break
+    run.save()
+    saved = checkpoint.load(run.checkpoint_path)[1]
+    assert saved["step"] == run.step == optimizer.step_count == step + (when != "before")
+    assert saved["epoch"] * 5 + saved["batch"] == run.step
+    model, optimizer, run = small(out, seed=7, optimizer=Adam, resume=True)
+    train(model, optimizer, run, epochs=epochs)
+    return optimizer, run
+
+
+@pytest.mark.parametrize("when", ["before", "stepped", "logged", "saved"])
+@pytest.mark.parametrize("step", [0, 2, 4, 5, 14])
+def test_a_loop_that_is_left_resumes_bit_for_bit(tmp_path, step, when):
+    whole = small(tmp_path / "whole", optimizer=Adam)
+    train(*whole)
+    optimizer, run = leave(tmp_path / "left", step, when)
+    assert np.array_equal(optimizer.flat, whole[1].flat) and run.step == optimizer.step_count == 15
+    steps = [int(line.split(",")[0]) for line in run.log_path.read_text().splitlines()[1:]]
+    assert steps == [k for k in range(1, 16) if k != step + 1 or when != "stepped"]
+
+
+def test_a_save_within_a_step_counts_it_once_something_was_done(tmp_path):
+    model, optimizer, run = small(tmp_path)
+    found = []
+    for _ in run.batches(X, size=4, epochs=1):
+        run.save()
+        found.append(checkpoint.load(run.checkpoint_path)[1]["step"])
+        run.log(x=1)
+        run.save()
+        found.append(checkpoint.load(run.checkpoint_path)[1]["step"])
+        run.log(y=2)
+    assert found == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
+    assert run.log_path.read_text().split() == ["step,epoch,x,y", *(f"{k},1,1,2" for k in range(1, 6))]
+
+
+# ---------------------------------------------------------------- names and numbers of a run
+
+@pytest.mark.parametrize(("settings", "words"), [
+    ({"examples": 3}, "'examples' is what the run itself notes"), ({"batch size": 4}, "'batch size' is what"),
+    ({1: 2, "1": 3}, "two keys are the same as strings: 1, '1'"), ({"a": {1: 2, "1": 3}}, "a cannot .* two keys"),
+    ({"a": np.ma.array([1, 2], mask=[0, 1])}, "a cannot .* masked")])
+def test_settings_that_would_be_lost_are_refused_at_the_start(tmp_path, settings, words):
+    with pytest.raises((TypeError, ValueError), match=f"Run: settings.*{words}"):
+        small(tmp_path / "out", settings=settings)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "é" * 101])
+def test_a_name_too_long_for_a_file_is_refused_at_the_start(tmp_path, name):
+    with pytest.raises(ValueError, match="Run: name is too long for a file's: .* bytes, expected at most 200"):
+        small(tmp_path / "out", name=name)
+    assert not (tmp_path / "out").exists()
+    for _ in range(2):
+        small(tmp_path, name="é" * 100)[2].save()
+    assert len(list(tmp_path.glob("é*"))) == 4
+
+
+@pytest.mark.parametrize(("value", "word"), [(10**400, "inf"), (-10**400, "-inf"), (Fraction(10**400), "inf")])
+def test_a_number_too_large_for_a_float_is_not_finite(tmp_path, value, word):
+    run = small(tmp_path)[2]
+    run.log(loss=value)
+    with pytest.raises(NonFiniteLoss, match=f"step 1: loss is {word}"):
+        run.save()
+
+
+# ---------------------------------------------------------------- the file itself
+
+def test_a_users_files_beside_a_checkpoint_stay(tmp_path):
+    mine = [tmp_path / name for name in ("c.tmp", ".c.tmp", ".scratchnet-notes-1.tmp")]
+    for path in mine:
+        path.write_text("mine")
+    checkpoint.save(tmp_path / "c", {"a": np.ones(1)}, {})
+    with pytest.raises(IsADirectoryError):
+        (tmp_path / "d").mkdir()
+        checkpoint.save(tmp_path / "d", {"a": np.ones(1)}, {})
+    assert all(path.read_text() == "mine" for path in mine)
+    assert sorted(tmp_path.iterdir()) == sorted([*mine, tmp_path / "c", tmp_path / "d"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX processes")
+def test_what_dead_processes_left_behind_is_deleted(tmp_path):
+    path, dead = tmp_path / "c", subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = [checkpoint._temporary(path, process) for process in (dead.pid, os.getpid(), 10**30)]
+    kept = [checkpoint._temporary(path, os.getppid()), checkpoint._temporary(tmp_path / "other", dead.pid)]
+    for file in left + kept:
+        file.write_bytes(b"half")
+    checkpoint.save(path, {"a": np.ones(1)}, {})
+    assert sorted(tmp_path.iterdir()) == sorted([path, *kept])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_permissions_are_kept_and_names_may_be_long(tmp_path):
+    path = tmp_path / ("c" * 255)
+    checkpoint.save(path, {"a": np.ones(1)}, {})
+    usual = path.stat().st_mode & 0o777
+    (tmp_path / "plain").write_text("")
+    assert usual == (tmp_path / "plain").stat().st_mode & 0o777
+    for mode in (0o600, 0o640, 0o444):
+        path.chmod(mode)
+        checkpoint.save(path, {"a": np.full(1, mode)}, {})
+        assert path.stat().st_mode & 0o777 == mode and checkpoint.load(path)[0]["a"] == mode
+
+
+def test_a_loop_of_symbolic_links_is_told(tmp_path):
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    with pytest.raises(OSError, match=f"symbolic links: '{tmp_path}/a'"):
+        checkpoint.save(tmp_path / "a", {"x": np.ones(1)}, {})
+    assert sorted(p.name for p in tmp_path.iterdir() if p.is_symlink()) == ["a", "b"]
+
+
+def test_metadata_is_stored_as_settings_are(tmp_path):
+    checkpoint.save(tmp_path / "c", {}, {"lr": np.float32(0.5), "n": np.arange(3), "out": Path("a/b"), 3: (1, 2)})
+    assert checkpoint.load(tmp_path / "c")[1] == {"lr": 0.5, "n": [0, 1, 2], "out": str(Path("a/b")), "3": [1, 2]}
+    checkpoint.save(tmp_path / "c", {}, [np.int64(1)])
+    assert checkpoint.load(tmp_path / "c")[1] == [1]
+    for metadata, words in (({"a": 1, "bad": {1, 2}}, "metadata: bad cannot be kept .* a set, expected what JSON"),
+                            (object(), "metadata cannot"), ({"x": {1: 1, "1": 2}}, "metadata: x cannot .* two keys")):
+        with pytest.raises(TypeError, match=f"save: {words}"):
+            checkpoint.save(tmp_path / "c", {}, metadata)
+
+
+@pytest.mark.parametrize("arrays", [None, [np.ones(2)], np.ones(2), "a", 3])
+def test_arrays_without_names_are_refused(tmp_path, arrays):
+    with pytest.raises(TypeError, match="save: arrays must be a dict name → array, got "):
+        checkpoint.save(tmp_path / "c", arrays, {})
+    assert not list(tmp_path.iterdir())

@@ -8,6 +8,7 @@ its N-th save: for odd N after half of the bytes of the temporary file, for even
 import os
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def die_in_save(n):
         state["saves"] += 1
         content = to_bytes(arrays, metadata)
         if state["saves"] == n and n % 2:
-            with open(os.path.join(sys.argv[1], "checkpoint.safetensors.tmp"), "wb") as file:
+            with open(checkpoint._temporary(Path(sys.argv[1], "checkpoint.safetensors")), "wb") as file:
                 file.write(content[:len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         return content
