@@ -77,6 +77,15 @@ def test_loading_makes_older_tapes_stale():
         y.backward()
 
 
+@pytest.mark.parametrize("shape", [(2, 1), (2, 5), ()])
+def test_batch_norm_wants_its_channels_in_evaluation_as_in_training(shape):
+    for layer in (BatchNorm(4), BatchNorm(4).eval()):
+        with pytest.raises(ValueError, match=r"x \(…, C\)="):
+            layer(np.ones(shape))
+    with pytest.raises(ValueError, match="^BatchNorm: .*expected C=1 channels"):
+        BatchNorm(1).eval()(np.ones((2, 3)))
+
+
 def test_batch_norm_in_both_modes():
     rng = np.random.default_rng(0)
     layer, x = BatchNorm(3, momentum=0.8), rng.normal(2, 3, (40, 5, 3)).astype(np.float32)
