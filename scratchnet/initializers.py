@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from scratchnet.backend import check_rng
+from scratchnet.settings import number, whole
 
 
 def fans(shape):
@@ -20,6 +21,7 @@ def fans(shape):
     conv2d_transpose has the kernel (kh, kw, C, O) of the conv2d whose adjoint it is: it goes from O to C channels, and
     fan_out counts its inputs. Glorot's formulas do not mind; the others want mode="fan_out" there.
     """
+    shape = _shape("fans", shape)
     if len(shape) < 2 or 0 in shape:
         raise ValueError(f"fans: a weight has shape (I, O) or (kh, kw, C, O), none of them 0, got {tuple(shape)}")
     window = math.prod(shape[:-2])
@@ -33,19 +35,23 @@ def zeros(rng, shape, dtype="float32"):
 
 def constant(rng, shape, dtype="float32", value=0.0):
     """All the same value. rng is not used."""
-    return np.full(shape, value, dtype=_floating(dtype))
+    value = number("constant", "value", value, "a finite number")
+    return np.full(_shape("constant", shape), value, dtype=_floating("constant", dtype))
 
 
 def uniform(rng, shape, dtype="float32", low=-0.05, high=0.05):
     """w ~ U[low, high)"""
     check_rng("uniform", rng)
-    return rng.uniform(low, high, shape).astype(_floating(dtype))
+    low = number("uniform", "low", low, "a finite number")
+    high = number("uniform", "high", high, f"a finite number ≥ low, which is {low}", lambda x: x >= low)
+    return rng.uniform(low, high, _shape("uniform", shape)).astype(_floating("uniform", dtype))
 
 
 def normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
     """w ~ N(mean, std²); std 0.02 as in Radford et al. 2016, section 4"""
     check_rng("normal", rng)
-    return rng.normal(mean, std, shape).astype(_floating(dtype))
+    mean, std = _moments("normal", mean, std)
+    return rng.normal(mean, std, _shape("normal", shape)).astype(_floating("normal", dtype))
 
 
 def truncated_normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
@@ -54,10 +60,11 @@ def truncated_normal(rng, shape, dtype="float32", mean=0.0, std=0.02):
     Its standard deviation is 0.88 std.
     """
     check_rng("truncated_normal", rng)
-    w = rng.standard_normal(shape)
+    mean, std = _moments("truncated_normal", mean, std)
+    w = rng.standard_normal(_shape("truncated_normal", shape))
     while (outside := np.abs(w) > 2.0).any():
-        w = np.where(outside, rng.standard_normal(shape), w)
-    return (mean + std * w).astype(_floating(dtype))
+        w = np.where(outside, rng.standard_normal(w.shape), w)
+    return (mean + std * w).astype(_floating("truncated_normal", dtype))
 
 
 def glorot_uniform(rng, shape, dtype="float32"):
@@ -104,12 +111,14 @@ def orthogonal(rng, shape, dtype="float32", gain=1.0):
     Q is uniform over all such matrices.        (Saxe, McClelland & Ganguli 2014; the signs: Mezzadri 2007)
     """
     check_rng("orthogonal", rng)
+    shape, gain = _shape("orthogonal", shape), number("orthogonal", "gain", gain, "a finite number")
     rows, columns = math.prod(shape[:-1]), shape[-1] if len(shape) > 1 else 0
     if not rows or not columns:
         raise ValueError(f"orthogonal: shape needs two axes or more, none of them 0, got {tuple(shape)}")
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))  # the signs that QR leaves open, so that Q is uniform
-    return np.ascontiguousarray(gain * (q if rows >= columns else q.T)).reshape(shape).astype(_floating(dtype))
+    w = np.ascontiguousarray(gain * (q if rows >= columns else q.T)).reshape(shape)
+    return w.astype(_floating("orthogonal", dtype))
 
 
 def _uniform(rng, shape, dtype, variance):
@@ -124,7 +133,22 @@ def _fan(shape, mode):
     return fans(shape)[mode == "fan_out"]
 
 
-def _floating(dtype):
-    if np.dtype(dtype).kind != "f":
-        raise TypeError(f"weights are floating-point numbers, got dtype {np.dtype(dtype)}")
+def _moments(who, mean, std):
+    return (number(who, "mean", mean, "a finite number"),
+            number(who, "std", std, "a finite number ≥ 0", lambda x: x >= 0))
+
+
+def _shape(who, shape):
+    """Whole numbers, from a sequence of them or a single one."""
+    lengths = shape if hasattr(shape, "__len__") and not isinstance(shape, (str, dict)) else [shape]
+    return tuple(whole(who, "each length of shape", n, 0) for n in lengths)
+
+
+def _floating(who, dtype):
+    try:
+        kind = None if dtype is None else np.dtype(dtype).kind  # None would be float64
+    except TypeError:
+        kind = None
+    if kind != "f":
+        raise TypeError(f"{who}: weights are floating-point numbers, got dtype {np.dtype(dtype) if kind else dtype!r}")
     return dtype

@@ -334,6 +334,8 @@ class BatchNorm(Module):
     def __call__(self, x):
         if not self.training:
             check_arrays("BatchNorm", x=x)
+            if x.shape[-1:] != self.gamma.shape:  # one channel would broadcast to all
+                raise ValueError(f"BatchNorm: x (…, C)={x.shape}, expected C={self.gamma.size} channels")
             return ops.batch_norm_inference(x, self.gamma, self.beta, self.mean, self.var, self.eps)
         y, mean, var = ops.batch_norm(x, self.gamma, self.beta, self.eps)
         n, m = x.size // x.shape[-1], self.momentum

@@ -20,7 +20,7 @@ from scratchnet.ops.linear import check_range
 from scratchnet.ops.normalization import log_softmax, softmax
 from scratchnet.ops.reduction import sum
 from scratchnet.ops.shape import expand_dims
-from scratchnet.settings import number
+from scratchnet.settings import number, whole
 from scratchnet.tensor import check_arrays, data_of
 
 SLACK = 1e-3  # by so much a target may miss its range: rounding, or a step of a gradient check
@@ -58,32 +58,43 @@ def bce_with_logits(x, t, reduction):
     """
     _check("bce_with_logits", x, t)
     check_interval("bce_with_logits: targets", t, 0, 1)
-    return _reduce(_bce(x, t), reduction)
+    return _reduce("bce_with_logits", _bce(x, t), reduction)
 
 
 @differentiable
 def _cross_entropy(x, t):
-    y = log_softmax(x)
+    y = log_softmax(_settled(x))
     return -(t * (y if _is_finite(y) else array_module(x).where(t != 0, y, 0.0))).sum(axis=-1)  # 0 · ln 0 is 0
 
 
 @_cross_entropy.backward("x")
 def _(gy, x, t):
-    return expand_dims(gy, -1) * (softmax(x) * sum(t, -1, keepdims=True) - t)
+    return expand_dims(gy, -1) * (softmax(_settled(x)) * sum(t, -1, keepdims=True) - t)
 
 
 @_cross_entropy.backward("t")
 def _(gy, x):
-    return -expand_dims(gy, -1) * log_softmax(x)
+    return -expand_dims(gy, -1) * log_softmax(_settled(x))
+
+
+def _settled(x):
+    """Logits, but (−∞, …, 0, …, −∞) for each row with one +∞: the limit of its softmax, which ∞ − ∞ does not give."""
+    data = data_of(x)
+    if isinstance(data, np.ndarray) and data.max() < np.inf:
+        return x
+    top = data == np.inf
+    sure = (top.sum(axis=-1, keepdims=True) == 1) & (data == data).all(axis=-1, keepdims=True)  # NaN stays NaN
+    return where(sure, array_module(data).where(top, 0.0, -np.inf).astype(data.dtype), x)
 
 
 @handle(_cross_entropy)
 def softmax_cross_entropy(x, t, reduction):
     """ℓ = −Σₖ tₖ ln softmax(x)ₖ over the last axis        logits x (…, K) → ℓ (…,), in nats
 
-    t: integers (…,) in 0 … K−1, or probabilities (one-hot, smoothed, …) (…, K), which add up to 1.
-    ∂ℓ/∂x = softmax(x) Σₖ tₖ − t        (Bishop 2006, eq. 4.108 and 4.109)
-    A logit of −∞ rules its class out: it has no part in the loss, and its gradient is 0.
+    t: integers (…,) in 0 … K−1, or probabilities (one-hot, smoothed, …) (…, K), which add up to 1, or to less where a
+    row has a smaller weight.        ∂ℓ/∂x = softmax(x) Σₖ tₖ − t        (Bishop 2006, eq. 4.108 and 4.109)
+    A logit of −∞ rules its class out: it has no part in the loss, and its gradient is 0. A logit of +∞ rules out all
+    others: its class costs 0, each other ∞. A row of −∞ alone, or of several +∞, has no limit: its loss is NaN.
     """
     check_arrays("softmax_cross_entropy", x=x, t=t)
     if t.dtype.kind in "iu":
@@ -100,7 +111,7 @@ def softmax_cross_entropy(x, t, reduction):
         check_interval("softmax_cross_entropy: probabilities", t, 0, 1)
         _check_sums("softmax_cross_entropy", t)
     _check("softmax_cross_entropy", x, t)
-    return _reduce(_cross_entropy(x, t), reduction)
+    return _reduce("softmax_cross_entropy", _cross_entropy(x, t), reduction)
 
 
 def one_hot(labels, classes, dtype="float32"):
@@ -109,7 +120,10 @@ def one_hot(labels, classes, dtype="float32"):
     labels = data_of(labels)
     if labels.dtype.kind not in "iu":
         raise TypeError(f"one_hot: labels are {labels.dtype}, expected integers")
+    classes = whole("one_hot", "classes", classes, 1)
     check_range("one_hot: labels", labels, classes)
+    if dtype is None or not _is_numeric(dtype):
+        raise TypeError(f"one_hot: dtype is one of numbers, such as 'float32', got {dtype!r}")
     return (labels[..., None] == array_module(labels).arange(classes)).astype(dtype)
 
 
@@ -132,7 +146,7 @@ def _(gy, x, t):
 def mse(x, t, reduction):
     """ℓ = (x − t)²        per entry, any shape;  ∂ℓ/∂x = 2 (x − t) = −∂ℓ/∂t"""
     _check("mse", x, t)
-    return _reduce(_squared_error(x, t), reduction)
+    return _reduce("mse", _squared_error(x, t), reduction)
 
 
 @differentiable
@@ -154,7 +168,7 @@ def _(gy, x, t):
 def l1(x, t, reduction):
     """ℓ = |x − t|        per entry, any shape;  ∂ℓ/∂x = sign(x − t) = −∂ℓ/∂t, 0 where they are equal"""
     _check("l1", x, t)
-    return _reduce(_l1(x, t), reduction)
+    return _reduce("l1", _l1(x, t), reduction)
 
 
 @differentiable
@@ -184,7 +198,7 @@ def huber(x, t, reduction, delta=1.0):
     delta = number("huber", "delta", delta, "a number > 0")
     if not delta > 0:
         raise ValueError(f"huber: delta must be > 0, got {delta}")
-    return _reduce(_huber(x, t, delta), reduction)
+    return _reduce("huber", _huber(x, t, delta), reduction)
 
 
 @differentiable
@@ -206,10 +220,10 @@ def _(gy, x, t):
 def hinge(x, t, reduction):
     """ℓ = max(0, 1 − t x)        per entry, t = −1 or +1;  ∂ℓ/∂x = −t where t x < 1, else 0"""
     _check("hinge", x, t)
-    if _is_data(t) and (np.abs(np.abs(data_of(t)) - 1.0) > SLACK).any():
+    if _is_data(t) and not (np.abs(np.abs(data_of(t)) - 1.0) <= SLACK).all():  # so NaN, too
         raise ValueError(f"hinge: targets must be −1 or +1, got {data_of(t).min()} … {data_of(t).max()}; "
                          f"of labels 0 and 1 make 2 t − 1")
-    return _reduce(_hinge(x, t), reduction)
+    return _reduce("hinge", _hinge(x, t), reduction)
 
 
 @differentiable
@@ -236,7 +250,7 @@ def gaussian_kl(mean, logvar, reduction):
     ∂/∂μ = μ,  ∂/∂s = ½ (e^s − 1)        (Kingma & Welling 2014, appendix B)
     """
     _check("gaussian_kl", mean, logvar)
-    return _reduce(_gaussian_kl(mean, logvar), reduction)
+    return _reduce("gaussian_kl", _gaussian_kl(mean, logvar), reduction)
 
 
 @differentiable
@@ -275,7 +289,14 @@ def gaussian_nll(x, mean, logvar, reduction):
     """
     _check("gaussian_nll", x, mean, ("x", "mean"))
     _check("gaussian_nll", mean, logvar, ("mean", "logvar"))
-    return _reduce(_gaussian_nll(x, mean, logvar), reduction)
+    return _reduce("gaussian_nll", _gaussian_nll(x, mean, logvar), reduction)
+
+
+def _is_numeric(dtype):
+    try:
+        return np.dtype(dtype).kind in "biufc"
+    except TypeError:
+        return False
 
 
 def _is_finite(x):
@@ -304,7 +325,7 @@ def check_interval(what, x, low, high, slack=SLACK):
     if _is_data(x) and x.size:
         x = data_of(x)
         least, most = x.min(), x.max()
-        if least < low - slack or most > high + slack:
+        if not (least >= low - slack and most <= high + slack):  # so NaN, too
             raise ValueError(f"{what} must lie in [{low}, {high}], got {least} … {most}"
                              + "; divide images by 255" * bool(low == 0 and 1 < most <= 255 and least >= 0))
 
@@ -324,19 +345,15 @@ def check_images(what, x):
 
 
 def _check_sums(name, t):
-    """ValueError unless probabilities (…, K) that are data add up to 1."""
+    """ValueError where probabilities (…, K) that are data add up to more than 1."""
     if _is_data(t):
         sums = data_of(t).sum(axis=-1)
-        if (np.abs(sums - 1.0) > SLACK).any():
-            raise ValueError(f"{name}: probabilities must add up to 1 over the last axis, got sums of {sums.min()} … "
-                             f"{sums.max()}")
+        if (sums > 1.0 + SLACK).any():
+            raise ValueError(f"{name}: probabilities must add up to 1 over the last axis, or to less as weights, got "
+                             f"sums of {sums.min()} … {sums.max()}")
 
 
-def _reduce(loss, reduction):
-    if reduction == "none":
-        return loss
-    if reduction == "sum":
-        return loss.sum()
-    if reduction == "mean":
-        return loss.mean()
-    raise ValueError(f'reduction must be "mean", "sum" or "none", got {reduction!r}')
+def _reduce(name, loss, reduction):
+    if not isinstance(reduction, str) or reduction not in ("none", "sum", "mean"):
+        raise ValueError(f'{name}: reduction must be "mean", "sum" or "none", got {reduction!r}')
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()

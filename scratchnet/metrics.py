@@ -4,21 +4,36 @@ Arrays may be on either device or be Tensors; all sums are taken on the host in 
 images, a few at a time.
 """
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
 from scratchnet import data
 from scratchnet.autograd import no_grad
-from scratchnet.backend import to_cpu
+from scratchnet.backend import is_array, is_whole, kind_of, to_cpu
 from scratchnet.host import on_host
 from scratchnet.tensor import data_of
 
 
 def in_batches(f, x, size=500):
-    """f(x), `size` rows at a time, so that memory stays small, and nothing recorded; a NumPy array."""
+    """f(x), `size` rows at a time, so that memory stays small, and nothing recorded; a NumPy array.
+
+    f gives one array with a row for each row of x.
+    """
+    if not callable(f):
+        raise TypeError(f"in_batches: f must be a function or a Module, got {kind_of(f)}")
     with no_grad():
-        return np.concatenate([to_cpu(data_of(f(part))) for part in data.batches(x, size=size)])
+        return np.concatenate([_as_many_rows(f(part), part) for part in data.batches(x, size=size)])
+
+
+def _as_many_rows(y, x):
+    """y, which f has made of x, on the host."""
+    y = data_of(y)
+    if not is_array(y):
+        raise TypeError(f"in_batches: f gave {kind_of(y).partition(';')[0]}, expected one array (N, …)")
+    if y.shape[:1] != x.shape[:1]:
+        raise ValueError(f"in_batches: of {x.shape[0]} rows f made an array of shape {y.shape}, expected as many rows")
+    return to_cpu(y)
 
 
 def frechet_distance(features_a, features_b):
@@ -141,7 +156,7 @@ def nearest(items, queries=None, k=10):
     q = x if own else finite("nearest", "queries", queries)
     if x.ndim != 2 or q.ndim != 2 or x.shape[1] != q.shape[1]:
         raise ValueError(f"nearest: items {x.shape} and queries {q.shape}, expected (N, D) and (M, D)")
-    if not isinstance(k, Integral) or not 1 <= k <= len(x) - own:
+    if not is_whole(k) or not 1 <= k <= len(x) - own:
         raise ValueError(f"nearest: k={k} of {len(x) - own} items, expected 1 ≤ k ≤ that many")
     center = np.rint(x.mean(axis=0))
     x, q = x - center, q - center

@@ -3,10 +3,16 @@
     a Parameter                    is trained
     an array                       is a buffer: saved and moved, but not trained (running averages)
     a Module                       is a part, with parameters of its own
-    a list, tuple, deque or dict   holds any of these, at any depth: `ws.0.1`, `parts.encoder`
+    a sequence or a mapping        holds any of these, at any depth: `ws.0.1`, `parts.encoder`
+
+Anything else gives its parts no names: where a Parameter or a Module stands in another object, in a partial or in the
+class, and nowhere else, `parameters` says so. It does not look into functions and methods.
 """
 
-from collections import deque
+import dataclasses
+import functools
+import types
+from collections.abc import Mapping, MappingView, Sequence, Set
 from contextlib import contextmanager
 
 import numpy as np
@@ -33,36 +39,46 @@ class Module:
         """(path, value) for every Parameter, array and Module that the attributes hold, containers opened.
         A path is an attribute and the indices and keys behind it; joined by dots it is the name."""
         for name, value in vars(self).items():
-            yield from _leaves(value, (name,), type(self).__name__)
+            if type(value) not in _SETTINGS:
+                yield from _leaves(value, (name,), type(self).__name__)
 
     def children(self):
         """The parts, name → Module, in the order in which they were assigned."""
         return {_name(path): value for path, value in self._held() if isinstance(value, Module)}
 
     def _modules(self):
-        """(prefix of its names, Module) for this one and all parts, each once: so parts may know their whole."""
+        """(prefix of its names, Module, what it holds) for this one and all parts, each once: so parts may know their
+        whole."""
         waiting, seen = [("", self)], set()
         while waiting:
             prefix, module = waiting.pop()
             if id(module) not in seen:
                 seen.add(id(module))
-                yield prefix, module
-                waiting += [(f"{prefix}{name}.", part) for name, part in module.children().items()][::-1]
+                held = list(module._held())
+                yield prefix, module, held
+                waiting += [(f"{prefix}{_name(path)}.", part) for path, part in held[::-1] if isinstance(part, Module)]
 
     def _named(self, wanted):
         """(name, owner, path, value) for every Parameter or array that is wanted, here and in all parts."""
-        for prefix, module in self._modules():
-            for path, value in module._held():
+        names = {}
+        for prefix, module, held in self._modules():
+            for path, value in held:
+                name = prefix + _name(path)
+                if names.setdefault(name, value) is not value:
+                    raise ValueError(f"{type(self).__name__}: two of its parts have the name {name!r}; an attribute "
+                                     f"with a dot in it can stand for another's part: rename it")
                 if wanted(value):
-                    yield prefix + _name(path), module, path, value
+                    yield name, module, path, value
 
     def named_parameters(self):
         """Name → Parameter, in a stable order; one that is shared stands under its first name only."""
-        found, seen = {}, set()
-        for name, _, _, p in self._named(_is_parameter):
-            if id(p) not in seen:
-                seen.add(id(p))
-                found[name] = p
+        found, seen = {}, {id(self): self}
+        for name, _, _, value in self._named(_is_named):
+            if id(value) not in seen:
+                seen[id(value)] = value
+                if _is_parameter(value):
+                    found[name] = value
+        _refuse_lost(seen)
         return found
 
     def named_buffers(self):
@@ -115,7 +131,8 @@ class Module:
                 p.data = data
                 p.version += p.version != version  # changed inside: what was recorded there is stale
             for owner, (attribute, *rest), held, b, values in buffers:
-                b[...] = values
+                if not _is_read_only(b):
+                    b[...] = values
                 setattr(owner, attribute, _with(held, rest, b))
 
     @contextmanager
@@ -159,7 +176,7 @@ class Module:
         return self._set_training(False)
 
     def _set_training(self, training):
-        for _, module in list(self._modules()):
+        for _, module, _ in list(self._modules()):
             module.training = training
         return self
 
@@ -182,19 +199,19 @@ class Module:
         return ""
 
     def __repr__(self):
-        rows = list(self._rows("", "", set(), set()))
+        rows = list(_flat(self._rows("", "", set(), set())))
         widths = [max(len(row[i]) for row in rows) for i in (0, 1, 2)]
         lines = [f"{a:{widths[0]}}  {b:{widths[1]}}  {c:>{widths[2]}}".rstrip() for a, b, c in rows]
         return "\n".join(lines)
 
     def _rows(self, indent, name, counted, shown):
-        """Rows (name, what, number of weights); a Parameter that stood in an earlier row does not count again, and a
-        Module that did has no rows of its own again."""
+        """Rows (name, what, number of weights), and for each part the generator of its rows; a Parameter that stood in
+        an earlier row does not count again, and a Module that did has no rows of its own again."""
         what = f"{type(self).__name__} {self.describe()}".rstrip()
         if id(self) in shown:
             yield f"{indent}{name}", f"{what} (above)", ""
             return
-        above = {id(part) for _, part in self._modules()} & shown
+        above = {id(part) for _, part, _ in self._modules()} & shown
         shown.add(id(self))
         mine = [p for _, owner, _, p in self._named(_is_parameter) if id(owner) not in above]
         count = sum(p.size for p in {id(p): p for p in mine}.values() if id(p) not in counted)
@@ -206,7 +223,7 @@ class Module:
                 yield f"{indent}  {_name(path)}", f"Parameter {value.shape}", f"{count:,}"
                 counted.add(id(value))
         for name, child in children.items():
-            yield from child._rows(indent + "  ", name, counted, shown)
+            yield child._rows(indent + "  ", name, counted, shown)
         counted.update(map(id, mine))
 
 
@@ -221,13 +238,95 @@ def _leaves(value, path, who, above=()):
         if any(map(_is_named, value)):
             raise TypeError(f"{who}: {_name(path)} is a set, where Parameters and parts have no order and no name; "
                             f"put them into a list or a dict")
-    elif isinstance(value, (list, tuple, deque, dict)) and id(value) not in above:
-        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+    elif _is_container(value) and id(value) not in above:
+        for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
+            if type(part) in _SETTINGS:
+                continue
             for found in _leaves(part, (*path, key), who, (*above, id(value))):
-                if isinstance(value, dict) and not (isinstance(key, str) and key and "." not in key):
+                if isinstance(value, Mapping) and not (isinstance(key, str) and key and "." not in key):
                     raise TypeError(f"{who}: the dict {_name(path)} has the key {key!r}; where Parameters, arrays and "
                                     f"parts stand, keys are strings without a dot, for they become names")
                 yield found
+
+
+# Kinds of attributes in which nothing can stand: most settings are of them, and are passed over at once.
+_SETTINGS = {bool, int, float, complex, str, bytes, bytearray, range, memoryview, type(None), types.FunctionType,
+             types.BuiltinFunctionType, np.dtype, np.random.Generator}
+
+
+def _is_container(value):
+    return isinstance(value, (Mapping, Sequence)) and not isinstance(value, (str, bytes, bytearray, range, memoryview))
+
+
+def _refuse_lost(found):
+    """TypeError where one of the Modules found, id → it, has a Parameter or Module that is not, as it gets no name."""
+    for module in found.values():
+        if not isinstance(module, Module):
+            continue
+        who = type(module).__name__
+        for name, value in vars(module).items():
+            if type(value) not in _SETTINGS and any(id(part) not in found for part in _nameless(value)):
+                raise TypeError(f"{who}: {name} is {kind_of(value).partition(';')[0]} and holds Parameters or Modules "
+                                f"where they get no name, so nothing would train or save them; put them into "
+                                f"attributes, lists or dicts, or make a Module of what holds them")
+        for name, value in _class_attributes(type(module)):
+            if name not in vars(module) and any(id(part) not in found for part in _nameless(value)):
+                raise TypeError(f"{who}: {name} is an attribute of the class, which all instances would share; "
+                                f"assign it in __init__, self.{name} = …")
+
+
+def _nameless(value, objects=2):
+    """Every Parameter and Module that stands in a value, in containers and in objects, also where they get no name; of
+    objects in objects so many levels are looked through."""
+    waiting, seen = [(value, objects)], set()
+    while waiting:
+        value, objects = waiting.pop()
+        if _is_named(value):
+            yield value
+        elif type(value) not in _SETTINGS and not _is_array(value) and id(value) not in seen:
+            seen.add(id(value))
+            if _is_container(value) or isinstance(value, (Set, MappingView)):
+                waiting += [(part, objects) for part in value]
+                waiting += [(part, objects) for part in (value.values() if isinstance(value, Mapping) else ())]
+            elif objects:
+                waiting += [(part, objects - 1) for part in _attributes(value)]
+
+
+def _attributes(value):
+    """What an object is made of: the arguments of a partial or an iterator, the variables of a generator, attributes.
+    """
+    if isinstance(value, functools.partial):
+        return value.func, *value.args, *value.keywords.values()
+    if isinstance(value, types.GeneratorType):
+        return value.gi_frame.f_locals.values() if value.gi_frame else ()
+    if hasattr(value, "__next__") and type(value).__module__ == "builtins":  # iter(…), map, zip: a look takes none out
+        return value.__reduce__()[1]
+    if isinstance(value, (type, types.ModuleType)):
+        return ()
+    if dataclasses.is_dataclass(value):  # with slots it has no __dict__
+        return [getattr(value, field.name, None) for field in dataclasses.fields(value)]
+    return getattr(value, "__dict__", {}).values()
+
+
+def _class_attributes(cls):
+    """(name, value) of what a class and its bases, up to Module, define beside functions and the like."""
+    for base in cls.__mro__[:cls.__mro__.index(Module)]:
+        for name, value in vars(base).items():
+            if type(value) not in _SETTINGS and not name.startswith("__"):
+                yield name, value
+
+
+def _flat(rows):
+    """The items of a generator and, where one of them is a generator, the items of that, however deep they nest."""
+    open_ones = [rows]
+    while open_ones:
+        item = next(open_ones[-1], None)
+        if item is None:
+            open_ones.pop()
+        elif isinstance(item, types.GeneratorType):
+            open_ones.append(item)
+        else:
+            yield item
 
 
 def _put(owner, path, value):
@@ -237,17 +336,20 @@ def _put(owner, path, value):
 
 
 def _with(container, path, value):
-    """The container with a value at a path; a tuple is made anew, others are changed in place."""
+    """The container with a value at a path; one that cannot be changed is made anew, others are changed in place."""
     if not path:
         return value
     key, *rest = path
     part = _with(container[key], rest, value)
-    if not isinstance(container, tuple):
+    if part is container[key]:
+        return container
+    if hasattr(container, "__setitem__"):
         container[key] = part
-    elif part is not container[key]:
-        parts = (*container[:key], part, *container[key + 1:])
-        return container._make(parts) if hasattr(container, "_make") else parts
-    return container
+        return container
+    if isinstance(container, Mapping):
+        return type(container)({**container, key: part})
+    parts = (*container[:key], part, *container[key + 1:])
+    return container._make(parts) if hasattr(container, "_make") else type(container)(parts)
 
 
 def _name(path):
@@ -268,10 +370,16 @@ def _is_array(value):
                                              and not isinstance(value, (np.generic, type)))
 
 
+def _is_read_only(a):
+    return isinstance(a, np.ndarray) and not a.flags.writeable
+
+
 def _misfit(value, mine, finite):
     """What keeps a value of a state from being copied into an array of a Module; None if nothing does."""
     if not _is_array(value) or isinstance(value, np.ma.MaskedArray):
         return f"expected an array, got {kind_of(value)}"
+    if _is_read_only(mine):
+        return "is read-only here, so nothing can be copied into it"
     if value.shape != mine.shape:
         return f"shape {value.shape} instead of {mine.shape}"
     if value.dtype.kind != mine.dtype.kind and {value.dtype.kind, mine.dtype.kind} != {"i", "u"}:

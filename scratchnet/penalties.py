@@ -4,7 +4,7 @@ import math
 
 from scratchnet import ops
 from scratchnet.autograd import enable_grad, grad
-from scratchnet.backend import array_module
+from scratchnet.backend import array_module, kind_of
 from scratchnet.losses import check_interval
 from scratchnet.settings import number
 from scratchnet.tensor import Tensor, check_arrays, data_of
@@ -13,6 +13,8 @@ from scratchnet.tensor import Tensor, check_arrays, data_of
 def l1_activity(h):
     """Σⱼ |hⱼ| per image        activities h (N, K) → a number        (Olshausen & Field 1996)"""
     check_arrays("l1_activity", h=h)
+    if 0 in h.shape or not h.shape:
+        raise ValueError(f"l1_activity: there is no mean over images, h (N, K)={h.shape}")
     return ops.abs(h).sum() / len(h)
 
 
@@ -26,7 +28,7 @@ def sparsity_kl(h, target):
     target = number("sparsity_kl", "the target", target, "a share in (0, 1)", lambda x: 0 < x < 1)
     check_arrays("sparsity_kl", h=h)
     check_interval("sparsity_kl: activities", h, 0, 1, slack=1e-7)
-    if 0 in h.shape:
+    if 0 in h.shape or h.ndim < 2:
         raise ValueError(f"sparsity_kl: there is no mean of an empty batch, h (N, K)={h.shape}")
     mean = h.mean(axis=0)
     constant = mean.shape[0] * (target * math.log(target) + (1 - target) * math.log(1 - target))
@@ -39,6 +41,8 @@ def contraction_of_sigmoid(h, w):
     h (N, K), w (D, K) → a number        (Rifai et al. 2011)
     """
     check_arrays("contraction_of_sigmoid", h=h, w=w)
+    if h.ndim != 2 or w.ndim != 2 or h.shape[1] != w.shape[1] or 0 in h.shape:
+        raise ValueError(f"contraction_of_sigmoid: h {h.shape} and w {w.shape}, expected (N, K) and (D, K)")
     slope = h * (1.0 - h)
     return (slope * slope @ (w * w).sum(axis=0)).sum() / len(h)
 
@@ -50,20 +54,27 @@ def contraction(encode, x):
     x (N, …), an array → a number
     """
     with enable_grad():
-        rows = _rows_of_jacobian(encode, x, create_graph=True)
+        rows = _rows_of_jacobian("contraction", encode, x, create_graph=True)
         return sum(ops.square(row).sum() for row in rows) / len(x)
 
 
 def jacobian(encode, x):
     """∂h/∂x for each image, codes h and images x as vectors: x (N, …) → (N, K, D), an array"""
     with enable_grad():
-        rows = [row.data.reshape(len(x), -1) for row in _rows_of_jacobian(encode, x, retain_graph=True)]
+        rows = [row.data.reshape(len(x), -1) for row in _rows_of_jacobian("jacobian", encode, x, retain_graph=True)]
     return array_module(rows[0]).stack(rows, axis=1)
 
 
-def _rows_of_jacobian(encode, x, **options):
+def _rows_of_jacobian(op, encode, x, **options):
     """∂hⱼ/∂x for each j, in the shape of x. Images do not mix, so row n of the gradient of Σₙ hₙⱼ is ∂hₙⱼ/∂xₙ."""
-    check_arrays("contraction", x=x)
+    check_arrays(op, x=x)
+    if not callable(encode):
+        raise TypeError(f"{op}: encode must be a function or a Module, got {kind_of(encode)}")
+    if x.dtype.kind != "f" or x.ndim < 2 or 0 in x.shape:
+        raise ValueError(f"{op}: x is {x.dtype} of shape {x.shape}, expected floating-point numbers (N, …)")
     x = Tensor(data_of(x), requires_grad=True)
-    h = ops.flatten(encode(x))
+    h = encode(x)
+    if not isinstance(h, Tensor) or h.shape[:1] != x.shape[:1] or not h.requires_grad:
+        raise TypeError(f"{op}: encode gave {kind_of(h).partition(';')[0]}, expected a Tensor (N, …) made of x")
+    h = ops.flatten(h)
     return [grad(h[:, j].sum(), x, **options) for j in range(h.shape[1])]

@@ -5,11 +5,12 @@ nothing without its name, and compare only with figures through the same network
 Arrays may be on either device or be Tensors; all sums are taken on the host in float64.
 """
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 
 from scratchnet import ops
+from scratchnet.backend import is_whole, kind_of
 from scratchnet.metrics import finite, frechet_distance, in_batches
 
 
@@ -19,6 +20,8 @@ def sample_report(classifier, real, generated):
     classifier(x) gives logits (N, classes) and classifier.features(x) features (N, D), as DigitClassifier does; images
     are on its device, and more than D on either side (see `frechet_distance`). Print its name beside the figures.
     """
+    if not callable(classifier) or not hasattr(classifier, "features"):
+        raise TypeError(f"sample_report: the classifier is a Module with features(x), got {kind_of(classifier)}")
     probabilities = in_batches(lambda x: ops.softmax(classifier(x)), generated)
     features, real_features = (in_batches(classifier.features, x) for x in (generated, real))
     score, sharpness, diversity = inception_score(probabilities)
@@ -53,7 +56,8 @@ def class_coverage(probabilities, confidence=0.9, share=0.01):
     at least `share` of all samples fall in it; share = 0: at least one.
     """
     p = _probabilities("class_coverage", probabilities)
-    if not (0.5 < confidence <= 1 and 0 <= share <= 1):
+    numbers = all(isinstance(x, Real) and not isinstance(x, bool) for x in (confidence, share))
+    if not (numbers and 0.5 < confidence <= 1 and 0 <= share <= 1):
         raise ValueError(f"class_coverage: confidence is {confidence}, expected above 0.5 and at most 1, and share "
                          f"{share}, expected 0 to 1")
     shares = (p >= confidence).mean(axis=0)
@@ -74,7 +78,7 @@ def precision_and_recall(real, generated, k=3):
     real, generated = finite(op, "real", real), finite(op, "generated", generated)
     if real.ndim != 2 or generated.ndim != 2 or real.shape[1] != generated.shape[1]:
         raise ValueError(f"{op}: real {real.shape} and generated {generated.shape}, expected (N, D) and (M, D)")
-    if not isinstance(k, Integral) or not 1 <= k < min(len(real), len(generated)):
+    if not is_whole(k) or not 1 <= k < min(len(real), len(generated)):
         raise ValueError(f"{op}: k={k} of {len(real)} real and {len(generated)} generated, expected 1 ≤ k < both")
     center = real.mean(axis=0)
     real, generated = real - center, generated - center
@@ -95,15 +99,18 @@ def parzen_log_likelihood(samples, images, sigma):
     if samples.shape[1:] != images.shape[1:] or samples.ndim < 2:
         raise ValueError(f"{op}: samples {samples.shape} and images {images.shape}, expected (N, …) and (M, …) of "
                          f"images alike")
-    if not isinstance(sigma, Real) or not 0 < sigma < np.inf:
-        raise ValueError(f"{op}: sigma is {sigma}, expected above 0")
+    if not isinstance(sigma, Real) or not 1e-150 <= sigma <= 1e150:  # its square is to be a number, too
+        raise ValueError(f"{op}: sigma is {sigma}, expected above 0, and 1e-150 to 1e150")
     s, x = samples.reshape(len(samples), -1), images.reshape(len(images), -1)
     center = s.mean(axis=0)
     constant = -np.log(len(s)) - 0.5 * s.shape[1] * np.log(2 * np.pi * sigma**2)
     result = []
     for d2 in _squared_distances(x - center, s - center):                                  # (rows, N)
-        exponents = np.multiply(d2, -0.5 / sigma**2, out=d2)
+        with np.errstate(over="ignore"):
+            exponents = np.multiply(d2, -0.5 / sigma**2, out=d2)
         largest = exponents.max(axis=1, keepdims=True)  # taken out of the sum, as e^−1000 is 0
+        if np.isneginf(largest).any():
+            raise ValueError(f"{op}: sigma is {sigma}, so small that ln p(x) of an image is less than any number")
         exponents -= largest
         result.append(np.log(np.exp(exponents, out=exponents).sum(axis=1)) + largest[:, 0])
     return np.concatenate(result) + constant

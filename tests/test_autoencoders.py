@@ -195,6 +195,30 @@ def test_jacobian_of_images():
     np.testing.assert_allclose(penalties.jacobian(model.encode, X), penalties.jacobian(model.encode, X.reshape(7, 12)))
 
 
+H = np.full((3, 4), 0.5)
+
+
+@pytest.mark.parametrize(("f", "arguments", "message"), [
+    (penalties.l1_activity, (None,), "h must be an array"),
+    (penalties.l1_activity, (np.array(1.0),), "there is no mean"),
+    (penalties.l1_activity, (H[:0],), "there is no mean"), (penalties.sparsity_kl, (H[0], 0.1), "there is no mean"),
+    (penalties.sparsity_kl, (H * np.nan, 0.1), "activities must lie in .* got nan"),
+    (penalties.contraction_of_sigmoid, (H, H.T), r"h \(3, 4\) and w \(4, 3\), expected"),
+    (penalties.contraction_of_sigmoid, (H[0], H), r"h \(4,\) and w \(3, 4\), expected .N, K. and .D, K."),
+    (penalties.contraction, (None, H), "encode must be a function or a Module, got None"),
+    (penalties.contraction, (lambda x: x.data, H), "encode gave an? ndarray, expected a Tensor"),
+    (penalties.contraction, (lambda x: x.sum(), H), "encode gave a Tensor, expected a Tensor .N, …. made of x"),
+    (penalties.contraction, (lambda x: Tensor(H), H), "encode gave a Tensor, expected a Tensor .N, …. made of x"),
+    (penalties.jacobian, (lambda x: (x, x), H), "encode gave a tuple"),
+    (penalties.jacobian, ("f", H), "encode must be"),
+    (penalties.jacobian, (lambda x: x, [1.0]), "x must be an array"),
+    (penalties.jacobian, (lambda x: x, np.ones((2, 3), int)), "x is int64 of shape"),
+    (penalties.jacobian, (lambda x: x, H[:0]), r"x is float64 of shape \(0, 4\), expected")])
+def test_penalties_refuse_what_they_cannot_judge(f, arguments, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{f.__name__}: {message}"):
+        f(*arguments)
+
+
 @pytest.mark.parametrize("penalty", [lambda model: penalties.l1_activity(model.encode(X)),
                                      lambda model: penalties.sparsity_kl(model.encode(X), 0.05),
                                      lambda m: penalties.contraction_of_sigmoid(m.encode(X), m.down[0].w),

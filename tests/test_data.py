@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchnet import data
+from scratchnet import Tensor, data
 from scratchnet.data import corruption
 from scratchnet.data.idx import read_labelled
 from scratchnet.data.mnist import FASHION_MNIST, FILES, MNIST, SAMPLE, Source, find, load
@@ -734,6 +734,17 @@ def test_batches_of_frames_and_of_pytorch():
 
 def test_numpy_integers_are_sizes():
     assert [len(x) for x in data.batches(np.ones(7), size=np.int64(3), start=np.array(1), rng=generator(0))] == [3, 1]
+
+
+def test_batches_of_tensors_are_tensors():
+    x, y = np.arange(14.0).reshape(7, 2), np.arange(7)
+    for seed in (None, 0):
+        rng, same = (seed if seed is None else generator(seed) for _ in range(2))
+        pairs = zip(data.batches(Tensor(x), y, size=3, rng=rng), data.batches(x, y, size=3, rng=same), strict=True)
+        for (a, labels), (expected, same_labels) in pairs:
+            assert isinstance(a, Tensor)
+            np.testing.assert_array_equal(a.data, expected)
+            np.testing.assert_array_equal(labels, same_labels)
 
 
 def test_batches_of_nothing():

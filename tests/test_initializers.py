@@ -130,6 +130,33 @@ def test_he_keeps_the_signal_through_relu_layers_and_glorot_through_linear_ones(
     assert 0.5 < np.mean(x**2) < 2 and 0.7 < np.mean(y**2) < 1.4
 
 
+@pytest.mark.parametrize("f", [*RANDOM, init.zeros, init.constant])
+def test_shapes_and_dtypes_of_another_kind_are_named(f):
+    rng = np.random.default_rng(0)
+    for shape in (None, "ab", 1.5, np.nan, (2, -1), (2.5, 3), ("a", 2), {}, True, (None, 2)):
+        with pytest.raises(ValueError, match=r"^\w+: .*shape"):
+            f(rng, shape)
+    for dtype in (None, "b", 5, [1], "int8", object):
+        with pytest.raises(TypeError, match=r"^\w+: weights are floating-point numbers, got dtype"):
+            f(rng, (2, 3), dtype)
+    assert f(rng, [np.int64(2), 3]).shape == (2, 3)
+
+
+@pytest.mark.parametrize(("f", "setting"), [
+    (init.constant, "value"), (init.uniform, "low"), (init.uniform, "high"), (init.normal, "mean"),
+    (init.normal, "std"), (init.truncated_normal, "mean"), (init.truncated_normal, "std"), (init.orthogonal, "gain")])
+@pytest.mark.parametrize("value", [None, "1", [1.0], np.nan, np.inf, True])
+def test_settings_of_another_kind_are_named(f, setting, value):
+    with pytest.raises(ValueError, match=f"^{f.__name__}: {setting} is a finite number.*, got "):
+        f(np.random.default_rng(0), (2, 3), **{setting: value})
+
+
+def test_a_spread_is_not_negative():
+    for f, wrong in ((init.normal, {"std": -1}), (init.truncated_normal, {"std": -1}), (init.uniform, {"low": 1})):
+        with pytest.raises(ValueError, match=f"^{f.__name__}: (std|high) is a finite number ≥"):
+            f(np.random.default_rng(0), (2, 3), **wrong)
+
+
 def test_wrong_mode_is_named():
     with pytest.raises(ValueError, match="mode.*fan_avg"):
         init.he_normal(np.random.default_rng(0), (3, 4), mode="fan_avg")

@@ -1,8 +1,12 @@
 """Layers and Module: names, saving, loading, moving, modes, and what they print."""
 
+import collections
 import copy
+import dataclasses
+import functools
 import inspect
 import pickle
+import types
 
 import numpy as np
 import pytest
@@ -71,6 +75,15 @@ def test_loading_makes_older_tapes_stale():
     model.load_state_dict(model.state_dict())
     with pytest.raises(RuntimeError, match="changed in place"):
         y.backward()
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (2, 5), ()])
+def test_batch_norm_wants_its_channels_in_evaluation_as_in_training(shape):
+    for layer in (BatchNorm(4), BatchNorm(4).eval()):
+        with pytest.raises(ValueError, match=r"x \(…, C\)="):
+            layer(np.ones(shape))
+    with pytest.raises(ValueError, match="^BatchNorm: .*expected C=1 channels"):
+        BatchNorm(1).eval()(np.ones((2, 3)))
 
 
 def test_batch_norm_in_both_modes():
@@ -339,6 +352,105 @@ def test_containers_that_give_no_names_are_refused(held, words):
     model.held = held
     with pytest.raises(TypeError, match=f"Module: .*{words}"):
         model.parameters()
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    part: object
+    __slots__ = ("part",)
+
+
+class Holder:
+    def __init__(self, part):
+        self.part = part
+
+
+@pytest.mark.parametrize("hold, name", [
+    (lambda p: collections.UserDict(a=p), "a"), (lambda p: collections.UserList([p]), "0"),
+    (lambda p: types.MappingProxyType({"a": p}), "a"), (lambda p: collections.ChainMap({"a": p}), "a"),
+    (lambda p: collections.deque([p]), "0"), (lambda p: collections.OrderedDict(a=(p,)), "a.0")])
+def test_sequences_and_mappings_of_every_kind_are_opened(hold, name):
+    model = Module()
+    model.held, model.average = hold(Parameter(np.ones(2))), hold(np.ones(2))
+    assert list(model.named_parameters()) == [f"held.{name}"]
+    assert list(model.named_buffers()) == [f"average.{name}"]
+    kind = type(model.average)
+    model.move(lambda a: a.astype(np.float32) + 1)
+    assert type(model.average) is kind and (model.state_dict()[f"average.{name}"] == 2).all()
+    with model.substituted([Tensor(np.zeros(2))]):
+        assert not model.parameters()
+    assert len(model.parameters()) == 1
+
+
+@pytest.mark.parametrize("hold", [
+    Record, Holder, lambda p: types.SimpleNamespace(parts=[p]), lambda p: {"a": p}.values(), lambda p: {"a": p}.items(),
+    lambda p: (x for x in [p]), lambda p: iter([p]), lambda p: map(abs, (p,)), lambda p: functools.partial(print, p),
+    lambda p: functools.partial(print, end=p), lambda p: [Holder({"a": p})], lambda p: {p: 1},
+    lambda p: Holder(Record(p))])
+@pytest.mark.parametrize("part", [Parameter(np.zeros(1)), BatchNorm(1)])
+def test_what_gets_no_name_is_refused_unless_it_has_one_elsewhere(hold, part):
+    model = Module()
+    model.held = hold(part)
+    for use in (model.parameters, model.state_dict, model.zero_grad):
+        with pytest.raises(TypeError, match="Module: held is .* and holds Parameters or Modules where they get no"):
+            use()
+    model.part = part
+    assert model.parameters()
+    whole = Module()
+    whole.model = model
+    assert len(whole.parameters()) == len(model.parameters())
+
+
+def test_an_iterator_that_is_looked_at_loses_nothing():
+    model, part = Module(), Dense(1, 1, rng=np.random.default_rng(0))
+    model.part, model.held, model.lazy = part, iter([part, 2]), (x for x in [part, 3])
+    model.parameters()
+    assert list(model.held) == [part, 2] and list(model.lazy) == [part, 3]
+    model.parameters()
+
+
+def test_attributes_of_the_class_are_refused():
+    class Shared(Module):
+        w, sizes = Parameter(np.zeros(1)), [1, 2]
+
+    class Below(Shared):
+        pass
+
+    with pytest.raises(TypeError, match="Below: w is an attribute of the class.* self.w = …"):
+        Below().parameters()
+    own = Below()
+    own.w = Parameter(np.ones(2))
+    assert own.parameters() == [own.w]
+
+
+@pytest.mark.parametrize("make", [lambda: Parameter(np.zeros(1)), lambda: np.zeros(1), lambda: BatchNorm(1)])
+def test_names_that_clash_are_refused(make):
+    model = Module()
+    setattr(model, "a.b", make())
+    names = set(model.state_dict())
+    assert all(name.startswith("a.b") for name in names)
+    model.a = {"b": make()}
+    with pytest.raises(ValueError, match="Module: two of its parts have the name 'a.b'"):
+        model.state_dict()
+
+
+def test_repr_of_many_modules_in_one_another():
+    model = Module()
+    for _ in range(1100):
+        model, model.part = Module(), model
+    assert repr(model).count("\n") == 1100
+
+
+def test_a_state_for_a_read_only_array_changes_nothing():
+    layer = BatchNorm(2)
+    state = {name: a + 1 for name, a in layer.state_dict().items()}
+    layer.var.flags.writeable = False
+    with pytest.raises(ValueError, match="var: is read-only here"):
+        layer.load_state_dict(state)
+    assert (layer.gamma.data == 1).all() and (layer.mean == 0).all()
+    with layer.preserved():
+        layer.gamma.data += 1
+    assert (layer.gamma.data == 1).all()
 
 
 def test_parts_that_know_their_whole_count_once():

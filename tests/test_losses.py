@@ -7,7 +7,7 @@ import pytest
 
 from scratchnet import Tensor, adversarial, check, grad, losses, ops
 
-INF = np.inf
+INF, NAN = np.inf, np.nan
 GAMES = [adversarial.tell_apart, adversarial.squares_apart, adversarial.hinges_apart, adversarial.means_apart,
          adversarial.saturating, adversarial.non_saturating, adversarial.squares, adversarial.minus_mean]
 LOSSES = [losses.bce_with_logits, losses.softmax_cross_entropy, losses.mse, losses.l1, losses.huber, losses.hinge,
@@ -35,6 +35,49 @@ def test_a_masked_class_has_no_part_in_the_cross_entropy(dtype, t):
     second = grad(ops.square(first).sum(), x).data
     assert np.isfinite(second).all() and (second[:, 2] == 0).all() and second[:, :2].any()
     assert losses.softmax_cross_entropy(x.data, np.array([2, 2]), "mean") == INF
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("as_integers", [True, False])
+def test_a_class_that_is_sure_costs_nothing_and_the_others_all(dtype, as_integers):
+    x = np.array([[INF, 0.0, -INF], [INF, 0.0, 1.0], [1.0, 2.0, 0.5]], dtype)
+    t = np.array([0, 1, 2])
+    t = t if as_integers else np.eye(3, dtype=dtype)[t]
+    values = losses.softmax_cross_entropy(x, t, "none")
+    np.testing.assert_allclose(values, [0, INF, 1.5 + math.log(math.exp(-1) + 1 + math.exp(-1.5))], 1e-6)
+    leaf = Tensor(x, requires_grad=True)
+    g = grad(losses.softmax_cross_entropy(leaf, t, "none")[::2].sum(), leaf, create_graph=True)
+    assert g.dtype == dtype and (g.data[:2] == 0).all() and g.data[2].all()
+    second = grad(ops.square(g).sum(), leaf).data
+    assert (second[:2] == 0).all() and second[2].all()
+    _, (g,) = gradients(lambda x: losses.softmax_cross_entropy(x, t, "sum"), x)
+    np.testing.assert_array_equal(g[:2], [[0, 0, 0], [1, -1, 0]])
+
+
+@pytest.mark.parametrize("row", [[INF, INF, 0.0], [INF, NAN, 0.0], [-INF, -INF, -INF]])
+def test_a_row_without_a_limit_is_nan_and_spoils_no_other(row):
+    with np.errstate(invalid="ignore"):
+        values = losses.softmax_cross_entropy(np.array([row, [INF, 1.0, 2.0]]), np.array([0, 0]), "none")
+    assert np.isnan(values[0]) and values[1] == 0
+
+
+def test_targets_that_add_up_to_less_weigh_their_row():
+    rng = np.random.default_rng(0)
+    x, t, weight = rng.normal(size=(3, 4)), rng.dirichlet(np.ones(4), 3), np.array([0.0, 0.25, 1.0])
+    value, (g,) = gradients(lambda x: losses.softmax_cross_entropy(x, t * weight[:, None], "sum"), x)
+    plain = losses.softmax_cross_entropy(x, t, "none")
+    assert value == pytest.approx((weight * plain).sum())
+    _, (expected,) = gradients(lambda x: losses.softmax_cross_entropy(x, t, "sum"), x)
+    np.testing.assert_allclose(g, weight[:, None] * expected, atol=1e-12)
+    check.gradients(lambda x: losses.softmax_cross_entropy(x, t * weight[:, None], "mean"), x, order=2)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("reduction", [None, "average", ["mean"], np.array(["mean", "sum"]), 1])
+def test_an_unknown_reduction_names_the_loss(loss, reduction):
+    x = np.ones((2, 1))
+    with pytest.raises(ValueError, match=f"^{loss.__name__}: reduction must be"):
+        loss(*[x] * (3 if loss is losses.gaussian_nll else 2), reduction)
 
 
 @pytest.mark.parametrize("x, t, value", [(INF, 1, 0), (-INF, 0, 0), (INF, 0, INF), (-INF, 1, INF), (INF, 0.5, INF),
@@ -89,7 +132,15 @@ ROW = np.full((2, 3), 1 / 3, np.float32)
     (lambda: losses.hinge(X, X, "sum"), "hinge: targets must be −1 or \\+1, got 0.0 … 0.0; .* 2 t − 1"),
     (lambda: losses.hinge(X, X > 1, "sum"), "hinge: targets must be −1 or"),
     (lambda: losses.softmax_cross_entropy(X, ROW * 2, "sum"), "must add up to 1 .*sums of 2"),
-    (lambda: losses.softmax_cross_entropy(X, X, "sum"), "must add up to 1 .*sums of 0"),
+    (lambda: losses.bce_with_logits(X, ROW * NAN, "sum"), r"targets must lie in \[0, 1\], got nan"),
+    (lambda: losses.hinge(X, np.array([[1, -1, NAN]] * 2), "sum"), "hinge: targets must be −1 or \\+1, got nan"),
+    (lambda: losses.softmax_cross_entropy(X, np.array([[1, 0, NAN]] * 2), "sum"), r"must lie in \[0, 1\], got nan"),
+    (lambda: losses.one_hot(np.array([1]), None), "one_hot: classes is a whole number ≥ 1, got None"),
+    (lambda: losses.one_hot(np.array([1]), 1.5), "one_hot: classes is a whole number ≥ 1, got 1.5"),
+    (lambda: losses.one_hot(np.array([1]), [3]), r"one_hot: classes is a whole number ≥ 1, got \[3\]"),
+    (lambda: losses.one_hot(np.array([1]), 3, "float33"), "one_hot: dtype is one of numbers, .* got 'float33'"),
+    (lambda: losses.one_hot(np.array([1]), 3, None), "one_hot: dtype is one of numbers, .* got None"),
+    (lambda: losses.one_hot(np.array([1]), 3, "U3"), "one_hot: dtype is one of numbers, .* got 'U3'"),
     (lambda: losses.softmax_cross_entropy(X, np.array([[1.5, -0.5, 0.0]] * 2), "sum"), r"must lie in \[0, 1\]"),
     (lambda: losses.softmax_cross_entropy(X, np.array([[0], [1]]), "sum"), r"integer targets of shape \(2,\), got"),
     (lambda: losses.softmax_cross_entropy(X, np.array([0.0, 1.0]), "sum"), "targets are integers of shape .* float64"),

@@ -298,6 +298,27 @@ def test_a_function_taken_in_batches():
         in_batches(f, x[:0])
 
 
+@pytest.mark.parametrize(("f", "message"), [
+    (lambda x: (x, x), "f gave a tuple, expected one array"), (lambda x: x.sum(), r"of 3 rows f made .* shape \(\)"),
+    (lambda x: Tensor(x.sum(axis=0)), r"of 3 rows f made an array of shape \(2,\), expected as many rows"),
+    (lambda x: 1.0, "f gave a float 1.0, expected one"), (lambda x: None, "f gave None"),
+    (lambda x: x[:1], "of 3 rows"),
+    (lambda x: [1.0] * len(x), "f gave a list, expected"), (lambda x: {"a": x}, "f gave a dict"),
+    (None, "f must be a function or a Module, got None")])
+def test_what_gives_no_rows_cannot_be_taken_in_batches(f, message):
+    with pytest.raises((TypeError, ValueError), match=f"^in_batches: {message}"):
+        in_batches(f, np.ones((7, 2)), size=3)
+
+
+@pytest.mark.parametrize("k", [True, 1.0, None, "1", [1]])
+def test_the_number_of_neighbours_is_whole(k):
+    x, labels = np.arange(6.0)[:, None], np.arange(6)
+    for measure in (lambda: knn_accuracy(x, labels, x, labels, k), lambda: precision_at_k(x, labels, k=k)):
+        with pytest.raises(ValueError, match="nearest: k=.* expected 1 ≤ k ≤"):
+            measure()
+    assert knn_accuracy(x, labels, x, labels, np.int64(1)) == 1
+
+
 @pytest.mark.parametrize(("x", "message"), [
     (None, "a must be an array or a Tensor, got None"), ("ab", "a must be an array or a Tensor, got a str"),
     (np.ma.masked_less(np.ones((2, 3)), 0), "a is a masked array"), (np.ones((2, 3)) * 1j, "a holds complex128"),

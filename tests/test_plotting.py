@@ -540,6 +540,75 @@ def test_what_cannot_be_drawn(tmp_path, wrong):
     assert not list(tmp_path.iterdir())
 
 
+I, V = noise(4, 5, 5, 1), np.arange(12.0).reshape(3, 4)
+AB, CORNERS = {"a": noise(3, 2)}, (0, 1, 0, 1)
+
+
+@pytest.mark.parametrize("wrong", [None, 5, ["t"], b"t"])
+def test_titles_and_captions_are_text(tmp_path, wrong):
+    path = tmp_path / "a.png"
+    for name, draw in {
+            "curves": lambda: curves({"a": ([1, 2], [1, 2])}, "", "", wrong, path),
+            "scatter": lambda: scatter(AB, np.arange(3), wrong, path),
+            "matrices": lambda: matrices({"a": V}, wrong, path),
+            "heat_map": lambda: heat_map({"a": V}, CORNERS, wrong, path),
+            "image_rows": lambda: image_rows([I], ["a"], wrong, path),
+            "image_grid": lambda: image_grid(I, 2, wrong, path),
+            "points": lambda: plotting.points(AB, noise(3, 2), wrong, path),
+            "save_gif": lambda: save_gif([frame(I, 2)], tmp_path / "a.gif", captions=[wrong])}.items():
+        with pytest.raises(TypeError, match=f"^{name}: (title|each caption) must be text, got "):
+            draw()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("extent", [None, 5, "abcd", (0, 1), (0, 1, 0, np.nan), (0, 1, 0, "a"), (0, 0, 0, 1),
+                                    [[0, 1]] * 2, (None,) * 4])
+def test_an_extent_is_a_rectangle(tmp_path, extent):
+    p = noise(3, 2)
+    with pytest.raises(ValueError, match="^heat_map: .*extent is "):
+        heat_map({"a": V}, extent, "", tmp_path / "a.png")
+    with pytest.raises(ValueError, match="^plane_frame: .*extent is "):
+        plotting.plane_frame(V / 12, extent, p, p, p, "")
+
+
+@pytest.mark.parametrize(("draw", "message"), [
+    (lambda path: image_grid(I, 2, "", path, xticks=5), "image_grid: ticks must be a list, got an int 5"),
+    (lambda path: image_rows([I], None, "", path), "image_rows: labels must be a list, got None"),
+    (lambda path: image_rows(5, ["a"], "", path), "image_rows: rows must be a list of arrays, got an int"),
+    (lambda path: scatter(AB, np.arange(3), "", path, names=5), "scatter: names must be a list, got an int 5"),
+    (lambda path: curves({"a": ([1, 2],)}, "", "", "", path), r"curves: 'a' is a tuple, expected \(steps, values\)"),
+    (lambda path: curves({"a": 5}, "", "", "", path), "curves: 'a' is an int 5, expected"),
+    (lambda path: curves({"a": (V[0], V[0])}, "", "", "", path, yscale="root"), 'curves: yscale is "linear" or "log"'),
+    (lambda path: curves({"a": (V[0], V[0])}, "", "", "", path, xscale=["log"]), 'curves: xscale is "linear" or'),
+    (lambda path: heat_map({"a": V}, CORNERS, "", path, points=V), "heat_map: points has shape .*, expected .N, 2."),
+    (lambda path: heat_map({"a": V}, CORNERS, "", path, arrows="a"), "heat_map: arrows must be a dict, .* a str"),
+    (lambda path: heat_map({"a": V}, CORNERS, "", path, arrows={"a": 1}), "heat_map: the arrows of 'a' are .feet"),
+    (lambda path: heat_map({"a": V}, CORNERS, "", path, arrows={"a": (noise(3, 2), noise(2, 2))}), "heat_map: 3 feet"),
+    (lambda path: plotting.points([1], noise(3, 2), "", path), "points: expected a dict"),
+    (lambda path: plotting.points({}, noise(3, 2), "", path), "points: nothing to draw"),
+    (lambda path: plotting.points(AB, np.ones((0, 2)), "", path), "points: real has no points"),
+    (lambda path: save_gif(None, path), "save_gif: frames must be a list .* got None"),
+    (lambda path: save_gif("a.png", path), "save_gif: frames must be a list .* got a str"),
+    (lambda path: save_gif([frame(I, 2)], path, "5"), "save_gif: 5 frames per second"),
+    (lambda path: save_gif([frame(I, 2)], path, captions=5), "save_gif: captions must be a list"),
+    (lambda path: frame(I, True), "frame: columns is True, expected a whole"),
+    (lambda path: table(None, ["a"]), "table: rows must be a list, got None"),
+    (lambda path: table([[1], 5], ["a"]), "table: each row must be a list, got an int 5"),
+    (lambda path: table(["ab"], ["a", "b"]), "table: each row must be a list, got a str"),
+    (lambda path: table([[1]], None), "table: header must be a list"),
+    (lambda path: table([[1]], "a"), "table: header must be a list, got a str")])
+def test_arguments_of_another_kind_are_named(tmp_path, draw, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        draw(tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_panels_may_have_numbers_for_names(tmp_path):
+    heat_map({1: V}, CORNERS, "", tmp_path / "a.png", arrows={1: (noise(3, 2), noise(3, 2))})
+    plotting.points({1: noise(3, 2)}, noise(3, 2), "", tmp_path / "b.png")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_gif_of_grey_arrays_and_grey_files(tmp_path):
     frames = [frame(noise(6, 5, 4, 1, seed=k), 3) for k in range(2)]
     plotting.save_frame(frames[1], tmp_path / "1.png")

@@ -234,6 +234,17 @@ def test_report():
 P, X, NAN = np.full((4, 2), 0.5), np.zeros((5, 3)), np.full((5, 3), np.nan)
 
 
+@pytest.mark.parametrize("classifier", [None, "judge", lambda x: x])
+def test_a_classifier_has_features(classifier):
+    with pytest.raises(TypeError, match="^sample_report: the classifier is a Module with features"):
+        sample_report(classifier, X, X)
+
+
+def test_a_narrow_window_is_as_likely_as_its_formula_says():
+    assert parzen_log_likelihood(np.zeros((1, 1)), np.zeros((1, 1)), 1e-140)[0] == pytest.approx(
+        -0.5 * np.log(2 * np.pi) + 140 * np.log(10))
+
+
 @pytest.mark.parametrize(("f", "arguments", "message"), [
     (inception_score, (P[0],), r"probabilities of shape \(2,\), expected \(N, classes\)"),
     (inception_score, (2 * P,), "rows that add up to 1"),
@@ -256,6 +267,13 @@ P, X, NAN = np.full((4, 2), 0.5), np.zeros((5, 3)), np.full((5, 3), np.nan)
     (parzen_log_likelihood, (X[:, 0], X[:, 0], 1.0), r"samples \(5,\)"),
     (parzen_log_likelihood, (X, X, 0.0), "sigma is 0.0, expected above 0"),
     (parzen_log_likelihood, (X, X, float("nan")), "sigma is nan"),
+    (parzen_log_likelihood, (X, X, 1e-200), "sigma is 1e-200, expected above 0, and 1e-150"),
+    (parzen_log_likelihood, (X, X, 1e200), r"sigma is 1e\+200, expected"),
+    (parzen_log_likelihood, (X, 1e20 * (X + 1), 1e-145), "sigma is 1e-145, so small that"),
+    (class_coverage, (P, "a"), "confidence is a, expected above 0.5"),
+    (class_coverage, (P, None), "confidence is None"), (class_coverage, (P, [1]), "confidence is"),
+    (class_coverage, (P, 0.9, "a"), "share a, expected 0 to 1"), (class_coverage, (P, 0.9, True), "share True"),
+    (precision_and_recall, (X, X, True), "k=True"),
     (parzen_log_likelihood, (X, X[:0], 1.0), "images is empty"),
     (parzen_log_likelihood, (NAN, X, 1.0), "samples has NaN"),
 ])

@@ -12,8 +12,8 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
     is asked for. Without rng, in the order of the rows; the batches are then views and nothing is copied.
     The last batch is smaller if `size` does not divide N; drop_last leaves it out.
     `start` skips that many batches (and still draws the whole order), so a run resumes in mid-epoch.
-    Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give; TypeError for what is
-    no array.
+    Tensors are cut, too. Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give;
+    TypeError for what is no array, lists among it: what their batches would be is not known.
     """
     if not arrays:
         raise TypeError("batches: no arrays given, expected at least one")
@@ -56,10 +56,11 @@ def _whole(name, value):
 
 def _generate(arrays, rows, size, rng, numbers):
     order = None if rng is None else rng.permutation(rows)
+    homes = [array.data if hasattr(array, "requires_grad") else array for array in arrays]  # a Tensor's own array
     for number in numbers:
         part = slice(number * size, (number + 1) * size)
         if order is None:
             batch = tuple(array[part] for array in arrays)
         else:
-            batch = tuple(array[to_device_of(order[part], array)] for array in arrays)
+            batch = tuple(array[to_device_of(order[part], home)] for array, home in zip(arrays, homes, strict=True))
         yield batch if len(arrays) > 1 else batch[0]

@@ -115,10 +115,11 @@ def _number(text):
 
 def _is_name(text):
     """Whether a cell can be the name of a column: something with a letter that neither begins as numbers do nor stands
-    for a value that is missing."""
+    for a truth or for a value that is missing."""
     text = text.strip()
     return (re.match(r"[-+.]*\d", text) is None and any(letter.isalpha() for letter in text)
-            and text.lstrip("-+#").lower() not in ("nan", "inf", "infinity", "na", "n/a", "null", "none", "missing"))
+            and text.lstrip("-+#").lower() not in ("nan", "inf", "infinity", "na", "n/a", "null", "none", "missing",
+                                                    "true", "false", "yes", "no"))
 
 
 def _check_float32(where, x):

@@ -1,6 +1,6 @@
 """Lines, points, heat maps and matrices."""
 
-import matplotlib
+import matplotlib.scale
 import numpy as np
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
@@ -9,7 +9,7 @@ from matplotlib.transforms import Affine2D
 
 from scratchnet.backend import kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import LINES, figure, legend
+from scratchnet.plotting.figure import LINES, check_panels, check_several, check_text, checked_extent, figure, legend
 
 
 def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear"):
@@ -17,11 +17,18 @@ def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear")
 
     Points without a finite value (empty cells of a log) are skipped. Scales are "linear" or "log".
     """
-    _check_named("curves", lines)
+    check_panels("curves", lines)
+    check_text("curves", "title", title)
+    for name, scale in (("xscale", xscale), ("yscale", yscale)):
+        if not isinstance(scale, str) or scale not in matplotlib.scale.get_scale_names():
+            raise ValueError(f'curves: {name} is "linear" or "log", got {scale!r}')
     if not 1 <= len(lines) <= len(LINES):
         raise ValueError(f"curves: {len(lines)} lines, expected 1 to {len(LINES)}, as many as can be told apart")
     with figure(path, 5.5, 3.2, title) as (axes,):
         for name, line in lines.items():
+            if not isinstance(line, (tuple, list)) or len(line) not in (2, 3):
+                raise TypeError(f"curves: {name!r} is {kind_of(line).partition(';')[0]}, expected (steps, values) or "
+                                f"(steps, values, spread)")
             x, y, *spread = (on_host("curves", repr(name), a).astype(float) for a in line)
             if x.ndim != 1 or any(x.shape != a.shape for a in (y, *spread)):
                 raise ValueError(f"curves: {name!r} has steps {x.shape} and values {y.shape}"
@@ -44,7 +51,8 @@ def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=Non
     """Panels name → points (N, 2), side by side. Each point is drawn as its integer label (N,), the same in all panels,
     and the label stands large at the median of its points; with names, points are dots, and names[label] stands there.
     """
-    _check_named("scatter", panels)
+    check_panels("scatter", panels)
+    check_text("scatter", "title", title)
     labels = on_host("scatter", "labels", labels)
     panels = {name: on_host("scatter", "points", points) for name, points in panels.items()}
     for points in panels.values():
@@ -53,6 +61,8 @@ def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=Non
                              f"N ≥ 1")
         if labels.dtype.kind not in "iu" or not np.isfinite(points).all():
             raise ValueError(f"scatter: labels are {labels.dtype}, expected integers, and points must be finite")
+    if names is not None:
+        check_several("scatter", "names", names)
     if names is not None and not 0 <= labels.min() <= labels.max() < len(names):
         raise ValueError(f"scatter: labels from {labels.min()} to {labels.max()} for {len(names)} names")
     with figure(path, 5.5, 5.5, title, list(panels)) as row:
@@ -82,7 +92,11 @@ def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=N
     points   (N, 2), small dots over every panel
     arrows   name of a panel → (feet (A, 2), vectors (A, 2)), drawn as long as they are
     """
-    _check_named("heat_map", panels)
+    check_panels("heat_map", panels)
+    check_text("heat_map", "title", title)
+    extent = checked_extent("heat_map", extent)
+    points = None if points is None else _plane("points", points)
+    arrows = _checked_arrows(arrows)
     panels = {name: on_host("heat_map", "values", values) for name, values in panels.items()}
     for values in panels.values():
         if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
@@ -93,18 +107,40 @@ def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=N
             image = axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=low, vmax=high,
                                 aspect="equal")
             if points is not None:
-                axes.plot(*on_host("heat_map", "points", points).T, ".", color="#0072b2", markersize=2, alpha=0.4)
-            if arrows is not None and name in arrows:
-                feet, vectors = (on_host("heat_map", "arrows", a) for a in arrows[name])
+                axes.plot(*points.T, ".", color="#0072b2", markersize=2, alpha=0.4)
+            if name in arrows:
+                feet, vectors = arrows[name]
                 axes.quiver(*feet.T, *vectors.T, color="#d55e00", angles="xy", scale_units="xy", scale=1, width=0.004)
             axes.set(xlabel=xlabel, ylabel=ylabel, xlim=extent[:2], ylim=extent[2:])
             axes.grid(False)
         row[-1].figure.colorbar(image, ax=row, label=colour_label, shrink=0.9, pad=0.02)
 
 
+def _checked_arrows(arrows):
+    """name → (feet, vectors), both (A, 2)"""
+    if arrows is not None and not isinstance(arrows, dict):
+        raise TypeError(f"heat_map: arrows must be a dict, name of a panel → (feet, vectors), got {kind_of(arrows)}")
+    checked = {}
+    for name, pair in (arrows or {}).items():
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"heat_map: the arrows of {name!r} are (feet, vectors), got {kind_of(pair)}")
+        feet, vectors = checked[name] = [_plane("arrows", a) for a in pair]
+        if feet.shape != vectors.shape:
+            raise ValueError(f"heat_map: {len(feet)} feet and {len(vectors)} vectors of the arrows of {name!r}")
+    return checked
+
+
+def _plane(name, x):
+    x = on_host("heat_map", name, x)
+    if x.ndim != 2 or x.shape[1] != 2:
+        raise ValueError(f"heat_map: {name} has shape {x.shape}, expected (N, 2)")
+    return x
+
+
 def matrices(panels, title, path):
     """Panels name → matrix (H, W), side by side: entries as colours, white is 0, red positive, blue negative."""
-    _check_named("matrices", panels)
+    check_panels("matrices", panels)
+    check_text("matrices", "title", title)
     panels = {name: on_host("matrices", "a matrix", matrix) for name, matrix in panels.items()}
     for matrix in panels.values():
         if matrix.ndim != 2 or 0 in matrix.shape or not np.isfinite(matrix).all():
@@ -116,10 +152,3 @@ def matrices(panels, title, path):
             axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
             axes.locator_params(integer=True)
             axes.grid(False)
-
-
-def _check_named(op, panels):
-    if not isinstance(panels, dict) or not all(isinstance(name, str | int) for name in panels):
-        raise TypeError(f"{op}: expected a dict, name → what is drawn, got {kind_of(panels)}")
-    if not panels and op != "curves":
-        raise ValueError(f"{op}: nothing to draw, expected at least one name")

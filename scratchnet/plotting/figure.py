@@ -8,6 +8,9 @@ from pathlib import Path
 import matplotlib.style
 from matplotlib.figure import Figure
 
+from scratchnet.backend import kind_of
+from scratchnet.settings import number
+
 # Told apart without their hue too: each has a lightness, a dash and a marker of its own (hues of Okabe & Ito 2008).
 LINES = (matplotlib.cycler(color=["#000000", "#d55e00", "#0072b2", "#e69f00", "#009e73", "#cc79a7"])
          + matplotlib.cycler(linestyle=["-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))])
@@ -18,6 +21,36 @@ STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "a
          "axes.axisbelow": True, "grid.color": "0.9", "lines.linewidth": 1.5, "lines.markersize": 4.5,
          "text.parse_math": False, "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200,
          "savefig.bbox": "tight"}
+
+
+def check_text(op, name, x):
+    """TypeError unless x is a string, which need not say anything."""
+    if not isinstance(x, str):
+        raise TypeError(f"{op}: {name} must be text, got {kind_of(x).partition(';')[0]}")
+
+
+def check_several(op, name, x):
+    """TypeError unless x has a length, as lists of names and of ticks have."""
+    if not hasattr(x, "__len__"):
+        raise TypeError(f"{op}: {name} must be a list, got {kind_of(x)}")
+
+
+def check_panels(op, panels):
+    """A dict with something to draw under each name."""
+    if not isinstance(panels, dict) or not all(isinstance(name, str | int) for name in panels):
+        raise TypeError(f"{op}: expected a dict, name → what is drawn, got {kind_of(panels)}")
+    if not panels and op != "curves":
+        raise ValueError(f"{op}: nothing to draw, expected at least one name")
+
+
+def checked_extent(op, extent):
+    """(left, right, bottom, top) as numbers."""
+    if not hasattr(extent, "__len__") or len(extent) != 4:
+        raise ValueError(f"{op}: extent is (left, right, bottom, top), got {extent!r}")
+    left, right, bottom, top = (number(op, "each number of extent", x, "finite") for x in extent)
+    if left == right or bottom == top:
+        raise ValueError(f"{op}: extent is (left, right, bottom, top), a rectangle with an area, got {extent!r}")
+    return left, right, bottom, top
 
 
 @contextmanager
@@ -42,7 +75,7 @@ def figure(path, width, height, title, names=("",), columns=6):
         letters = max(40, int(13 * width * min(len(names), columns)))
         above = [textwrap.fill(title, letters) + "\n", *[""] * (len(names) - 1)]
         for ax, head, name in zip(axes, above, names, strict=True):
-            ax.set_title((head + name).rstrip("\n"))
+            ax.set_title(f"{head}{name}".rstrip("\n"))
         with replacing(path) as temporary:
             canvas.savefig(temporary, format=Path(path).suffix[1:])
 

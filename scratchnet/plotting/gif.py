@@ -1,14 +1,17 @@
 """GIFs that show how something was learned."""
 
 import io
+from collections.abc import Iterable
+from numbers import Real
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from scratchnet.backend import kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import replacing
+from scratchnet.plotting.figure import check_several, check_text, replacing
 
 
 def save_gif(frames, path, per_second=5.0, captions=None):
@@ -16,9 +19,16 @@ def save_gif(frames, path, per_second=5.0, captions=None):
 
     The last frame stays for two seconds. GIFs count in 1/100 s, to which 1/per_second is rounded.
     """
+    if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
+        raise TypeError(f"save_gif: frames must be a list of arrays or paths, got {kind_of(frames)}")
+    frames = list(frames)
+    if captions is not None:
+        check_several("save_gif", "captions", captions)
+        for caption in captions:
+            check_text("save_gif", "each caption", caption)
     if captions is not None and len(captions) != len(frames):
         raise ValueError(f"save_gif: {len(captions)} captions for {len(frames)} frames")
-    if not 0 < per_second <= 50:
+    if not isinstance(per_second, Real) or not 0 < per_second <= 50:
         raise ValueError(f"save_gif: {per_second} frames per second, expected 0 < per_second ≤ 50, all a viewer shows")
     frames = [_read_png(f) if isinstance(f, (str, Path)) else on_host("save_gif", "a frame", f) for f in frames]
     if not frames or any(f.dtype != np.uint8 or f.shape != frames[0].shape or 0 in f.shape for f in frames):

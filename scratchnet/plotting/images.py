@@ -1,18 +1,22 @@
 """Sheets of images: digits as dark ink on white paper, every pixel as it is, the first image at the top left."""
 
-from numbers import Integral
+from collections.abc import Iterable
 
 import numpy as np
 from PIL import Image
 
+from scratchnet.backend import is_whole, kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import STYLE, figure, replacing
+from scratchnet.plotting.figure import STYLE, check_several, check_text, figure, replacing
 
 GAP = 2  # pixels between the images of a sheet
 
 
 def image_rows(rows, labels, title, path):
     """One labelled row of images for each entry of `rows`, each (N, H, W, 1) or (N, H, W, 3), all of one shape."""
+    if not isinstance(rows, Iterable):
+        raise TypeError(f"image_rows: rows must be a list of arrays, got {kind_of(rows)}")
+    check_several("image_rows", "labels", labels)
     rows = [on_host("image_rows", "a row", row) for row in rows]
     shapes = [row.shape for row in rows]
     if len(labels) != len(shapes) or len(set(shapes)) != 1:
@@ -48,6 +52,7 @@ def save_frame(pixels, path):
 
 def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, yticks=None):
     """Images as one picture, each pixel enlarged a whole number of times; ticks are at the centres of columns, rows."""
+    check_text(op, "title", title)
     pixels = _tile(op, _pixels(op, images), columns)
     height, width = pixels.shape[:2]
     zoom = min(max(1300 // width, 1), 4) / STYLE["savefig.dpi"]
@@ -60,6 +65,8 @@ def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, 
         for axis, label, ticks, step, size in ((axes.xaxis, xlabel, xticks, images.shape[2] + GAP, width),
                                                (axes.yaxis, ylabel, yticks, images.shape[1] + GAP, height)):
             centres = np.arange(GAP, size, step) + (step - GAP - 1) / 2
+            if ticks is not None:
+                check_several(op, "ticks", ticks)
             if ticks is not None and len(ticks) != len(centres):
                 raise ValueError(f"{op}: {len(ticks)} ticks for {len(centres)} columns or rows")
             axis.set_ticks(*([], []) if ticks is None else (centres, ticks))
@@ -68,7 +75,7 @@ def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, 
 
 def _tile(op, ink, columns, scale=1):
     """uint8 images (N, H, W, C) side by side with GAP white pixels around: (H′, W′) for C = 1, else (H′, W′, C)."""
-    if not (isinstance(columns, Integral) and isinstance(scale, Integral) and columns >= 1 and scale >= 1):
+    if not (is_whole(columns) and is_whole(scale) and columns >= 1 and scale >= 1):
         raise ValueError(f"{op}: columns is {columns}, expected a whole number ≥ 1, as for scale, which is {scale}")
     N, H, W, C = ink.shape
     columns = min(columns, N)

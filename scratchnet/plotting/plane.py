@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import figure
+from scratchnet.plotting.figure import check_panels, check_text, checked_extent, figure
 from scratchnet.plotting.stacked import stacked_frame
 
 REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
@@ -11,10 +11,14 @@ REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
 
 def points(panels, real, title, path):
     """Panels name → generated points (N, 2), in rows of three, each over the real points (M, 2)."""
+    check_panels("points", panels)
+    check_text("points", "title", title)
     real = _plane("points", "real", real)
+    if not len(real):
+        raise ValueError("points: real has no points, expected at least one")
     with figure(path, 3.2, 3.2, title, list(panels), columns=3) as all_axes:
         for axes, (name, generated) in zip(all_axes, panels.items(), strict=True):
-            _dots(axes, real, _plane("points", name, generated))
+            _dots(axes, real, _plane("points", str(name), generated))
             axes.set(xlabel="x₁", ylabel="x₂", **_limits(real))
             axes.set_aspect("equal")
         all_axes[:3][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
@@ -33,6 +37,7 @@ def plane_frame(values, extent, real, generated, arrows, text):
     if values.ndim != 2 or not np.isfinite(values).all() or arrows.shape != generated.shape:
         raise ValueError(f"plane_frame: values {values.shape}, generated {generated.shape}, arrows {arrows.shape}, "
                          f"expected (H, W), all finite, and twice the same (N, 2)")
+    extent = checked_extent("plane_frame", extent)
     longest = max(np.linalg.norm(arrows, axis=1).max(initial=0.0), 1e-12)
 
     def draw(axes):

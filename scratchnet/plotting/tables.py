@@ -5,6 +5,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from scratchnet.backend import kind_of
 from scratchnet.plotting.figure import replacing
 
 
@@ -13,6 +14,10 @@ def table(rows, header, path=None):
 
     Floats get four significant digits; give a string for anything else. Columns with numbers are aligned to the right.
     """
+    _check_cells("rows", rows)
+    for row in rows:
+        _check_cells("each row", row)
+    _check_cells("header", header)
     lengths = {len(row) for row in rows}
     if len(header) == 0 or lengths != {len(header)}:
         raise ValueError(f"table: {len(rows)} rows of {sorted(lengths)} cells under {len(header)} names, "
@@ -29,6 +34,11 @@ def table(rows, header, path=None):
         with replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return text
+
+
+def _check_cells(name, x):
+    if isinstance(x, (str, bytes, dict)) or not hasattr(x, "__len__"):
+        raise TypeError(f"table: {name} must be a list, got {kind_of(x)}")
 
 
 def _cell(x):
