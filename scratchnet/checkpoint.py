@@ -5,21 +5,17 @@ reading one runs no code, and any safetensors reader can open it. Whatever JSON 
 the header's `__metadata__`, and a checksum of everything beside it: one flipped bit is found.
 """
 
-import errno
 import hashlib
 import json
-import os
-import stat
 from collections.abc import Mapping
-from contextlib import contextmanager, suppress
-from pathlib import Path, PurePath
-from zlib import crc32
+from pathlib import PurePath
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
 from scratchnet.backend import is_array, kind_of, to_cpu
+from scratchnet.folder import replacing
 from scratchnet.tensor import Tensor
 
 FORMAT = 2  # to be raised when a file written from then on would mislead the `load` of today
@@ -44,62 +40,6 @@ def save(path, arrays, metadata):
     content = to_bytes(arrays, {"scratchnet": text, "checksum": _checksum(text, arrays)})
     with replacing(path) as file:
         file.write(content)
-
-
-@contextmanager
-def replacing(path):
-    """A binary file to write into, which takes the place of `path` at once when all went well: the bytes go to a
-    hidden file beside it, onto the disk, and only then is that file renamed. If it fails, `path` is as it was, and
-    nothing is left behind; what a killed process left, the next one deletes. Through a symbolic link it is the link's
-    target that is replaced. A file that was there hands on its permissions."""
-    target = Path(os.path.realpath(path))
-    temporary = _temporary(target)
-    try:
-        if target.is_symlink():
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-        _sweep(target)
-        with open(temporary, "xb") as file:
-            if target.is_file():
-                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException as error:
-        with suppress(OSError):
-            temporary.unlink()
-        if isinstance(error, OSError):
-            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
-        raise
-    _sync_folder(target.parent)
-
-
-def _temporary(target, process=None):
-    """Where this process writes what is to become `target`: a name that is ours alone, and short, as names may be 255
-    bytes long."""
-    return target.with_name(f".scratchnet-{crc32(os.fsencode(target.name)):08x}-{process or os.getpid()}.tmp")
-
-
-def _sweep(target):
-    """Delete what processes that are dead, or an earlier one of our number, left behind for this target."""
-    for found in target.parent.glob(_temporary(target, "*").name):
-        process = found.stem.rpartition("-")[2]
-        if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
-            with suppress(OSError):  # Windows keeps a file that is open
-                found.unlink()
-
-
-def _lives(process):
-    """Whether there is a process of this number, as far as the system tells."""
-    if os.name != "posix":
-        return False
-    try:
-        os.kill(process, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except OSError:
-        pass  # it is another user's
-    return True
 
 
 def storable(who, values):
@@ -195,13 +135,3 @@ def _plain(name, a):
         raise TypeError(f"save: {name!r} is a masked array, whose mask would be lost; pass its .filled(value)")
     a = to_cpu(a)
     return np.array(a, dtype=a.dtype.newbyteorder("<"), order="C")
-
-
-def _sync_folder(folder):
-    """Put the rename itself onto the disk; Windows has no such call."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

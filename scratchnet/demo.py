@@ -14,8 +14,8 @@ import numpy as np
 
 from scratchnet import data, plotting
 from scratchnet.backend import gpu_available, to_gpu
-from scratchnet.checkpoint import CheckpointError, replacing
-from scratchnet.folder import FolderInUse, claim, set_aside
+from scratchnet.checkpoint import CheckpointError
+from scratchnet.folder import FolderInUse, claim, replacing, set_aside
 from scratchnet.optimizers import AdamW
 from scratchnet.schedules import cosine
 from scratchnet.training import Run, Stopped

@@ -1,10 +1,15 @@
-"""The folder of a run: one process at a time works in it, and what was there before is kept."""
+"""The folder of a run: one process at a time works in it, what was there before is kept, and a file is replaced as a
+whole or not at all."""
 
+import errno
 import os
 import platform
+import stat
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from weakref import WeakValueDictionary
+from zlib import crc32
 
 try:
     import fcntl
@@ -72,3 +77,69 @@ def set_aside(*paths):
     for path, new in moves:
         if os.path.lexists(path):
             os.rename(path, new)
+
+
+@contextmanager
+def replacing(path):
+    """A binary file to write into, which takes the place of `path` at once when all went well: the bytes go to a
+    hidden file beside it, onto the disk, and only then is that file renamed. If it fails, `path` is as it was, and
+    nothing is left behind; what a killed process left, the next one deletes. Through a symbolic link it is the link's
+    target that is replaced. A file that was there hands on its permissions."""
+    target = Path(os.path.realpath(path))
+    temporary = _temporary(target)
+    try:
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        _sweep(target)
+        with open(temporary, "xb") as file:
+            if target.is_file():
+                os.chmod(temporary, stat.S_IMODE(target.stat().st_mode))
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise OSError(error.errno or errno.EIO, error.strerror or str(error), str(path)) from error
+        raise
+    _sync_folder(target.parent)
+
+
+def _temporary(target, process=None):
+    """Where this process writes what is to become `target`: a name that is ours alone, and short, as names may be 255
+    bytes long."""
+    return target.with_name(f".scratchnet-{crc32(os.fsencode(target.name)):08x}-{process or os.getpid()}.tmp")
+
+
+def _sweep(target):
+    """Delete what processes that are dead, or an earlier one of our number, left behind for this target."""
+    for found in target.parent.glob(_temporary(target, "*").name):
+        process = found.stem.rpartition("-")[2]
+        if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
+            with suppress(OSError):  # Windows keeps a file that is open
+                found.unlink()
+
+
+def _lives(process):
+    """Whether there is a process of this number, as far as the system tells."""
+    if os.name != "posix":
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # it is another user's
+    return True
+
+
+def _sync_folder(folder):
+    """Put the rename itself onto the disk; Windows has no such call."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -34,7 +34,7 @@ from scratchnet import checkpoint, data, threads
 from scratchnet.anomaly import detect_anomaly
 from scratchnet.averaging import ExponentialMovingAverage
 from scratchnet.backend import kind_of, to_cpu
-from scratchnet.folder import claim, set_aside
+from scratchnet.folder import claim, replacing, set_aside
 from scratchnet.optimizers import Optimizer
 from scratchnet.settings import whole
 from scratchnet.tensor import data_of
@@ -305,7 +305,7 @@ class Run:
         writer = csv.DictWriter(text, names)
         writer.writeheader()
         writer.writerows(self.rows)
-        with checkpoint.replacing(self.log_path) as file:
+        with replacing(self.log_path) as file:
             file.write(text.getvalue().encode())
 
     @contextmanager

@@ -394,7 +394,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "loss.png"
 
     def fail(self, file, **kwargs):
-        file.write_bytes(b"half a picture")
+        file.write(b"half a picture")
         raise OSError("No space left on device")
 
     curves({"a": ([0, 1], [0, 1])}, "x", "y", "title", path)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scratchnet import AnomalyError, Tensor, checkpoint, losses, ops
+from scratchnet import AnomalyError, Tensor, checkpoint, folder, losses, ops
 from scratchnet.averaging import ExponentialMovingAverage
 from scratchnet.folder import FolderInUse
 from scratchnet.layers import Dense, Module, Sequential
@@ -620,8 +620,8 @@ def test_a_users_files_beside_a_checkpoint_stay(tmp_path):
 def test_what_dead_processes_left_behind_is_deleted(tmp_path):
     path, dead = tmp_path / "c", subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    left = [checkpoint._temporary(path, process) for process in (dead.pid, os.getpid(), 10**30)]
-    kept = [checkpoint._temporary(path, os.getppid()), checkpoint._temporary(tmp_path / "other", dead.pid)]
+    left = [folder._temporary(path, process) for process in (dead.pid, os.getpid(), 10**30)]
+    kept = [folder._temporary(path, os.getppid()), folder._temporary(tmp_path / "other", dead.pid)]
     for file in left + kept:
         file.write_bytes(b"half")
     checkpoint.save(path, {"a": np.ones(1)}, {})

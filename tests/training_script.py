@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchnet import checkpoint, losses, ops, threads
+from scratchnet import checkpoint, folder, losses, ops, threads
 from scratchnet.layers import BatchNorm, Dense, Sequential
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
@@ -27,7 +27,7 @@ def die_in_save(n):
         state["saves"] += 1
         content = to_bytes(arrays, metadata)
         if state["saves"] == n and n % 2:
-            with open(checkpoint._temporary(Path(sys.argv[1], "checkpoint.safetensors")), "wb") as file:
+            with open(folder._temporary(Path(sys.argv[1], "checkpoint.safetensors")), "wb") as file:
                 file.write(content[:len(content) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         return content

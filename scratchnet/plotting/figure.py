@@ -1,6 +1,5 @@
 """The paper that all figures are drawn on: one style, whatever the user's is; files are replaced as a whole."""
 
-import os
 import textwrap
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 from scratchnet.backend import kind_of
+from scratchnet.folder import replacing
 from scratchnet.settings import number
 
 # Told apart without their hue too: each has a lightness, a dash and a marker of its own (hues of Okabe & Ito 2008).
@@ -76,8 +76,8 @@ def figure(path, width, height, title, names=("",), columns=6):
         above = [textwrap.fill(title, letters) + "\n", *[""] * (len(names) - 1)]
         for ax, head, name in zip(axes, above, names, strict=True):
             ax.set_title(f"{head}{name}".rstrip("\n"))
-        with replacing(path) as temporary:
-            canvas.savefig(temporary, format=Path(path).suffix[1:])
+        with new_file(path) as file:
+            canvas.savefig(file, format=Path(path).suffix[1:])
 
 
 def legend(axes, names, lines, **place):
@@ -88,13 +88,8 @@ def legend(axes, names, lines, **place):
 
 
 @contextmanager
-def replacing(path):
-    """A temporary file beside `path` that takes its place when all went well; through a symbolic link, its target's."""
-    path = Path(os.path.realpath(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def new_file(path):
+    """A file to write into, which takes the place of `path` when all went well; missing folders are made."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        yield file

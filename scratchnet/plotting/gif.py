@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from scratchnet.backend import kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import check_several, check_text, replacing
+from scratchnet.plotting.figure import check_several, check_text, new_file
 
 
 def save_gif(frames, path, per_second=5.0, captions=None):
@@ -38,8 +38,8 @@ def save_gif(frames, path, per_second=5.0, captions=None):
     if captions is not None:
         pictures = _captioned(pictures, captions)
     pause = [10 * round(100 / per_second)] * (len(frames) - 1) + [2000]
-    with replacing(path) as temporary:
-        pictures[0].save(temporary, format="GIF", save_all=True, append_images=pictures[1:], duration=pause, loop=0)
+    with new_file(path) as file:
+        pictures[0].save(file, format="GIF", save_all=True, append_images=pictures[1:], duration=pause, loop=0)
 
 
 def _read_png(path):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from scratchnet.backend import is_whole, kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import STYLE, check_several, check_text, figure, replacing
+from scratchnet.plotting.figure import STYLE, check_several, check_text, figure, new_file
 
 GAP = 2  # pixels between the images of a sheet
 
@@ -46,8 +46,8 @@ def save_frame(pixels, path):
     if pixels.dtype != np.uint8 or 0 in pixels.shape or not (pixels.ndim == 2 or pixels.shape[2:] == (3,)):
         raise ValueError(f"save_frame: pixels are {pixels.dtype} of shape {pixels.shape}, expected uint8, (H, W) or "
                          f"(H, W, 3)")
-    with replacing(path) as temporary:
-        Image.fromarray(pixels).save(temporary, format="PNG")
+    with new_file(path) as file:
+        Image.fromarray(pixels).save(file, format="PNG")
 
 
 def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, yticks=None):

@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 
 from scratchnet.backend import kind_of
-from scratchnet.plotting.figure import replacing
+from scratchnet.plotting.figure import new_file
 
 
 def table(rows, header, path=None):
@@ -31,8 +31,8 @@ def table(rows, header, path=None):
         columns.append([text.rjust(width) if right else text.ljust(width) for text in texts])
     text = "".join(f"| {' | '.join(line)} |\n" for line in zip(*columns, strict=True))
     if path is not None:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        with new_file(path) as file:
+            file.write(text.encode())
     return text
 
 
