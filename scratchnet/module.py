@@ -211,9 +211,9 @@ class Module:
         if id(self) in shown:
             yield f"{indent}{name}", f"{what} (above)", ""
             return
-        above = {id(part) for _, part, _ in self._modules()} & shown
+        above = set(shown)
         shown.add(id(self))
-        mine = [p for _, owner, _, p in self._named(_is_parameter) if id(owner) not in above]
+        mine = [p for _, owner, held in self._modules() if id(owner) not in above for _, p in held if _is_parameter(p)]
         count = sum(p.size for p in {id(p): p for p in mine}.values() if id(p) not in counted)
         yield f"{indent}{name}", what, f"{count:,} parameters" if not indent else f"{count:,}" if count else ""
         children = self.children()
@@ -336,7 +336,7 @@ def _put(owner, path, value):
 
 
 def _with(container, path, value):
-    """The container with a value at a path; one that cannot be changed is made anew, others are changed in place."""
+    """The container with a value at a path; a tuple and the like is made anew, others are changed in place."""
     if not path:
         return value
     key, *rest = path
@@ -346,10 +346,13 @@ def _with(container, path, value):
     if hasattr(container, "__setitem__"):
         container[key] = part
         return container
-    if isinstance(container, Mapping):
-        return type(container)({**container, key: part})
+    if isinstance(container, types.MappingProxyType):
+        return types.MappingProxyType({**container, key: part})
+    if not isinstance(container, tuple):
+        raise TypeError(f"a {type(container).__name__} cannot be changed, so no array in it can be moved or exchanged; "
+                        f"use a list or a dict")
     parts = (*container[:key], part, *container[key + 1:])
-    return container._make(parts) if hasattr(container, "_make") else type(container)(parts)
+    return container._make(parts) if hasattr(container, "_make") else parts
 
 
 def _name(path):

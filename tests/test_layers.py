@@ -1,6 +1,6 @@
 """Layers and Module: names, saving, loading, moving, modes, and what they print."""
 
-import collections
+import collections.abc
 import copy
 import dataclasses
 import functools
@@ -380,6 +380,24 @@ def test_sequences_and_mappings_of_every_kind_are_opened(hold, name):
     with model.substituted([Tensor(np.zeros(2))]):
         assert not model.parameters()
     assert len(model.parameters()) == 1
+
+
+def test_a_sequence_that_cannot_be_changed_is_opened_and_not_moved():
+    class Pair(collections.abc.Sequence):
+        def __init__(self, *parts):
+            self.parts = parts
+
+        def __len__(self):
+            return len(self.parts)
+
+        def __getitem__(self, i):
+            return self.parts[i]
+
+    model = Module()
+    model.held = Pair(Parameter(np.zeros(1)), np.zeros(2))
+    assert list(model.state_dict()) == ["held.0", "held.1"]
+    with pytest.raises(TypeError, match="a Pair cannot be changed"):
+        model.move(lambda a: a + 1)
 
 
 @pytest.mark.parametrize("hold", [
