@@ -84,7 +84,8 @@ def _settled(x):
         return x
     top = data == np.inf
     sure = (top.sum(axis=-1, keepdims=True) == 1) & (data == data).all(axis=-1, keepdims=True)  # NaN stays NaN
-    return where(sure, array_module(data).where(top, 0.0, -np.inf).astype(data.dtype), x)
+    xp = array_module(data)
+    return where(sure, xp.where(top, xp.zeros_like(data), xp.full_like(data, -np.inf)), x)
 
 
 @handle(_cross_entropy)
