@@ -15,7 +15,9 @@ from scratchnet.tensor import Tensor, check_arrays, data_of
 
 def _axes(shape, axis):
     """The reduced axes as a sorted tuple of non-negative numbers."""
-    axes = range(len(shape)) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
+    if axis is None:
+        return tuple(range(len(shape)))
+    axes = axis if isinstance(axis, (tuple, list)) else (axis,)
     if any(not is_whole(a) or not -len(shape) <= a < len(shape) for a in axes):
         raise ValueError(f"axis {axis} is out of range for shape {shape}")
     axes = tuple(sorted(int(a) % len(shape) for a in axes))
