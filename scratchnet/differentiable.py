@@ -314,34 +314,30 @@ def plain_numbers(values, beside):
 
 
 @contextmanager
+def _noted(what):
+    """Inside, a new list takes what is noted under this name in `mode`."""
+    before, notes = getattr(mode, what), []
+    setattr(mode, what, notes)
+    try:
+        yield notes
+    finally:
+        setattr(mode, what, before)
+
+
 def recorded_calls():
     """Inside, every op call that goes on the tape is noted in the list that is given: (op, arguments, result)."""
-    before, mode.calls = mode.calls, []
-    try:
-        yield mode.calls
-    finally:
-        mode.calls = before
+    return _noted("calls")
 
 
-@contextmanager
 def recorded_walk():
     """Inside, every Node that a walk passes is noted in the list that is given: (node, gy, [(parent, gradient)])."""
-    before, mode.passed = mode.passed, []
-    try:
-        yield mode.passed
-    finally:
-        mode.passed = before
+    return _noted("passed")
 
 
-@contextmanager
 def recorded_casts():
     """Inside, every gradient that has another dtype than its input is noted in the list that is given: (op name, dtype
     of the gradient, of the input, of the op's result)."""
-    before, mode.casts = mode.casts, []
-    try:
-        yield mode.casts
-    finally:
-        mode.casts = before
+    return _noted("casts")
 
 
 def _shape_of(x):

@@ -27,7 +27,7 @@ class _Claim:
     on host", is for people only."""
 
     def __init__(self, folder):
-        self.file = open(folder / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 (is open as long as the claim lives)
+        self.file = open(folder / ".scratchnet.lock", "a+", encoding="utf-8")  # noqa: SIM115 (is open as long as the claim lives)
         try:
             _lock(self.file)
         except (BlockingIOError, PermissionError) as error:

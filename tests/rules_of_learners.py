@@ -1,36 +1,16 @@
 """Wrong gradient rules as learners write them, and right ones in unusual forms: does the checker name them truly?
 
-    python -m tests.rules_of_learners [part of an id]
-
-An Entry runs check.gradients under a rule. `names` holds every name that would be a true description of its mistake:
-empty if there is none, so that only "unknown" is; None if the rule is right. What comes of it:
-
-    NAMED        a true name                             UNKNOWN      caught, without a name
-    LOW          a wrong name, with low confidence       MISNAMED     a wrong name, with high confidence
-    MISSED       a wrong rule passed                     CRASH        another error than GradientMismatch
-    PASS         a right rule passed                     FALSE ALARM  a right rule was accused
+    python tests/rules_of_learners.py        one line an entry, then how many there are of each verdict
 """
 
-import sys
-from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
+from examination import Entry, examine_all
 
 from scratchnet import check, ops
 from scratchnet.autograd import differentiable, enable_grad, grad
 from scratchnet.layers import Dense
 from scratchnet.losses import _bce, _cross_entropy, _gaussian_kl, _squared_error
 from scratchnet.tensor import Tensor, data_of
-
-
-class Entry(NamedTuple):
-    id: str
-    call: Callable      # check, ops → runs check.gradients under the rule
-    names: set | None   # the true names; None for a right rule
-    why: str
-
 
 ENTRIES = []
 
@@ -45,7 +25,7 @@ def right(id, call, why):
 
 def swap(op, rule, *inputs, f=None, order=1):
     """The rule in the place of the op's own."""
-    def call(check, ops):
+    def call():
         with op.using(rule):
             check.gradients(f or op, *inputs, order=order)
     return call
@@ -56,7 +36,7 @@ def own(forward, rule, *inputs, f=None, order=1):
     op = differentiable(forward)
     op.backward(rule)
 
-    def call(check, ops):
+    def call():
         check.gradients((lambda *xs: f(op, *xs)) if f else op, *inputs, order=order)
     return call
 
@@ -305,7 +285,7 @@ wrong("none_for_second", own(lambda a, b: a * b, lambda gy, b: (gy * b, None), X
       "None for the second", "stop-gradient", "not an array")
 wrong("zeros_for_second", own(lambda a, b: a * b, lambda gy, b: (gy * b, 0 * b), X, draw(3, 4, seed=1)),
       "zeros for the second", "stop-gradient")
-wrong("detached_input", lambda check, ops: check.gradients(lambda x: x * Tensor(data_of(x)), X),
+wrong("detached_input", lambda: check.gradients(lambda x: x * Tensor(data_of(x)), X),
       "x detached in one of two factors", "stop-gradient", "factor 1/2", "constant factor")
 
 
@@ -622,7 +602,7 @@ XD, WD, BD = draw(5, 3, seed=30), draw(3, 4, seed=31), draw(4, seed=32)
 SQUARE = draw(4, 4, seed=33)
 
 
-def dense_layer(check, ops):
+def dense_layer():
     layer = Dense(3, 4, rng=np.random.default_rng(0))
     with ops.dense.using(lambda gy, x, w: (gy @ w.T, x.T @ gy, gy)):
         check.gradients(layer, XD, parameters=layer)
@@ -1399,17 +1379,17 @@ right("abs_at_a_kink", swap(ops.abs, lambda gy, x: gy * (1.0 - 2.0 * (x < 0)), n
 right("maximum_tie_halves", swap(ops.maximum, lambda gy, a, b: (
     gy * ((a > b) + 0.5 * (a == b)), gy * ((b > a) + 0.5 * (a == b))),
     np.array([[1.0, 2.0], [3.0, -1.0]]), np.array([[1.0, 0.0], [4.0, -1.0]])), "half to each at a tie")
-right("sigmoid_saturated", lambda check, ops: check.gradients(ops.sigmoid, np.array([[-30.0, 30.0], [-3.0, 29.5]])),
+right("sigmoid_saturated", lambda: check.gradients(ops.sigmoid, np.array([[-30.0, 30.0], [-3.0, 29.5]])),
       "the library's sigmoid at ±30")
 right("sigmoid_saturated_own", own(lambda x: 0.5 * np.tanh(0.5 * x) + 0.5, lambda gy, y: gy * y * (1 - y),
                                    np.array([[-30.0, 30.0, 1.0]])), "½ tanh + ½ at ±30")
-right("bce_saturated", lambda check, ops: check.gradients(
+right("bce_saturated", lambda: check.gradients(
     lambda x: _bce(x, np.array([[1.0, 0.0, 1.0]])), np.array([[30.0, -30.0, -30.0]])), "bce at ±30")
-right("softplus_saturated", lambda check, ops: check.gradients(ops.softplus, np.array([[-40.0, 40.0, 2.0]]), order=2),
+right("softplus_saturated", lambda: check.gradients(ops.softplus, np.array([[-40.0, 40.0, 2.0]]), order=2),
       "softplus at ±40")
 right("reciprocal_small", own(lambda x: 1 / x, lambda gy, x: -gy / x**2, np.array([[1e-5, 2.0], [-3e-5, 1.0]])),
       "1/x at 1e-5")
-right("log_small", lambda check, ops: check.gradients(ops.log, np.array([[1e-8, 1e-4, 3.0]])), "ln x at 1e-8")
+right("log_small", lambda: check.gradients(ops.log, np.array([[1e-8, 1e-4, 3.0]])), "ln x at 1e-8")
 right("fast_sine", own(lambda x: np.sin(1e5 * x), lambda gy, x: 1e5 * gy * np.cos(1e5 * x), X), "sin(10⁵ x)")
 right("tiny_gradients", own(lambda x: 1e-30 * np.sin(x), lambda gy, x: 1e-30 * gy * np.cos(x), X), "10⁻³⁰")
 right("huge_values", own(lambda x: 1e30 * x * x, lambda gy, x: 2e30 * gy * x, X), "10³⁰")
@@ -1439,7 +1419,7 @@ right("logsumexp_one_pass", swap(ops.logsumexp, lambda gy, x, y: gy[:, None] * n
                                  f=reduce_all(ops.logsumexp, axis=1)), "e^(x − y)")
 right("penalty_right", swap(ops.tanh, lambda gy, y: (gy - gy * y * y), draw(5, 3), draw(3, 4, seed=1), f=penalty),
       "a gradient penalty under a right rule")
-right("penalty_naive", lambda check, ops: check.gradients(naive_penalty, draw(5, 3), draw(3, 4, seed=1)),
+right("penalty_naive", lambda: check.gradients(naive_penalty, draw(5, 3), draw(3, 4, seed=1)),
       "grad inside of f, without enable_grad")
 right("numpy_ufunc", own(np.tanh, lambda gy, y: gy * (1 - y * y), X), "differentiable(np.tanh)")
 right("cumsum_by_matrix", swap(ops.cumsum, lambda gy: np.tri(5).T @ gy, draw(5, 3), f=reduce_all(ops.cumsum, axis=0)),
@@ -1466,49 +1446,5 @@ def _scatter(gy, i, shape):
     return g
 
 
-# ---------------------------------------------------------------- what the checker says
-
-def diagnosis_of(report):
-    """The first diagnosis, of whatever order."""
-    while report is not None:
-        if report.diagnosis is not None:
-            return report.diagnosis
-        report = report.higher
-    return None
-
-
-def examine(entry):
-    """(verdict, name, confidence) of one entry."""
-    try:
-        entry.call(check, ops)
-    except check.GradientMismatch as error:
-        diagnosis = diagnosis_of(getattr(error, "report", None))
-        name, confidence = (diagnosis.name, diagnosis.confidence) if diagnosis else ("unknown", "")
-        if entry.names is None:
-            return "FALSE ALARM", name, confidence
-        if name in entry.names:
-            return "NAMED", name, confidence
-        if name == "unknown":
-            return "UNKNOWN", name, confidence
-        return ("LOW" if confidence == "low" else "MISNAMED"), name, confidence
-    except Exception as error:  # whatever else comes out of the checker is what is looked for here
-        return "CRASH", f"{type(error).__name__}: {error}"[:150], ""
-    return ("PASS" if entry.names is None else "MISSED"), "", ""
-
-
-def main():
-    part = sys.argv[1] if len(sys.argv) > 1 else ""
-    counts = Counter()
-    for entry in ENTRIES:
-        if part in entry.id:
-            with np.errstate(all="ignore"):
-                verdict, name, confidence = examine(entry)
-            counts[verdict] += 1
-            caught = "" if verdict in ("PASS", "MISSED") else "caught"
-            print(f"{verdict:12s}{entry.id:36s}{caught:8s}{name} {confidence and f'({confidence})'}   [{entry.why}]",
-                  flush=True)
-    print(f"{sum(counts.values())} entries: " + ", ".join(f"{n} {verdict}" for verdict, n in counts.most_common()))
-
-
 if __name__ == "__main__":
-    main()
+    examine_all(ENTRIES)

@@ -11,21 +11,12 @@ every name that is true of the mistake; where it is empty, only "unknown" is; No
 
 import itertools
 import math
-from collections import Counter
-from typing import NamedTuple
 
 import numpy as np
+from examination import Entry, examine_all
 
 from scratchnet import Tensor, check, grad, layers, ops
 from scratchnet.autograd import differentiable, enable_grad
-
-
-class Entry(NamedTuple):
-    id: str
-    call: object        # runs check.gradients under the rule
-    names: object       # the set of names that are true of the mistake; None for a right rule
-    why: str
-
 
 ENTRIES = []
 _numbers = itertools.count(1)
@@ -762,48 +753,5 @@ right("parameters", "a layer that f closes over", swap(
     ops.dense, dense_rule(), normal(643, 4, 3), f=lambda x: ops.sigmoid(layer(x)), parameters=layer))
 
 
-# ---------------------------------------------------------------- the examination
-
-
-def diagnoses(report):
-    """The diagnosis of every order that has one."""
-    while report is not None:
-        if report.diagnosis is not None:
-            yield report.diagnosis
-        report = report.higher
-
-
-def examine(entry):
-    """NAMED, UNKNOWN, LOW, MISNAMED or MISSED for a wrong rule, PASS or FALSE ALARM for a right one, or CRASH."""
-    try:
-        entry.call()
-    except check.GradientMismatch as error:
-        if entry.names is None:
-            return "FALSE ALARM"
-        found = next(diagnoses(error.report), None)
-    except Exception:
-        return "CRASH"
-    else:
-        return "PASS" if entry.names is None else "MISSED"
-    name = "unknown" if found is None else found.name.split(" (")[0]
-    if name == "unknown":
-        return "UNKNOWN"
-    if name in entry.names:
-        return "NAMED"
-    return "LOW" if found.confidence == "low" else "MISNAMED"
-
-
-def main():
-    verdicts = Counter()
-    with np.errstate(all="ignore"):
-        for entry in ENTRIES:
-            verdict = examine(entry)
-            verdicts[verdict] += 1
-            print(f"{verdict:12} {entry.id:24} {entry.why}")
-    wrong_rules = sum(entry.names is not None for entry in ENTRIES)
-    print(f"{wrong_rules} wrong rules, {len(ENTRIES) - wrong_rules} right ones: "
-          + ", ".join(f"{n} {verdict}" for verdict, n in verdicts.most_common()))
-
-
 if __name__ == "__main__":
-    main()
+    examine_all(ENTRIES)

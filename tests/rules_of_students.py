@@ -5,15 +5,8 @@ A rule is swapped in for that of an op of scratchnet, or given to an op that a s
 @differentiable below have no rule of their own).
 """
 
-import contextlib
-import io
-import time
-import warnings
-from collections import Counter
-from collections.abc import Callable
-from typing import NamedTuple
-
 import numpy as np
+from examination import Entry, examine_all
 
 from scratchnet import Tensor, check, differentiable, enable_grad, grad, layers, losses, ops
 from scratchnet.module import Parameter
@@ -22,14 +15,6 @@ from scratchnet.ops.recurrent import _lstm
 from scratchnet.ops.reduction import _max_of_rows
 from scratchnet.ops.shape import _concat, _getitem
 from scratchnet.tensor import data_of
-
-
-class Entry(NamedTuple):
-    id: str
-    call: Callable          # runs check.gradients under the rule
-    names: set[str] | None  # the mistake names that are true of it; None for a right rule
-    why: str
-
 
 ENTRIES = []
 
@@ -1497,54 +1482,5 @@ right("closed_over_layer", "a Module closed over", ops.dense, lambda gy, x, w: (
       normal(458, 5, 4), f=lambda x: ops.tanh(LAYER(x)), parameters=LAYER)
 
 
-# ================================================================ the examination
-
-def diagnosis_of(report):
-    """The first there is, of the lowest order that has one."""
-    while report is not None:
-        if report.diagnosis is not None:
-            return report.diagnosis
-        report = report.higher
-    return None
-
-
-def plain(name):
-    """A name without what stands in brackets behind it."""
-    return name.split(" (")[0].strip()
-
-
-def examine(entry):
-    """(caught, name, confidence, verdict)"""
-    try:
-        entry.call()
-    except check.GradientMismatch as error:
-        diagnosis = diagnosis_of(error.report)
-    except Exception as error:
-        return False, f"{type(error).__name__}: {error}"[:100].replace("\n", " "), "", "CRASH"
-    else:
-        return False, "", "", "PASS" if entry.names is None else "MISSED"
-    name = "unknown" if diagnosis is None else plain(diagnosis.name)
-    confidence = "" if diagnosis is None else diagnosis.confidence
-    if entry.names is None:
-        return True, name, confidence, "FALSE ALARM"
-    verdict = "NAMED" if name in entry.names else "UNKNOWN" if name == "unknown" else (
-        "LOW" if confidence == "low" else "MISNAMED")
-    return True, name, confidence, verdict
-
-
-def main():
-    start, verdicts = time.time(), Counter()
-    for entry in ENTRIES:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            caught, name, confidence, verdict = examine(entry)
-        verdicts[verdict] += 1
-        print(f"{entry.id:32} {'caught' if caught else '-':7} {verdict:12} {name} {confidence}")
-    kinds = Counter("right" if e.names is None else "wrong" for e in ENTRIES)
-    print(f"{kinds['wrong']} wrong, {kinds['right']} right: "
-          + ", ".join(f"{verdicts[v]} {v}" for v in ("NAMED", "UNKNOWN", "LOW", "MISNAMED", "MISSED", "CRASH",
-                                                     "FALSE ALARM", "PASS")) + f"; {time.time() - start:.0f} s")
-
-
 if __name__ == "__main__":
-    main()
+    examine_all(ENTRIES)

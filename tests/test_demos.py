@@ -195,7 +195,12 @@ def test_a_second_process_is_refused(tmp_path):
                             capture_output=True, timeout=100, check=False)
     words = f"gan_theory: error: --out {tmp_path}: process {os.getpid()} on .* is at work in this folder; .*\n"
     assert second.returncode == 2 and second.stdout == "" and re.fullmatch(words, second.stderr)
-    assert held.file and [path.name for path in tmp_path.iterdir()] == [".lock"]
+    assert held.file and [path.name for path in tmp_path.iterdir()] == [".scratchnet.lock"]
+
+
+def test_a_claim_leaves_files_of_other_tools_alone(tmp_path):
+    (tmp_path / ".lock").write_text("of another tool")
+    assert claim(tmp_path) and (tmp_path / ".lock").read_text() == "of another tool"
 
 
 def test_a_console_without_the_letters(tmp_path):
