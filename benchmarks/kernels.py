@@ -48,7 +48,8 @@ def median_ms(calls, rounds):
 
 def limits():
     """(floating-point operations a second, bytes a second) of this machine with the threads in use, best of a few."""
-    from scratchnet.threads import in_parts, product
+    from scratchnet.backend.products import product
+    from scratchnet.backend.threads import in_parts
 
     a = np.ones((1024, 1024), np.float32)
     x = np.ones(16 << 20, np.float32)

@@ -1,7 +1,8 @@
 """scratchnet: generative models from scratch in NumPy, and in CuPy on a GPU."""
 
-from scratchnet import console, memory, ops
+from scratchnet import console, ops
 from scratchnet.autograd import AnomalyError, Tensor, detect_anomaly, differentiable, enable_grad, grad, no_grad
+from scratchnet.backend import memory
 
 __version__ = "0.1.0"
 memory.keep_freed_blocks()

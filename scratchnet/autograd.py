@@ -19,9 +19,9 @@ import numpy as np
 from scratchnet import anomaly
 from scratchnet.anomaly import AnomalyError, detect_anomaly
 from scratchnet.backend import array_module, is_array, kind_of
+from scratchnet.backend.products import column_sum, product
 from scratchnet.differentiable import REGISTRY, Node, count_versions, differentiable, retold
 from scratchnet.tensor import Tensor, data_of, enable_grad, mode, no_grad, recording
-from scratchnet.threads import product
 
 __all__ = ["REGISTRY", "AnomalyError", "GradientError", "GradientShapeError", "Tensor", "detect_anomaly",
            "differentiable", "grad", "enable_grad", "no_grad"]
@@ -318,15 +318,6 @@ def sum_to(x, shape):
 @sum_to.backward
 def _(gy, x_shape):
     return broadcast_to(gy, x_shape)
-
-
-def column_sum(x, lead):
-    """Σ over the first `lead` axes, as the product 1ᵀx: four times faster than .sum(0) (benchmarks of NumPy 2.4)."""
-    rows = x.reshape(-1, *x.shape[lead:]) if x.size else x.sum(axis=tuple(range(1, lead)))
-    if x.dtype.kind not in "fc" or not x.size:
-        return rows.sum(axis=0)
-    ones = array_module(x).ones(rows.shape[0], dtype=x.dtype)
-    return (ones @ rows.reshape(rows.shape[0], -1)).reshape(x.shape[lead:])
 
 
 @differentiable

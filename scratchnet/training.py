@@ -30,10 +30,10 @@ import numpy as np
 from tqdm import tqdm
 
 import scratchnet
-from scratchnet import checkpoint, data, threads
+from scratchnet import checkpoint, data
 from scratchnet.anomaly import detect_anomaly
 from scratchnet.averaging import ExponentialMovingAverage
-from scratchnet.backend import kind_of, to_cpu
+from scratchnet.backend import kind_of, threads, to_cpu
 from scratchnet.folder import claim, replacing, set_aside
 from scratchnet.optimizers import Optimizer
 from scratchnet.settings import whole

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
-FLOORS = [["backend", "console", "memory", "settings", "threads"], ["anomaly"], ["tensor", "host"], ["differentiable"],
+FLOORS = [["backend", "console", "settings"], ["anomaly"], ["tensor", "host"], ["differentiable"],
           ["autograd"], ["ops"], ["losses", "penalties", "adversarial", "divergences", "check"],
           ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
           ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"], ["models"]]
@@ -34,7 +34,7 @@ def imports(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
 def test_imports_point_downward(path):
     for room, name in imports(path):
-        assert name[0] != "cupy" or room == "backend", "only backend.py imports cupy"
+        assert name[0] != "cupy" or path.name == "arrays.py", "only backend/arrays.py imports cupy"
         if room != "__init__" and name[0] == "scratchnet" and len(name) > 1 and name[1] in FLOOR:
             assert FLOOR[name[1]] <= FLOOR[room], f"{path.name} reaches up to {name[1]}"
             if room == "data" and name[1] != "data":

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
-from scratchnet import Tensor, ops, threads
+from scratchnet import Tensor, ops
+from scratchnet.backend import products, threads
 from scratchnet.layers import Dense, Sequential
 from scratchnet.ops import windows
 from scratchnet.optimizers import SGD, Adam, Nadam
@@ -57,7 +58,7 @@ def test_blas_has_one_thread_beside_ours_and_its_own_number_without_them(two_thr
 
 @pytest.mark.parametrize("of_blas", ["1", "2", "64"])
 def test_at_first_there_are_as_many_as_blas_had_but_no_more_than_four(of_blas):
-    code = f"from scratchnet import threads as t; print(t.count() == min(t.OF_BLAS, 4), t.count() <= {of_blas})"
+    code = f"from scratchnet.backend import threads as t; print(t.count() == min(t.OF_BLAS, 4), t.count() <= {of_blas})"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
                           env={**os.environ, "OPENBLAS_NUM_THREADS": of_blas}).stdout
     assert said == "True True\n"
@@ -69,14 +70,14 @@ def test_products_of_rows_shared_out(shape, given, two_threads):
     (m, k, n), rng = shape, np.random.default_rng(0)
     a, b = rng.standard_normal((k, m), dtype=np.float32).T, rng.standard_normal((k, n), dtype=np.float32)
     out = np.full((m, n), np.nan, dtype=np.float32) if given else None
-    found = threads.product(a, b, out)
+    found = products.product(a, b, out)
     assert found is out or not given
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, a.astype(float) @ b, atol=1e-5 * max(k, 1))
 
 
 def test_the_number_can_be_set_before_anyone_has_asked_for_it():
-    code = "from scratchnet import threads; threads.use(2); print(threads.in_parts(len, [1, 2, 3]))"
+    code = "from scratchnet.backend import threads; threads.use(2); print(threads.in_parts(len, [1, 2, 3]))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[1, 2]\n"
 
 
@@ -132,7 +133,7 @@ def test_what_numpy_does_about_errors_is_the_same_in_all_threads(two_threads):
 
 
 def test_a_thread_that_outlives_the_main_one_works_alone():
-    code = ("import threading, time; from scratchnet import threads; threads.use(2)\n"
+    code = ("import threading, time; from scratchnet.backend import threads; threads.use(2)\n"
             "def late():\n"
             "    threading.main_thread().join(); time.sleep(0.2); print(threads.in_parts(len, [1, 2, 3]))\n"
             "threading.Thread(target=late).start()")
@@ -140,7 +141,7 @@ def test_a_thread_that_outlives_the_main_one_works_alone():
 
 
 def test_without_fork_it_imports():
-    code = "import os; del os.register_at_fork; from scratchnet import threads; print(threads.count() >= 1)"
+    code = "import os; del os.register_at_fork; from scratchnet.backend import threads; print(threads.count() >= 1)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "True\n"
 
 
@@ -166,7 +167,7 @@ def test_ops_and_their_gradients_are_the_same_with_any_number_of_threads(name, t
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((31, 9, 10, 32)), rng.standard_normal((3, 3, 32, 40))
     monkeypatch.setattr(windows, "BLOCK_BYTES", 100_000)  # several images a block, several blocks a thread
-    monkeypatch.setattr(threads, "WORTH", 1e4)
+    monkeypatch.setattr(products, "WORTH", 1e4)
     found = []
     for n in (1, 2, 3, 2):
         threads.use(n)
@@ -185,7 +186,7 @@ def test_ops_and_their_gradients_are_the_same_with_any_number_of_threads(name, t
 @pytest.mark.parametrize("kind", [SGD, Adam, Nadam])
 def test_training_steps_are_the_same_with_any_number_of_threads(kind, two_threads, monkeypatch):
     monkeypatch.setattr(kind, "chunk", 1000)
-    monkeypatch.setattr(threads, "WORTH", 1e4)
+    monkeypatch.setattr(products, "WORTH", 1e4)
     found = []
     for n in (1, 2, 4):
         threads.use(n)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scratchnet import checkpoint, folder, losses, ops, threads
+from scratchnet import checkpoint, folder, losses, ops
+from scratchnet.backend import threads
 from scratchnet.layers import BatchNorm, Dense, Sequential
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run

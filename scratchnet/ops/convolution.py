@@ -19,9 +19,9 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
+from scratchnet.backend.threads import each, total
 from scratchnet.ops.windows import blocks, geometry, pad, pair, result_type, transposed_size, unfold, windows
 from scratchnet.ops.winograd import winograd, winograd_weight
-from scratchnet.threads import each, total
 
 
 @differentiable(cache=("columns",))

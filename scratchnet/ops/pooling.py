@@ -15,10 +15,10 @@ import numpy as np
 
 from scratchnet.autograd import differentiable
 from scratchnet.backend import array_module
+from scratchnet.backend.threads import each
 from scratchnet.differentiable import handle
 from scratchnet.ops.windows import blocks, geometry, pair, transposed_size, windows
 from scratchnet.tensor import check_arrays
-from scratchnet.threads import each
 
 
 @differentiable(extras=("argmax",))

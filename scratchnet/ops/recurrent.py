@@ -11,12 +11,12 @@ i, f, o, g, so that the three that pass through σ lie together; PyTorch has i, 
 
 from scratchnet.autograd import differentiable, grad
 from scratchnet.backend import array_module
+from scratchnet.backend.products import product
 from scratchnet.differentiable import handle
 from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
 from scratchnet.tensor import Tensor, check_arrays, data_of
-from scratchnet.threads import product
 
 
 def lstm_steps(x, w, u, b, h, c):

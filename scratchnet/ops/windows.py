@@ -3,7 +3,7 @@
 import numpy as np
 
 from scratchnet.backend import array_module, is_whole
-from scratchnet.threads import count
+from scratchnet.backend.threads import count
 
 BLOCK_BYTES = 2 << 20  # images are worked on a few at a time, so that what is made of them stays in the cache
 

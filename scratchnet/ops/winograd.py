@@ -16,8 +16,8 @@ import math
 import numpy as np
 
 from scratchnet.backend import array_module, to_device_of
+from scratchnet.backend.threads import each, total
 from scratchnet.ops.windows import blocks, pad, result_type
-from scratchnet.threads import each, total
 
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])

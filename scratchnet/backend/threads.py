@@ -16,12 +16,10 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 
-import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from scratchnet.backend import array_module, is_whole
+from scratchnet.backend.arrays import is_whole
 
-WORTH = 5e7  # multiplications and additions that are worth a second thread (benchmarks/NOTES.md)
 BLAS = ThreadpoolController().select(user_api="blas").lib_controllers  # one for each library; as a rule there is one
 OF_BLAS = max((library.num_threads for library in BLAS), default=1)
 
@@ -84,19 +82,6 @@ def total(work, items):
             found += work(item)
         return found
     return sum(in_parts(add_up, items))
-
-
-def product(a, b, out=None):
-    """a b for matrices (M, K) (K, N), the rows of a shared out over the threads if there is enough to do."""
-    xp, flops = array_module(a), 2 * a.shape[0] * b.size
-    if len(b) == 1:  # NumPy's matmul takes a slow loop there
-        return xp.multiply(a, b, out=out)
-    if flops < WORTH or xp is not np or count() == 1:
-        return xp.matmul(a, b, out=out)
-    if out is None:
-        out = np.empty((len(a), b.shape[1]), dtype=np.result_type(a, b))
-    in_parts(lambda rows: np.matmul(a[rows[0]:rows[-1] + 1], b, out=out[rows[0]:rows[-1] + 1]), range(len(a)))
-    return out
 
 
 def _do(work, part):
