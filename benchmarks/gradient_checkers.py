@@ -31,8 +31,10 @@ from cases import cases  # noqa: E402
 from mutants import ORDINARY, ROW, bent, by_hand, systematic  # noqa: E402
 
 from scratchnet import Tensor, check, grad, losses, ops  # noqa: E402
-from scratchnet.autograd import astype  # noqa: E402
-from scratchnet.tensor import data_of  # noqa: E402
+from scratchnet.autograd import (
+    astype,  # noqa: E402
+    data_of,  # noqa: E402
+)
 
 
 def first(y):

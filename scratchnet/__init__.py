@@ -1,6 +1,6 @@
 """scratchnet: generative models from scratch in NumPy, and in CuPy on a GPU."""
 
-from scratchnet import console, ops
+from scratchnet import check, console, ops
 from scratchnet.autograd import AnomalyError, Tensor, detect_anomaly, differentiable, enable_grad, grad, no_grad
 from scratchnet.backend import memory
 
@@ -8,4 +8,5 @@ __version__ = "0.1.0"
 memory.keep_freed_blocks()
 console.show_what_it_can()
 
-__all__ = ["AnomalyError", "Tensor", "detect_anomaly", "differentiable", "enable_grad", "grad", "no_grad", "ops"]
+__all__ = ["AnomalyError", "Tensor", "check", "detect_anomaly", "differentiable", "enable_grad", "grad", "no_grad",
+           "ops"]

@@ -18,11 +18,10 @@ import math
 from contextlib import contextmanager
 
 from scratchnet import ops
-from scratchnet.autograd import broadcast_to, differentiable, enable_grad, grad
+from scratchnet.autograd import Tensor, broadcast_to, check_arrays, data_of, differentiable, enable_grad, grad
 from scratchnet.backend import array_module, kind_of, to_cpu, to_device_of, uniform
 from scratchnet.losses import bce_with_logits
 from scratchnet.settings import number, whole
-from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def leaky(x):

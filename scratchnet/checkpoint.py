@@ -14,9 +14,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 
+from scratchnet.autograd import Tensor
 from scratchnet.backend import is_array, kind_of, to_cpu
 from scratchnet.folder import replacing
-from scratchnet.tensor import Tensor
 
 FORMAT = 2  # to be raised when a file written from then on would mislead the `load` of today
 DTYPES = {"bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",

@@ -30,8 +30,8 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnet import ops
+from scratchnet.autograd import check_arrays
 from scratchnet.host import on_host
-from scratchnet.tensor import check_arrays
 
 
 class Divergence(NamedTuple):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from scratchnet.autograd import check_arrays, data_of
 from scratchnet.backend import kind_of, to_cpu
-from scratchnet.tensor import check_arrays, data_of
 
 
 def on_host(op, name, x):

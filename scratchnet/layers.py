@@ -9,11 +9,11 @@ import math
 import numpy as np
 
 from scratchnet import initializers, ops
+from scratchnet.autograd import check_arrays, data_of
 from scratchnet.backend import array_module, check_rng, kind_of
 from scratchnet.losses import check_interval
 from scratchnet.module import Module, Parameter
 from scratchnet.settings import number, whole
-from scratchnet.tensor import check_arrays, data_of
 
 
 def sizes(layer, rng, **numbers):

@@ -12,16 +12,12 @@ import math
 
 import numpy as np
 
-from scratchnet.autograd import differentiable
+from scratchnet.autograd import check_arrays, data_of, differentiable, handle
 from scratchnet.backend import array_module
-from scratchnet.differentiable import handle
-from scratchnet.ops.elementwise import clip, exp, positive_part, sigmoid, sign, where
+from scratchnet.ops import clip, exp, expand_dims, log_softmax, sigmoid, sign, softmax, sum, where
+from scratchnet.ops.elementwise import positive_part
 from scratchnet.ops.linear import check_range
-from scratchnet.ops.normalization import log_softmax, softmax
-from scratchnet.ops.reduction import sum
-from scratchnet.ops.shape import expand_dims
 from scratchnet.settings import number, whole
-from scratchnet.tensor import check_arrays, data_of
 
 SLACK = 1e-3  # by so much a target may miss its range: rounding, or a step of a gradient check
 

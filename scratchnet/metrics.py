@@ -9,10 +9,9 @@ from numbers import Real
 import numpy as np
 
 from scratchnet import data
-from scratchnet.autograd import no_grad
+from scratchnet.autograd import data_of, no_grad
 from scratchnet.backend import is_array, is_whole, kind_of, to_cpu
 from scratchnet.host import on_host
-from scratchnet.tensor import data_of
 
 
 def in_batches(f, x, size=500):

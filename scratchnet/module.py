@@ -17,8 +17,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from scratchnet.autograd import Tensor
 from scratchnet.backend import array_module, kind_of, to_cpu, to_gpu
-from scratchnet.tensor import Tensor
 
 
 class Parameter(Tensor):

@@ -14,11 +14,11 @@ from numbers import Real
 
 import numpy as np
 
+from scratchnet.autograd import Tensor
 from scratchnet.backend import array_module, is_array, is_whole, kind_of, to_cpu, to_device_of
 from scratchnet.backend.threads import in_parts
 from scratchnet.schedules import check_state
 from scratchnet.settings import number, whole
-from scratchnet.tensor import Tensor
 
 SHARE = "a number in [0, 1)", lambda x: 0.0 <= x < 1.0
 POSITIVE = "a number > 0", lambda x: x > 0.0  # as ε, which keeps 0/0 away where there is no gradient

@@ -3,11 +3,10 @@
 import math
 
 from scratchnet import ops
-from scratchnet.autograd import enable_grad, grad
+from scratchnet.autograd import Tensor, check_arrays, data_of, enable_grad, grad
 from scratchnet.backend import array_module, kind_of
 from scratchnet.losses import check_interval
 from scratchnet.settings import number
-from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def l1_activity(h):

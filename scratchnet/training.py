@@ -31,13 +31,12 @@ from tqdm import tqdm
 
 import scratchnet
 from scratchnet import checkpoint, data
-from scratchnet.anomaly import detect_anomaly
+from scratchnet.autograd import data_of, detect_anomaly
 from scratchnet.averaging import ExponentialMovingAverage
 from scratchnet.backend import kind_of, threads, to_cpu
 from scratchnet.folder import claim, replacing, set_aside
 from scratchnet.optimizers import Optimizer
 from scratchnet.settings import whole
-from scratchnet.tensor import data_of
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 

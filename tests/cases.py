@@ -10,9 +10,8 @@ import weakref
 import numpy as np
 
 from scratchnet import adversarial, layers, losses, ops
-from scratchnet.autograd import astype, broadcast_to, sum_to
+from scratchnet.autograd import astype, broadcast_to, data_of, sum_to
 from scratchnet.backend import to_device_of
-from scratchnet.tensor import data_of
 
 
 def apart(rng, *shape):

@@ -22,9 +22,8 @@ from cases import BEHIND, cases
 from tqdm import tqdm
 
 from scratchnet import Tensor, check, differentiable, losses, ops
-from scratchnet.autograd import REGISTRY
+from scratchnet.autograd import REGISTRY, data_of
 from scratchnet.models.vae import ConvVAE
-from scratchnet.tensor import data_of
 
 OURS = [call for call in REGISTRY.values() if call.op.forward.__module__.startswith("scratchnet")]
 ROW = {BEHIND.get(call.op.name, call.op.name): call for call in OURS}  # row of cases() → op

@@ -7,10 +7,9 @@ import numpy as np
 from examination import Entry, examine_all
 
 from scratchnet import check, ops
-from scratchnet.autograd import differentiable, enable_grad, grad
+from scratchnet.autograd import Tensor, data_of, differentiable, enable_grad, grad
 from scratchnet.layers import Dense
 from scratchnet.losses import _bce, _cross_entropy, _gaussian_kl, _squared_error
-from scratchnet.tensor import Tensor, data_of
 
 ENTRIES = []
 

@@ -9,12 +9,12 @@ import numpy as np
 from examination import Entry, examine_all
 
 from scratchnet import Tensor, check, differentiable, enable_grad, grad, layers, losses, ops
+from scratchnet.autograd import data_of
 from scratchnet.module import Parameter
 from scratchnet.ops.linear import _matmul
 from scratchnet.ops.recurrent import _lstm
 from scratchnet.ops.reduction import _max_of_rows
 from scratchnet.ops.shape import _concat, _getitem
-from scratchnet.tensor import data_of
 
 ENTRIES = []
 

@@ -8,8 +8,8 @@ import types
 import numpy as np
 import pytest
 
-from scratchnet import Tensor, anomaly, backend, detect_anomaly, grad, ops
-from scratchnet.tensor import check_arrays
+from scratchnet import Tensor, backend, detect_anomaly, grad, ops
+from scratchnet.autograd import anomaly, check_arrays
 
 pandas = types.SimpleNamespace(Series=type("Series", (), {"__module__": "pandas", "dtype": np.dtype(float)}))
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from scratchnet import Tensor, check, data, grad, initializers, losses, metrics, no_grad, ops, penalties
+from scratchnet.autograd import data_of
 from scratchnet.data import corruption
 from scratchnet.layers import Dense, Sequential
 from scratchnet.models.autoencoder import Autoencoder, StackedClassifier, reconstruction_loss, squared_error
 from scratchnet.models.conv_autoencoder import ConvAutoencoder
 from scratchnet.models.pca import LSA, PCA, LogisticPCA
 from scratchnet.optimizers import Adam
-from scratchnet.tensor import data_of
 
 
 def rng(seed=0):

@@ -13,7 +13,7 @@ import strict as stand_in
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.steps.ours import STEPS, Trainer  # noqa: E402
-from scratchnet.differentiable import recorded_calls  # noqa: E402
+from scratchnet.autograd.notes import recorded_calls  # noqa: E402
 from scratchnet.optimizers import Adam  # noqa: E402
 
 NODES = {"W1": 21, "W2": 17, "W3": 31, "W4": 17, "W5": 39, "W6": 12, "W7": 7}

@@ -10,37 +10,110 @@ import numpy as np
 import pytest
 
 HOUSE = Path(__file__).parent.parent / "scratchnet"
-FLOORS = [["backend", "console", "settings"], ["anomaly"], ["tensor", "host"], ["differentiable"],
-          ["autograd"], ["ops"], ["losses", "penalties", "adversarial", "divergences", "check"],
-          ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
-          ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"], ["models"]]
-FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 0.5}
+FLOORS = [  # from the ground up; a name stands for a file or for a whole folder
+    ["backend.arrays", "backend.memory", "console", "settings"],
+    ["backend.random", "backend.threads"], ["backend.products"], ["backend"],
+    ["autograd.anomaly", "autograd.tensor"], ["autograd.errors", "autograd.notes"], ["autograd.differentiable"],
+    ["autograd.accumulate", "autograd.broadcasting"], ["autograd.fit"], ["autograd.backward"], ["autograd"], ["host"],
+    ["ops"],
+    ["losses", "penalties", "adversarial", "divergences", "check"],
+    ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
+    ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"],
+    ["models"]]
+FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 3.5}
 FILES = sorted(HOUSE.rglob("*.py"))
+OTHERS = sorted(path for folder in ("demos", "benchmarks", "tests", "scripts") for path in
+                (HOUSE.parent / folder).rglob("*.py"))
+
+
+def module_of(path):
+    """ops/shape.py → "ops.shape", ops/__init__.py → "ops" """
+    return ".".join(path.relative_to(HOUSE).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def floor_of(module):
+    """That of the file, or of the folder that it is in."""
+    while module and module not in FLOOR:
+        module = module.rpartition(".")[0]
+    return FLOOR.get(module)
 
 
 def imports(path):
-    """(room, imported room) for every import of scratchnet in a file; room = first part of the path."""
-    room = path.relative_to(HOUSE).parts[0].removesuffix(".py")
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{a.name}" for a in node.names] if node.module == "scratchnet" else [node.module]
+    """(module, name or None) for every import of scratchnet in a file, modules without the leading "scratchnet."."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "scratchnet":
+            module = node.module.removeprefix("scratchnet").removeprefix(".")
+            for alias in node.names:
+                inner = f"{module}.{alias.name}".removeprefix(".")
+                yield (inner, None) if inner in MODULES else (module, alias.name)
         elif isinstance(node, ast.Import):
-            names = [a.name for a in node.names]
-        for name in names:
-            yield room, name.split(".")
+            for alias in node.names:
+                if alias.name.startswith("scratchnet."):
+                    yield alias.name.removeprefix("scratchnet."), None
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(HOUSE)))
+@pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_imports_point_downward(path):
-    for room, name in imports(path):
-        assert name[0] != "cupy" or path.name == "arrays.py", "only backend/arrays.py imports cupy"
-        if room != "__init__" and name[0] == "scratchnet" and len(name) > 1 and name[1] in FLOOR:
-            assert FLOOR[name[1]] <= FLOOR[room], f"{path.name} reaches up to {name[1]}"
-            if room == "data" and name[1] != "data":
-                assert name[1] in ("backend", "settings")
-            if room == "models":
-                assert name[1] != "models", "models do not import each other"
+    here = module_of(path)
+    if here == "__init__":
+        return
+    assert floor_of(here) is not None, f"{here} has no floor"
+    assert path.name == "arrays.py" or "import cupy" not in path.read_text(encoding="utf-8"), "only arrays.py does"
+    for module, _ in imports(path):
+        if module:
+            assert floor_of(module) <= floor_of(here), f"{here} reaches up to {module}"
+            assert floor_of(module) < floor_of(here) or module.split(".")[0] == here.split(".")[0] or \
+                module in FLOORS[floor_of(here)], f"{module} has no floor"
+        if here.startswith("data") and not module.startswith("data"):
+            assert module.split(".")[0] in ("backend", "settings")
+        if here.startswith("models."):
+            assert not module.startswith("models") or module.split(".")[1] == here.split(".")[1], \
+                "models of one family do not import those of another"
+
+
+def defined_in(path):
+    """The names that a file defines itself, at its top."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            found |= {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+    return found
+
+
+def exported(path):
+    """What a folder's door lists in __all__."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return set(ast.literal_eval(node.value))
+    return set()
+
+
+@pytest.mark.parametrize("path", [*FILES, *OTHERS], ids=lambda p: str(p.relative_to(HOUSE.parent)))
+def test_each_name_has_one_door(path):
+    """A name comes from the file that defines it; from outside of a folder, through the folder if it lists the name.
+    Inside the library nothing comes from the top, which is for users."""
+    inside = HOUSE in path.parents
+    here = module_of(path) if inside else ""
+    for module, name in imports(path):
+        if name is None or here == "__init__":
+            continue
+        assert module or not inside, f"{name} comes from the top"
+        if not module:
+            continue
+        folder = module.split(".")[0]
+        if MODULES[module].name == "__init__.py":
+            assert here.split(".")[0] != module or here == module, f"{name}: a file of {module} uses its door"
+            assert name in exported(MODULES[module]) | defined_in(MODULES[module]), f"{module} does not list {name}"
+        else:
+            assert name in defined_in(MODULES[module]), f"{module} does not define {name}"
+            if here.split(".")[0] != folder:
+                door = module.rpartition(".")[0]
+                assert not door or name not in exported(MODULES[door]), f"{name} has a door: {door}"
 
 
 def xp_names(source):

@@ -15,18 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scratchnet import Tensor, backend, check, layers, ops
-from scratchnet.layers import (
-    BatchNorm,
-    Conv2D,
-    Conv2DTranspose,
-    Dense,
-    Dropout,
-    Embedding,
-    Module,
-    Parameter,
-    Sequential,
-    TimeEmbedding,
-)
+from scratchnet.layers import BatchNorm, Conv2D, Conv2DTranspose, Dense, Dropout, Embedding, Sequential, TimeEmbedding
+from scratchnet.module import Module, Parameter
 from scratchnet.optimizers import SGD
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet import Tensor, adversarial, check, differentiable, grad, losses, ops
-from scratchnet.autograd import REGISTRY
-from scratchnet.tensor import data_of
+from scratchnet.autograd import REGISTRY, data_of
 
 RNG = np.random.default_rng(3)
 X, IMAGE = RNG.standard_normal((3, 4)), RNG.standard_normal((2, 3, 6, 5))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scratchnet import Tensor, check, grad, ops
-from scratchnet.tensor import data_of
+from scratchnet.autograd import data_of
 
 ONES = np.ones((2, 3), "f")
 

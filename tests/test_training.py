@@ -17,7 +17,8 @@ import pytest
 from scratchnet import AnomalyError, Tensor, checkpoint, folder, losses, ops
 from scratchnet.averaging import ExponentialMovingAverage
 from scratchnet.folder import FolderInUse
-from scratchnet.layers import Dense, Module, Sequential
+from scratchnet.layers import Dense, Sequential
+from scratchnet.module import Module
 from scratchnet.optimizers import SGD, Adam
 from scratchnet.training import NonFiniteLoss, Run
 

@@ -14,12 +14,12 @@ from scratchnet.layers import (
     Conv2DTranspose,
     Dense,
     Flatten,
-    Module,
     Reshape,
     Sequential,
     TimeEmbedding,
 )
 from scratchnet.models.vae import VAE, ConvVAE
+from scratchnet.module import Module
 from scratchnet.optimizers import Adam
 
 

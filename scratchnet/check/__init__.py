@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
+from scratchnet.autograd import data_of
 from scratchnet.check.compare import ENTRIES, compare, recorded_differs
 from scratchnet.check.diagnosis import Diagnosis, diagnose, relied_on
 from scratchnet.check.function import Function
 from scratchnet.check.numeric import slopes
 from scratchnet.check.report import GradientMismatch, Report
-from scratchnet.tensor import data_of
 
 __all__ = ["Diagnosis", "GradientMismatch", "Report", "adjoint", "gradients", "jacobian", "numerical_gradient",
            "taylor"]

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from scratchnet.autograd import data_of
+from scratchnet.autograd.notes import recorded_casts
 from scratchnet.check.numeric import slopes
 from scratchnet.check.report import Report, Row
-from scratchnet.differentiable import recorded_casts
-from scratchnet.tensor import data_of
 
 ENTRIES, OUTPUTS = 10_000, 500  # of ∂y/∂x, and rows of it: up to so many, all are checked
 COTANGENTS, SAMPLED, DENSE = 3, 24, 4  # random cotangents; entries and dense directions of an input that is too large

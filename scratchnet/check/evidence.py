@@ -2,11 +2,10 @@
 
 import numpy as np
 
-from scratchnet.autograd import Tensor, grad
+from scratchnet.autograd import Tensor, data_of, grad
 from scratchnet.check.compare import COTANGENTS, beside
 from scratchnet.check.function import Function, first
 from scratchnet.check.numeric import slopes
-from scratchnet.tensor import data_of
 
 LARGEST = 4_000_000  # entries of a Jacobian that is still looked at as a whole
 INPUTS = 4_000  # entries of an input of which all derivatives are still computed

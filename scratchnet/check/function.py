@@ -5,10 +5,9 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from scratchnet.autograd import Tensor, enable_grad, grad, no_grad
+from scratchnet.autograd import Tensor, data_of, enable_grad, grad, no_grad
+from scratchnet.autograd.notes import recorded_calls, recorded_walk
 from scratchnet.backend import is_array, kind_of
-from scratchnet.differentiable import recorded_calls, recorded_walk
-from scratchnet.tensor import data_of
 
 
 def is_float(x):

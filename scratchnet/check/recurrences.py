@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet.check.evidence import COTANGENTS
+from scratchnet.check.compare import COTANGENTS
 from scratchnet.check.predictions import moved_by
 
 

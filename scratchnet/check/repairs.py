@@ -8,7 +8,7 @@ import itertools
 
 import numpy as np
 
-from scratchnet.check.evidence import COTANGENTS
+from scratchnet.check.compare import COTANGENTS
 from scratchnet.check.predictions import is_diagonal, is_kernel, moved_by
 
 

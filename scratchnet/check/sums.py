@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from scratchnet.check.evidence import COTANGENTS
+from scratchnet.check.compare import COTANGENTS
 from scratchnet.check.numeric import slopes
 from scratchnet.check.predictions import gradient_of, is_diagonal
 

@@ -9,11 +9,11 @@ code (penalties).
 """
 
 from scratchnet import initializers, ops
+from scratchnet.autograd import check_arrays
 from scratchnet.layers import Dense
 from scratchnet.losses import bce_with_logits, check_images, mse, softmax_cross_entropy
 from scratchnet.module import Module, Parameter
 from scratchnet.settings import number
-from scratchnet.tensor import check_arrays
 
 
 class TiedDense(Module):

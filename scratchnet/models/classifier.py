@@ -1,8 +1,9 @@
 """A small classifier of digits. Its last hidden layer is the feature space in which generated digits are judged."""
 
 from scratchnet import ops
-from scratchnet.layers import Conv2D, Dense, Module, check_digits
+from scratchnet.layers import Conv2D, Dense, check_digits
 from scratchnet.losses import softmax_cross_entropy
+from scratchnet.module import Module
 
 
 class DigitClassifier(Module):

@@ -1,10 +1,10 @@
 """A convolutional autoencoder with three ways back up from a small map: unpool, repeat, transposed convolution."""
 
 from scratchnet import ops
+from scratchnet.autograd import check_arrays
 from scratchnet.layers import Conv2D, Conv2DTranspose
 from scratchnet.losses import bce_with_logits
 from scratchnet.module import Module
-from scratchnet.tensor import check_arrays
 
 
 class ConvAutoencoder(Module):

@@ -11,12 +11,12 @@ is invertible and leaves the distribution of B as it is, neither D sees a differ
 
 from scratchnet import ops
 from scratchnet.adversarial import game, leaky
-from scratchnet.autograd import no_grad
+from scratchnet.autograd import check_arrays, no_grad
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Conv2D, Conv2DTranspose, Module, Sequential, check_drawn
+from scratchnet.layers import Conv2D, Conv2DTranspose, Sequential, check_drawn
 from scratchnet.losses import l1
+from scratchnet.module import Module
 from scratchnet.settings import number
-from scratchnet.tensor import check_arrays
 
 
 class CycleGAN(Module):

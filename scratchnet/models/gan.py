@@ -7,12 +7,12 @@ Which losses they minimise is the game's name, see `scratchnet.adversarial`.
 
 from scratchnet import ops
 from scratchnet.adversarial import game, pack
-from scratchnet.autograd import no_grad
+from scratchnet.autograd import check_arrays, no_grad
 from scratchnet.backend import standard_normal
 from scratchnet.initializers import he_normal
-from scratchnet.layers import BatchNorm, Dense, Maxout, Module, Sequential, check_drawn
+from scratchnet.layers import BatchNorm, Dense, Maxout, Sequential, check_drawn
+from scratchnet.module import Module
 from scratchnet.settings import whole
-from scratchnet.tensor import check_arrays
 
 
 class GAN(Module):

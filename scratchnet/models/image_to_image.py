@@ -11,8 +11,9 @@ from scratchnet import ops
 from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import no_grad
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, Module, check_digits, check_drawn
+from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, check_digits, check_drawn
 from scratchnet.losses import l1
+from scratchnet.module import Module
 from scratchnet.settings import number
 
 

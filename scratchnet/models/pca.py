@@ -10,11 +10,11 @@ from numbers import Real
 import numpy as np
 
 from scratchnet import initializers, ops
+from scratchnet.autograd import check_arrays, data_of
 from scratchnet.backend import array_module, to_cpu
 from scratchnet.losses import bce_with_logits
 from scratchnet.module import Module, Parameter
 from scratchnet.settings import number, whole
-from scratchnet.tensor import check_arrays, data_of
 
 
 class PCA:

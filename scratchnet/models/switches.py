@@ -8,8 +8,9 @@
 
 from scratchnet import ops
 from scratchnet.backend import array_module
-from scratchnet.layers import Conv2D, Dense, Module
+from scratchnet.layers import Conv2D, Dense
 from scratchnet.losses import softmax_cross_entropy
+from scratchnet.module import Module
 
 
 class SwitchHead(Module):

@@ -24,13 +24,13 @@ import math
 import numpy as np
 
 from scratchnet import ops
-from scratchnet.autograd import no_grad
+from scratchnet.autograd import check_arrays, data_of, no_grad
 from scratchnet.backend import standard_normal, to_cpu
 from scratchnet.data import batches
-from scratchnet.layers import Conv2D, Dense, Module, check_digits
+from scratchnet.layers import Conv2D, Dense, check_digits
 from scratchnet.losses import bce_with_logits, check_images, gaussian_kl, mse
+from scratchnet.module import Module
 from scratchnet.settings import whole
-from scratchnet.tensor import check_arrays, data_of
 
 SIGMA = 0.1  # standard deviation of a pixel under the Gaussian likelihood
 

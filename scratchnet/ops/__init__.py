@@ -61,7 +61,15 @@ from scratchnet.ops.shape import (
     transpose,
 )
 
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("Tensor", "is_whole")]
+__all__ = ["abs", "add", "argmax_from_flat", "argmax_to_flat", "astype", "avg_pool", "batch_norm",
+           "batch_norm_inference", "broadcast_to", "clip", "concat", "conv2d", "conv2d_transpose", "conv2d_weight",
+           "cos", "cumsum", "dense", "divide", "dropout", "elu", "embedding", "exp", "expand_dims", "flatten", "flip",
+           "gelu", "getitem", "layer_norm", "leaky_relu", "log", "log_softmax", "logsumexp", "lstm", "matmul", "max",
+           "max_pool", "max_pool_with_argmax", "maximum", "mean", "min", "minimum", "multiply", "negative", "norm",
+           "pad", "pool_at", "power", "relu", "repeat", "reshape", "scatter", "selu", "sigmoid", "sign", "silu", "sin",
+           "softmax", "softplus", "split", "sqrt", "square", "squeeze", "stack", "std", "subtract", "sum", "sum_to",
+           "swapaxes", "tanh", "tile", "transpose", "unpool", "upsample_nearest", "var", "where", "window_spread",
+           "window_sum"]
 
 
 def _shape_method(op):

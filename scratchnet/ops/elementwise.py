@@ -5,9 +5,8 @@ from numbers import Real
 
 import numpy as np
 
-from scratchnet.autograd import differentiable
+from scratchnet.autograd import check_arrays, data_of, differentiable
 from scratchnet.backend import array_module, kind_of, uniform
-from scratchnet.tensor import check_arrays, data_of
 
 
 def floating(x):

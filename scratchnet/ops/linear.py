@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 
-from scratchnet.autograd import differentiable, product_into_destination, sum_to
+from scratchnet.autograd import check_arrays, data_of, differentiable, handle, sum_to
+from scratchnet.autograd.accumulate import product_into_destination
 from scratchnet.backend import array_module, is_array, kind_of
 from scratchnet.backend.products import product
-from scratchnet.differentiable import handle
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
-from scratchnet.tensor import check_arrays, data_of
 
 
 @differentiable(broadcasts=True)

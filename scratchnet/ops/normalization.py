@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 
-from scratchnet.autograd import differentiable, sum_to
+from scratchnet.autograd import check_arrays, differentiable, sum_to
 from scratchnet.backend import array_module
 from scratchnet.backend.products import column_sum
 from scratchnet.ops.elementwise import exp, floating, sqrt
 from scratchnet.ops.reduction import mean, sum
-from scratchnet.tensor import check_arrays
 
 
 @differentiable

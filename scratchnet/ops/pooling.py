@@ -13,12 +13,10 @@ import math
 
 import numpy as np
 
-from scratchnet.autograd import differentiable
+from scratchnet.autograd import check_arrays, differentiable, handle
 from scratchnet.backend import array_module
 from scratchnet.backend.threads import each
-from scratchnet.differentiable import handle
 from scratchnet.ops.windows import blocks, geometry, pair, transposed_size, windows
-from scratchnet.tensor import check_arrays
 
 
 @differentiable(extras=("argmax",))

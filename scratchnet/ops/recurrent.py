@@ -9,14 +9,12 @@ At each step, with the gates i (input), f (forget), o (output) and the candidate
 i, f, o, g, so that the three that pass through σ lie together; PyTorch has i, f, g, o.
 """
 
-from scratchnet.autograd import differentiable, grad
+from scratchnet.autograd import Tensor, check_arrays, data_of, differentiable, grad, handle
 from scratchnet.backend import array_module
 from scratchnet.backend.products import product
-from scratchnet.differentiable import handle
 from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
-from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def lstm_steps(x, w, u, b, h, c):

@@ -5,12 +5,10 @@ from numbers import Real
 
 import numpy as np
 
-from scratchnet.autograd import broadcast_to, differentiable
+from scratchnet.autograd import Tensor, broadcast_to, check_arrays, data_of, differentiable, handle
 from scratchnet.backend import array_module, is_whole
-from scratchnet.differentiable import handle
 from scratchnet.ops.elementwise import exp, floating, where
 from scratchnet.ops.shape import flip, reshape, stack, transpose
-from scratchnet.tensor import Tensor, check_arrays, data_of
 
 
 def _axes(shape, axis):

@@ -7,10 +7,8 @@ import math
 
 import numpy as np
 
-from scratchnet.autograd import broadcast_to, differentiable
+from scratchnet.autograd import broadcast_to, check_arrays, data_of, differentiable, handle
 from scratchnet.backend import array_module, is_array, is_whole, kind_of, to_device_of
-from scratchnet.differentiable import handle
-from scratchnet.tensor import check_arrays, data_of
 
 
 def one_axis(op, axis, ndim):

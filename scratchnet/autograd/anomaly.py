@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scratchnet.backend import array_module, to_cpu
 
-_HERE = str(Path(__file__).parent)
+_HERE = str(Path(__file__).parent.parent)  # the library
 
 
 class _State(threading.local):

@@ -7,14 +7,14 @@ signature is what a Node keeps.
 import functools
 import inspect
 import itertools
-import re
 from contextlib import contextmanager
 
 import numpy as np
 
-from scratchnet import anomaly
-from scratchnet.backend import array_module, is_array, kind_of
-from scratchnet.tensor import Tensor, mode
+from scratchnet.autograd import anomaly
+from scratchnet.autograd.errors import check_result, explain
+from scratchnet.autograd.tensor import LOSSY, Tensor, mode, refuse
+from scratchnet.backend import is_array
 
 _clock = itertools.count(1)  # Nodes are numbered in the order they were made
 REGISTRY = {}  # name → op, for every op ever defined with @differentiable
@@ -127,7 +127,7 @@ class Op:
         if self.extras or self.cache:
             return result[:1 + len(self.extras)] if self.extras else result[0]
         if type(result) is not np.ndarray:
-            self.check_result(result, args)
+            check_result(self.public_name, result, args)
         return result
 
     def __call__(self, args, kwargs):
@@ -141,8 +141,8 @@ class Op:
                     needs += (i,)
                 a = a.data
             elif isinstance(a, _NOT_PLAIN):
-                if isinstance(a, _LOSSY):
-                    self.refuse(a)
+                if isinstance(a, LOSSY):
+                    refuse(self.public_name, a)
                 scalars = True
             arrays.append(a)
         if scalars:
@@ -150,7 +150,7 @@ class Op:
         try:
             result = self.forward(*arrays)
         except Exception as error:
-            told = self.explain(error, arrays)
+            told = explain(self, error, arrays)
             if told is None:
                 raise
             raise told from error
@@ -159,7 +159,7 @@ class Op:
         if self.extras or self.cache:
             result, *more = result
         if type(result) is not np.ndarray:
-            self.check_result(result, arrays)
+            check_result(self.public_name, result, arrays)
         if any_tensor:
             y = Tensor(result)
             if needs and y.data.dtype.kind in "fc":  # integers and booleans are steps: constant almost everywhere
@@ -171,29 +171,6 @@ class Op:
                 anomaly.check_forward(self.name, arrays, y.data)
             result = y
         return (result, *more[:len(self.extras)]) if self.extras else result
-
-    def explain(self, error, arrays):
-        """The error of the forward pass with the op's name and the arguments; None if it speaks for itself."""
-        if re.match(r"\w+: ", str(error)):  # an op's own check
-            return None
-        for name, default, a in zip(self.params, self.defaults, arrays, strict=False):
-            if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(name, a, default):
-                return TypeError(f"{self.public_name}: {name} must be an array or a Tensor, got {kind_of(a)}")
-        if mixed := _explain_mixed_devices(self.name, arrays):
-            return mixed
-        shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(self.params, arrays, strict=False)
-                           if hasattr(a, "shape"))
-        return retold(error, f"{self.public_name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
-
-    def refuse(self, a):
-        raise TypeError(f"{self.public_name}: a {type(a).__name__} would lose what makes it one; pass "
-                        f"{'its .filled(value)' if isinstance(a, np.ma.MaskedArray) else 'np.asarray of it'}")
-
-    def check_result(self, result, arguments):
-        """TypeError if the op gave no array and no number: lists were added end to end, say."""
-        if not (is_array(result) or isinstance(result, (int, float, complex))):
-            odd = next((a for a in arguments if type(a) is type(result)), result)
-            raise TypeError(f"{self.public_name}: expected arrays or Tensors, got {kind_of(odd)}")
 
     def record(self, args, arrays, y, more, needs):
         plan = self.plans.get(needs)
@@ -274,8 +251,8 @@ def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
     def call(*args, **kwargs):
         for a in args:
             if isinstance(a, _NOT_PLAIN):
-                if isinstance(a, _LOSSY):
-                    op.refuse(a)
+                if isinstance(a, LOSSY):
+                    refuse(op.public_name, a)
                 if isinstance(a, Tensor):
                     return op(args, kwargs)
                 args = plain_numbers(args, args)
@@ -300,8 +277,7 @@ def handle(op):
     return mark
 
 
-_LOSSY = (np.ma.MaskedArray, np.matrix)
-_NOT_PLAIN = (Tensor, np.generic, *_LOSSY)
+_NOT_PLAIN = (Tensor, np.generic, *LOSSY)
 
 
 def plain_numbers(values, beside):
@@ -311,33 +287,6 @@ def plain_numbers(values, beside):
            for a in beside):
         return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind in "biuf" else a for a in values)
     return tuple(values)
-
-
-@contextmanager
-def _noted(what):
-    """Inside, a new list takes what is noted under this name in `mode`."""
-    before, notes = getattr(mode, what), []
-    setattr(mode, what, notes)
-    try:
-        yield notes
-    finally:
-        setattr(mode, what, before)
-
-
-def recorded_calls():
-    """Inside, every op call that goes on the tape is noted in the list that is given: (op, arguments, result)."""
-    return _noted("calls")
-
-
-def recorded_walk():
-    """Inside, every Node that a walk passes is noted in the list that is given: (node, gy, [(parent, gradient)])."""
-    return _noted("passed")
-
-
-def recorded_casts():
-    """Inside, every gradient that has another dtype than its input is noted in the list that is given: (op name, dtype
-    of the gradient, of the input, of the op's result)."""
-    return _noted("casts")
 
 
 def _shape_of(x):
@@ -352,32 +301,3 @@ def count_versions(plan, parents):
         if isinstance(parents[k], Tensor):
             total += parents[k].version
     return total
-
-
-_PLAIN_ERRORS = (TypeError, ValueError, IndexError, KeyError, AttributeError, NameError, ZeroDivisionError,
-                 OverflowError, FloatingPointError, RuntimeError, NotImplementedError)
-
-
-def retold(error, text):
-    """An error of the same kind with another message; None for kinds of their own (AnomalyError), which stay."""
-    numpys = type(error).__module__.startswith("numpy.")  # AxisError is a ValueError
-    kind = next((k for k in _PLAIN_ERRORS if type(error) is k or (numpys and isinstance(error, k))), None)
-    return kind and kind(text)
-
-
-_NO_ARRAYS = {"axis", "axes", "dtype", "index", "kernel", "padding", "shape", "size", "stride", "widths"}
-
-
-def _is_foreign(name, a, default):
-    """Whether an argument is neither an array nor anything else that an op can take in its place."""
-    if a is None or isinstance(a, str):
-        return default is inspect.Parameter.empty and name not in _NO_ARRAYS
-    return not (is_array(a) or isinstance(a, (int, float, complex, tuple, list, slice, type(...), np.dtype, type)))
-
-
-def _explain_mixed_devices(name, arrays):
-    modules = {array_module(a).__name__ for a in arrays if getattr(a, "ndim", 0) or hasattr(a, "__array_namespace__")}
-    if len(modules) < 2:
-        return None
-    return TypeError(f"{name}: arrays of {' and '.join(sorted(modules))} meet in one op; move all of them to one "
-                     f"device first (to_gpu / to_cpu)")

@@ -159,9 +159,8 @@ def _as_array(data):
         return data.data
     if isinstance(data, np.number):  # sums are
         return np.asarray(data)
-    if isinstance(data, (np.ma.MaskedArray, np.matrix)):
-        raise TypeError(f"Tensor: a {type(data).__name__} would lose what makes it one; pass "
-                        f"{'its .filled(value)' if isinstance(data, np.ma.MaskedArray) else 'np.asarray of it'}")
+    if isinstance(data, LOSSY):
+        refuse("Tensor", data)
     given = data
     if isinstance(data, (np.ndarray, np.generic)) or not hasattr(data, "dtype"):
         if isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) and x.ndim for x in data):
@@ -180,6 +179,14 @@ def _as_array(data):
 
 
 _NUMBERS = "biufc"  # kinds of dtypes: no objects, strings, dates or records
+
+LOSSY = (np.ma.MaskedArray, np.matrix)  # arrays that mean more than their numbers
+
+
+def refuse(who, a):
+    """TypeError for an array of a kind in LOSSY."""
+    raise TypeError(f"{who}: a {type(a).__name__} would lose what makes it one; pass "
+                    f"{'its .filled(value)' if isinstance(a, np.ma.MaskedArray) else 'np.asarray of it'}")
 
 
 def _plain(x):
