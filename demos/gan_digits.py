@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnet import metrics, plotting
-from scratchnet.adversarial import tell_apart
 from scratchnet.averaging import ExponentialMovingAverage
 from scratchnet.backend import standard_normal, to_cpu, to_device_of
 from scratchnet.data import corruption
@@ -32,6 +31,7 @@ from scratchnet.demo import (
     mover,
     number,
 )
+from scratchnet.games import tell_apart
 from scratchnet.metrics import in_batches
 from scratchnet.models import image_gan
 from scratchnet.models.classifier import DigitClassifier

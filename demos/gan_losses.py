@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from scratchnet import Tensor, adversarial, divergences, grad, no_grad, ops, plotting
+from scratchnet import Tensor, adversarial, divergences, games, grad, no_grad, ops, plotting
 from scratchnet.backend import to_cpu, to_device_of, uniform
 from scratchnet.data import toy1d
 from scratchnet.demo import arguments, command, expect, file_name, fit_in_turns, mean_and_spread, mover
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Dense, Sequential, SpectralDense
+from scratchnet.layers import Dense, Sequential, SpectralDense, leaky
 from scratchnet.models.gan import GAN, dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
@@ -81,9 +81,9 @@ def main():
 def show_slopes(out):
     """|∂L_G/∂b| over the logit b that D gives one generated sample, by the engine."""
     b = np.linspace(-10, 10, 200)  # without 1, where the slope of least squares is 0
-    losses = {"saturating, ln(1 − D)": adversarial.saturating, "non-saturating, −ln D": adversarial.non_saturating,
-              "least squares": adversarial.squares, "hinge, Wasserstein": adversarial.minus_mean,
-              "non-saturating, but of σ(b)": lambda b: adversarial.non_saturating(ops.sigmoid(b))}
+    losses = {"saturating, ln(1 − D)": games.saturating, "non-saturating, −ln D": games.non_saturating,
+              "least squares": games.squares, "hinge, Wasserstein": games.minus_mean,
+              "non-saturating, but of σ(b)": lambda b: games.non_saturating(ops.sigmoid(b))}
     lines = {}
     for name, loss in losses.items():
         x = Tensor(b, requires_grad=True)
@@ -94,8 +94,8 @@ def show_slopes(out):
 
 def discriminator(way, rng):
     """1 → 32 → 32 → 1, leaky ReLU. First biases are spread over the line, or all units would turn at 0."""
-    made = Sequential(way.layer(1, 32, rng=rng, init=he_normal), adversarial.leaky,
-                      way.layer(32, 32, rng=rng, init=he_normal), adversarial.leaky,
+    made = Sequential(way.layer(1, 32, rng=rng, init=he_normal), leaky,
+                      way.layer(32, 32, rng=rng, init=he_normal), leaky,
                       way.layer(32, 1, rng=rng, init=he_normal), *way.ends)
     made.steps[0].b.data[...] = rng.uniform(-3, 3, 32)
     return made
@@ -127,7 +127,7 @@ def starve(args, epochs):
     """D alone learns; the length of the gradient in G's weights, G's loss taken in five games. Gives the last of
     minimax over non-saturating."""
     lines = {}
-    for name in adversarial.GAMES:
+    for name in games.GAMES:
         gan, x, rng = start(args, Way(name), args.seed, at=FAR)
         z = noise(x[:1_000], np.random.default_rng(0))
 

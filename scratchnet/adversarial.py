@@ -1,182 +1,16 @@
-"""What the two players of a GAN minimise, on logits a = D(x) and b = D(G(z)), and what keeps their game in balance.
+"""Keeping the game of a GAN in balance: a gradient penalty, clipped weights, packs, a memory of old samples, unrolling.
 
-D tells real from generated, G learns to be taken for real (Goodfellow et al. 2014). A game is a pair of functions, each
-a mean over the batch: what D minimises, of a and b, and what G minimises, of b alone:
-
-    game              D minimises                               G minimises
-    minimax           −ln σ(a) − ln(1 − σ(b))                   ln(1 − σ(b))     (Goodfellow et al. 2014, eq. 1)
-    non-saturating    the same                                  −ln σ(b)         (the same, end of section 3)
-    least squares     ½ (a − 1)² + ½ b²                         ½ (b − 1)²       (Mao et al. 2017, eq. 9)
-    hinge             max(0, 1 − a) + max(0, 1 + b)             −b               (Miyato et al. 2018, eq. 16, 17)
-    wasserstein       b − a                                     −b               (Arjovsky et al. 2017, algorithm 1)
-
-The last needs a D of bounded slope: by clipping its weights, by a gradient penalty, or by spectral normalisation
-(layers.SpectralDense, layers.SpectralConv2D).
+Each is a remedy for one of two ailments: a D whose slope is too steep to learn from (gradient_penalty, clip_weights),
+and a G that draws few modes of the data (pack, Replay, unrolled). The losses themselves are in games.py.
 """
 
-import math
 from contextlib import contextmanager
 
 from scratchnet import ops
-from scratchnet.autograd import Tensor, broadcast_to, check_arrays, data_of, differentiable, enable_grad, grad
+from scratchnet.autograd import Tensor, check_arrays, data_of, enable_grad, grad
 from scratchnet.backend import array_module, kind_of, to_cpu, to_device_of, uniform
-from scratchnet.losses import bce_with_logits
+from scratchnet.games import check_batches
 from scratchnet.settings import number, whole
-
-
-def leaky(x):
-    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 4)"""
-    return ops.leaky_relu(x, 0.2)
-
-
-@differentiable
-def tell_apart(real, fake, smoothing=0.0):
-    """−mean ln D(x) − mean ln(1 − D(G(z))),  D = σ(logit): the cross-entropy of D's two answers
-
-    With one-sided label smoothing s the answer asked for real data is 1 − s:
-    −(1 − s) ln σ(a) − s ln(1 − σ(a)) in the first term (Salimans et al. 2016, section 3.4).
-    Without it the least value, for D* = p/(p + q), is 2 ln 2 − 2 JS(p ‖ q).
-    ∂/∂a = (σ(a) − 1 + s)/N,  ∂/∂b = σ(b)/M        logits a of N, b of M samples
-    """
-    _check("tell_apart", real=real, fake=fake)
-    if not 0 <= number("tell_apart", "smoothing", smoothing, "a share in [0, 1)") < 1:
-        raise ValueError(f"tell_apart: smoothing is a share in [0, 1), got {smoothing}")
-    targets = array_module(real).full(real.shape, 1.0 - smoothing, dtype=real.dtype)
-    return bce_with_logits(real, targets, "mean") + ops.softplus(fake).mean()  # −ln(1 − σ(b)) = softplus(b)
-
-
-@tell_apart.backward("real")
-def _(gy, real, smoothing):
-    return gy / real.size * (ops.sigmoid(real) - (1.0 - smoothing))
-
-
-@tell_apart.backward("fake")
-def _(gy, fake):
-    return gy / fake.size * ops.sigmoid(fake)
-
-
-@differentiable
-def saturating(fake):
-    """mean ln(1 − D(G(z))) = −mean softplus(b)        ∂/∂b = −σ(b)/N, next to nothing where D is sure: G starves"""
-    _check("saturating", fake=fake)
-    return -ops.softplus(fake).mean()
-
-
-@saturating.backward
-def _(gy, fake):
-    return -gy / fake.size * ops.sigmoid(fake)
-
-
-@differentiable
-def non_saturating(fake):
-    """−mean ln D(G(z)) = mean softplus(−b)        ∂/∂b = −(1 − σ(b))/N, next to −1/N where D is sure"""
-    _check("non_saturating", fake=fake)
-    return ops.softplus(-fake).mean()
-
-
-@non_saturating.backward
-def _(gy, fake):
-    return -gy / fake.size * ops.sigmoid(-fake)
-
-
-@differentiable
-def squares_apart(real, fake):
-    """½ mean (a − 1)² + ½ mean b²        ∂/∂a = (a − 1)/N,  ∂/∂b = b/M"""
-    _check("squares_apart", real=real, fake=fake)
-    return 0.5 * ops.square(real - 1.0).mean() + 0.5 * ops.square(fake).mean()
-
-
-@squares_apart.backward("real")
-def _(gy, real):
-    return gy / real.size * (real - 1.0)
-
-
-@squares_apart.backward("fake")
-def _(gy, fake):
-    return gy / fake.size * fake
-
-
-@differentiable
-def squares(fake):
-    """½ mean (b − 1)²        ∂/∂b = (b − 1)/N"""
-    _check("squares", fake=fake)
-    return 0.5 * ops.square(fake - 1.0).mean()
-
-
-@squares.backward
-def _(gy, fake):
-    return gy / fake.size * (fake - 1.0)
-
-
-@differentiable
-def hinges_apart(real, fake):
-    """mean max(0, 1 − a) + mean max(0, 1 + b)        ∂/∂a = −1/N where a < 1,  ∂/∂b = 1/M where b > −1, else 0"""
-    _check("hinges_apart", real=real, fake=fake)
-    return ops.relu(1.0 - real).mean() + ops.relu(1.0 + fake).mean()
-
-
-@hinges_apart.backward("real")
-def _(gy, real):
-    return -gy / real.size * (real < 1.0)
-
-
-@hinges_apart.backward("fake")
-def _(gy, fake):
-    return gy / fake.size * (fake > -1.0)
-
-
-@differentiable
-def means_apart(real, fake):
-    """mean b − mean a: at its least, over all D of slope ≤ 1, minus the Wasserstein-1 distance
-
-    ∂/∂a = −1/N,  ∂/∂b = 1/M
-    """
-    _check("means_apart", real=real, fake=fake)
-    return fake.mean() - real.mean()
-
-
-@means_apart.backward("real")
-def _(gy, real_shape):
-    return broadcast_to(-gy / math.prod(real_shape), real_shape)
-
-
-@means_apart.backward("fake")
-def _(gy, fake_shape):
-    return broadcast_to(gy / math.prod(fake_shape), fake_shape)
-
-
-@differentiable
-def minus_mean(fake):
-    """−mean b        ∂/∂b = −1/N"""
-    _check("minus_mean", fake=fake)
-    return -fake.mean()
-
-
-@minus_mean.backward
-def _(gy, fake_shape):
-    return broadcast_to(-gy / math.prod(fake_shape), fake_shape)
-
-
-def _check(name, what="logits", **arrays):
-    """Arrays of floating-point numbers, and at least one: nothing has no mean."""
-    check_arrays(name, **arrays)
-    for player, a in arrays.items():
-        if a.dtype.kind not in "fc":
-            raise TypeError(f"{name}: the {what} `{player}` must be floating-point, got {a.dtype}")
-        if 0 in a.shape:
-            raise ValueError(f"{name}: an empty batch of {what} `{player}`, shape {a.shape}, has no mean")
-
-
-GAMES = {"minimax": (tell_apart, saturating), "non-saturating": (tell_apart, non_saturating),
-         "least squares": (squares_apart, squares), "hinge": (hinges_apart, minus_mean),
-         "wasserstein": (means_apart, minus_mean)}
-
-
-def game(name):
-    """(what D minimises, what G minimises); ValueError for a name that is not among GAMES."""
-    if name not in GAMES:
-        raise ValueError(f"there is no game {name!r}, expected one of {', '.join(GAMES)}")
-    return GAMES[name]
 
 
 def gradient_penalty(discriminator, real, fake, rng):
@@ -189,7 +23,7 @@ def gradient_penalty(discriminator, real, fake, rng):
     check_arrays("gradient_penalty", real=real, fake=fake)
     if real.shape != fake.shape:
         raise ValueError(f"gradient_penalty: {real.shape} real and {fake.shape} generated samples, expected pairs")
-    _check("gradient_penalty", "samples", real=real, fake=fake)
+    check_batches("gradient_penalty", "samples", real=real, fake=fake)
     real, fake = data_of(real), data_of(fake)
     u = uniform(rng, (len(real), *[1] * (real.ndim - 1)), like=real)
     with enable_grad():

@@ -58,6 +58,11 @@ def _eps(layer, value):
     return number(type(layer).__name__, "eps", value, "a number ≥ 0", lambda x: x >= 0)
 
 
+def leaky(x):
+    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 4)"""
+    return ops.leaky_relu(x, 0.2)
+
+
 class Sequential(Module):
     """y = fₙ(… f₂(f₁(x))): layers and plain functions, one after another."""
 

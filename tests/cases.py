@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 
-from scratchnet import adversarial, layers, losses, ops
+from scratchnet import games, layers, losses, ops
 from scratchnet.autograd import astype, broadcast_to, data_of, sum_to
 from scratchnet.backend import to_device_of
 
@@ -145,11 +145,11 @@ def loss_cases(rng):
         "hinge": (lambda x: losses.hinge(x * 2.1, _like(x, np.sign(t - 0.5)), reduction), x),
         "gaussian_kl": (lambda m, s: losses.gaussian_kl(m, s, reduction), x, logvar),
         "gaussian_nll": (lambda x, m, s: losses.gaussian_nll(x, m, s, reduction), t, x, logvar),
-        **{f.__name__: (f, x, 1.3 * t[:2] - 0.7) for f in (adversarial.squares_apart, adversarial.hinges_apart,
-                                                          adversarial.means_apart)},
-        "tell_apart": (lambda a, b: adversarial.tell_apart(a, b, 0.1), x, t[:2]),
-        **{f.__name__: (f, x) for f in (adversarial.saturating, adversarial.non_saturating, adversarial.squares,
-                                        adversarial.minus_mean)},
+        **{f.__name__: (f, x, 1.3 * t[:2] - 0.7) for f in (games.squares_apart, games.hinges_apart,
+                                                          games.means_apart)},
+        "tell_apart": (lambda a, b: games.tell_apart(a, b, 0.1), x, t[:2]),
+        **{f.__name__: (f, x) for f in (games.saturating, games.non_saturating, games.squares,
+                                        games.minus_mean)},
     }
 
 

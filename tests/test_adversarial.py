@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchnet import Tensor, adversarial, check, grad, layers, no_grad, ops
+from scratchnet import Tensor, adversarial, check, games, grad, layers, no_grad, ops
 from scratchnet.layers import BatchNorm, Dense, Sequential
 from scratchnet.models.gan import GAN, dense_net, pacgan_discriminator, pacgan_generator
 from scratchnet.optimizers import SGD
@@ -38,9 +38,9 @@ BY_HAND = {
     "wasserstein": (lambda a, b: b.mean() - a.mean(), lambda b: -b.mean())}
 
 
-@pytest.mark.parametrize("name", adversarial.GAMES)
+@pytest.mark.parametrize("name", games.GAMES)
 def test_the_losses_by_hand_and_their_gradients(name):
-    of_discriminator, of_generator = adversarial.game(name)
+    of_discriminator, of_generator = games.losses_of(name)
     by_hand = BY_HAND[name]
     assert of_discriminator(A, B) == pytest.approx(by_hand[0](A, B))
     assert of_generator(B) == pytest.approx(by_hand[1](B))
@@ -51,7 +51,7 @@ def test_the_losses_by_hand_and_their_gradients(name):
 
 def test_generator_and_discriminator_want_the_opposite():
     """In each game a step that G likes raises the logits of generated samples, and one that D likes lowers them."""
-    for name, (of_discriminator, of_generator) in adversarial.GAMES.items():
+    for name, (of_discriminator, of_generator) in games.GAMES.items():
         b = Tensor(np.full((3, 1), 0.3), requires_grad=True)
         assert (grad(of_generator(b), b).data < 0).all(), name
         assert (grad(of_discriminator(A, b), b).data > 0).all(), name
@@ -60,12 +60,12 @@ def test_generator_and_discriminator_want_the_opposite():
 def test_who_starves_and_who_does_not():
     for confidence in (1e-2, 1e-4, 1e-8):
         b = Tensor(np.array([np.log(confidence / (1 - confidence))]), requires_grad=True)
-        assert grad(adversarial.saturating(b), b).data == pytest.approx(-confidence)
-        assert grad(adversarial.non_saturating(b), b).data == pytest.approx(-(1 - confidence))
+        assert grad(games.saturating(b), b).data == pytest.approx(-confidence)
+        assert grad(games.non_saturating(b), b).data == pytest.approx(-(1 - confidence))
 
 
 def test_extreme_logits_stay_finite():
-    for _name, (of_discriminator, of_generator) in adversarial.GAMES.items():
+    for _name, (of_discriminator, of_generator) in games.GAMES.items():
         for x in (1e4, -1e4):
             a = np.full((2, 1), x, np.float32)
             assert np.isfinite(of_discriminator(a, a)) and np.isfinite(of_generator(a))
@@ -73,13 +73,13 @@ def test_extreme_logits_stay_finite():
 
 def test_label_smoothing():
     expected = -(0.8 * np.log(sigmoid(A)) + 0.2 * np.log(1 - sigmoid(A))).mean() - np.log(1 - sigmoid(B)).mean()
-    assert adversarial.tell_apart(A, B, 0.2) == pytest.approx(expected)
-    check.gradients(lambda a, b: adversarial.tell_apart(a, b, 0.2), A, B, order=2)
+    assert games.tell_apart(A, B, 0.2) == pytest.approx(expected)
+    check.gradients(lambda a, b: games.tell_apart(a, b, 0.2), A, B, order=2)
     a = np.array([[np.log(0.8 / 0.2)]])
-    assert grad(adversarial.tell_apart(x := Tensor(a, requires_grad=True), B, 0.2), x).data == pytest.approx(0)
+    assert grad(games.tell_apart(x := Tensor(a, requires_grad=True), B, 0.2), x).data == pytest.approx(0)
     for wrong in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match=r"^tell_apart: smoothing is a share in \[0, 1\), got"):
-            adversarial.tell_apart(A, B, wrong)
+            games.tell_apart(A, B, wrong)
 
 
 def test_the_best_discriminator_reaches_the_jensen_shannon_divergence():
@@ -89,14 +89,14 @@ def test_the_best_discriminator_reaches_the_jensen_shannon_divergence():
     js = (p * np.log(p / m)).sum() / 2 + (q * np.log(q / m)).sum() / 2
     real, fake = np.repeat(range(3), (5, 3, 2)), np.repeat(range(3), (1, 3, 6))
     best = np.log(p / q)
-    assert -adversarial.tell_apart(best[real], best[fake]) == pytest.approx(2 * js - 2 * np.log(2))
+    assert -games.tell_apart(best[real], best[fake]) == pytest.approx(2 * js - 2 * np.log(2))
     for other in rng().normal(size=(20, 3)):
-        assert -adversarial.tell_apart((best + other)[real], (best + other)[fake]) < 2 * js - 2 * np.log(2)
+        assert -games.tell_apart((best + other)[real], (best + other)[fake]) < 2 * js - 2 * np.log(2)
 
 
 def test_unknown_games_are_refused():
     with pytest.raises(ValueError, match=r"^there is no game 'wassertein', expected one of minimax, non-saturating,"):
-        adversarial.game("wassertein")
+        games.losses_of("wassertein")
 
 
 # ---------------------------------------------------------------- the gradient penalty
@@ -223,7 +223,7 @@ def test_unrolled_discriminator_is_the_one_after_the_steps():
     D, real, fake = tiny(rng()), rng(3).normal(size=(5, 2)), rng(4).normal(size=(5, 2))
 
     def loss():
-        return adversarial.tell_apart(D(real), D(fake))
+        return games.tell_apart(D(real), D(fake))
     before = D.state_dict()
     with adversarial.unrolled(D, loss, 3, 0.7):
         ahead = D(real).data
@@ -244,22 +244,22 @@ def test_generator_knows_how_the_discriminator_will_answer():
     D, real = tiny(rng()), rng(3).normal(size=(5, 2))
 
     def loss(fake):
-        with adversarial.unrolled(D, lambda: adversarial.tell_apart(D(real), D(fake)), 2, 0.5):
-            return adversarial.non_saturating(D(fake))
+        with adversarial.unrolled(D, lambda: games.tell_apart(D(real), D(fake)), 2, 0.5):
+            return games.non_saturating(D(fake))
     fake = rng(4).normal(size=(4, 2))
     check.gradients(loss, fake)
     x = Tensor(fake, requires_grad=True)
-    blind = grad(adversarial.non_saturating(D(x)), x).data
+    blind = grad(games.non_saturating(D(x)), x).data
     assert np.abs(grad(loss(x), x).data - blind).max() > 1e-2
-    with adversarial.unrolled(D, lambda: adversarial.tell_apart(D(real), D(x)), 0, 0.5):
-        np.testing.assert_array_equal(grad(adversarial.non_saturating(D(x)), x).data, blind)
+    with adversarial.unrolled(D, lambda: games.tell_apart(D(real), D(x)), 0, 0.5):
+        np.testing.assert_array_equal(grad(games.non_saturating(D(x)), x).data, blind)
 
 
 def test_unrolling_leaves_no_trace_in_the_discriminator():
     D = Sequential(layers.SpectralDense(2, 5, rng=rng()), BatchNorm(5), ops.tanh, Dense(5, 1, rng=rng()))
     x, before = Tensor(rng(4).normal(size=(6, 2)).astype(np.float32), requires_grad=True), D.state_dict()
-    with adversarial.unrolled(D, lambda: adversarial.tell_apart(D(x.data + 1.0), D(x)), 2, 0.3):
-        loss = adversarial.non_saturating(D(x))
+    with adversarial.unrolled(D, lambda: games.tell_apart(D(x.data + 1.0), D(x)), 2, 0.3):
+        loss = games.non_saturating(D(x))
     loss.backward()
     assert np.abs(x.grad).max() > 0 and all(p.grad is None for p in D.parameters())
     for name, array in D.state_dict().items():
@@ -288,7 +288,7 @@ def small(**options):
                **options)
 
 
-@pytest.mark.parametrize("name", adversarial.GAMES)
+@pytest.mark.parametrize("name", games.GAMES)
 @pytest.mark.parametrize("packing", [1, 2])
 def test_each_player_trains_itself_alone(name, packing):
     gan = small(name=name, packing=packing)
@@ -410,9 +410,9 @@ def test_substituted_weights_are_used_and_given_back():
     (lambda r: adversarial.pack([[1.0]], 1), "^pack: x must be an array or a Tensor, got a list"),
     (lambda r: adversarial.Replay(2.5, r), "^Replay: size is at least 1, got 2.5"),
     (lambda r: adversarial.Replay(2, r).mix([1.0]), "^Replay: fake must be an array"),
-    (lambda r: adversarial.tell_apart(A, A, "much"), "^tell_apart: smoothing is a share"),
-    (lambda r: adversarial.tell_apart(A, A, np.nan), "^tell_apart: smoothing is a share"),
-    (lambda r: adversarial.squares((10 * A).astype(int)), "^squares: the logits `fake` must be floating-point")])
+    (lambda r: games.tell_apart(A, A, "much"), "^tell_apart: smoothing is a share"),
+    (lambda r: games.tell_apart(A, A, np.nan), "^tell_apart: smoothing is a share"),
+    (lambda r: games.squares((10 * A).astype(int)), "^squares: the logits `fake` must be floating-point")])
 def test_what_a_game_cannot_be_played_with_is_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make(rng(0))
@@ -420,6 +420,6 @@ def test_what_a_game_cannot_be_played_with_is_named(make, words):
 
 def test_numpy_numbers_as_settings_of_a_game():
     a = A.astype(np.float32)
-    assert adversarial.tell_apart(a, a, np.float64(0.1)).dtype == np.float32
+    assert games.tell_apart(a, a, np.float64(0.1)).dtype == np.float32
     assert adversarial.pack(a[:4], np.int64(2)).shape == (2, 2 * A.shape[1])
     assert adversarial.pack(a[:4], 2.0).shape == (2, 2 * A.shape[1])

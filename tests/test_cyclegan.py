@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchnet import Tensor, adversarial, check, grad, ops
+from scratchnet import Tensor, check, games, grad, ops
 from scratchnet.layers import Dense, Sequential
 from scratchnet.models.cyclegan import (
     CycleGAN,
@@ -70,7 +70,7 @@ def test_domains_of_unlike_sizes():
     assert np.isfinite(gan.generator_loss(A, b).item() + gan.discriminator_loss(A, b, fake_a, fake_b).item())
 
 
-@pytest.mark.parametrize("name", adversarial.GAMES)
+@pytest.mark.parametrize("name", games.GAMES)
 def test_gradients_in_every_game(name):
     gan = small(name=name, cycle=1.5, identity=0.3)
     fake_b, fake_a = gan.translate(A, B)

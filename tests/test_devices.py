@@ -11,7 +11,7 @@ import pytest
 import strict as stand_in
 from cases import cases, layer_cases
 
-from scratchnet import Tensor, adversarial, averaging, backend, layers, losses, ops, optimizers, penalties
+from scratchnet import Tensor, adversarial, averaging, backend, games, layers, losses, ops, optimizers, penalties
 from scratchnet.data import corruption
 from scratchnet.models.autoencoder import Autoencoder
 from scratchnet.models.classifier import DigitClassifier
@@ -159,12 +159,12 @@ def penalties_step(model, x, rng):
             + 0.0 * model.loss(x))
 
 
-def gan(rng, packing=1, name="non-saturating"):
+def gan(rng, packing=1, game="non-saturating"):
     generator = layers.Sequential(layers.Dense(4, 784, rng=rng), ops.sigmoid, layers.Reshape(28, 28, 1))
     discriminator = layers.Sequential(
-        layers.SpectralConv2D(packing, 2, 4, 4, rng=rng), adversarial.leaky, layers.Flatten(),
+        layers.SpectralConv2D(packing, 2, 4, 4, rng=rng), layers.leaky, layers.Flatten(),
         layers.Maxout(98, 5, 3, rng=rng), layers.MinibatchDiscrimination(5, 3, 2, rng=rng), layers.Dense(8, 1, rng=rng))
-    return GAN(generator, discriminator, 4, name, packing)
+    return GAN(generator, discriminator, 4, game, packing)
 
 
 def gan_step(model, x, rng):
@@ -172,7 +172,7 @@ def gan_step(model, x, rng):
     replay, z = adversarial.Replay(4, rng), model.noise(len(x), rng, x)
     replay.mix(model.generate(z))
     fake = replay.mix(model.generate(z))
-    loss = model.discriminator_loss(x, fake) + adversarial.tell_apart(model.judge(x), model.judge(fake), 0.1)
+    loss = model.discriminator_loss(x, fake) + games.tell_apart(model.judge(x), model.judge(fake), 0.1)
     if model.packing == 1:
         loss = loss + adversarial.gradient_penalty(model.discriminator, x, fake, rng)
     drawn = model.generator(z)
@@ -201,7 +201,7 @@ def cycle_gan(rng):
 
 
 MODELS = {
-    **{f"GAN, {name}": (gan, {"name": name}, gan_step) for name in adversarial.GAMES},
+    **{f"GAN, {name}": (gan, {"game": name}, gan_step) for name in games.GAMES},
     "GAN, packs": (gan, {"packing": 3}, gan_step), "ConditionalGAN": (conditional_gan, {}, conditional_step),
     "ImageToImage": (image_to_image, {}, lambda m, x, rng: (
         m.discriminator_loss(0.5 * x, x, m.generate(0.5 * x)) + m.generator_loss(0.5 * x, x))),

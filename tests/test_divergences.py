@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from strict import no_host_reads, strict
 
-from scratchnet import Tensor, adversarial, check, divergences, no_grad, ops
+from scratchnet import Tensor, check, divergences, games, no_grad, ops
 from scratchnet.backend import to_cpu
 from scratchnet.data import toy1d
 from scratchnet.divergences import DIVERGENCES, best_output, bound, bound_from_samples, exact, push_forward
@@ -132,7 +132,7 @@ def test_samples_and_cells_agree(name):
 
 def test_the_first_gan():
     a, b = rng(1).normal(size=(5, 1)), rng(2).normal(size=(7, 1))
-    assert -adversarial.tell_apart(a, b) == pytest.approx(
+    assert -games.tell_apart(a, b) == pytest.approx(
         2 * bound_from_samples("Jensen-Shannon", a, b) - 2 * np.log(2))
 
 

@@ -16,7 +16,7 @@ FLOORS = [  # from the ground up; a name stands for a file or for a whole folder
     ["autograd.anomaly", "autograd.tensor"], ["autograd.errors", "autograd.notes"], ["autograd.differentiable"],
     ["autograd.accumulate", "autograd.broadcasting"], ["autograd.fit"], ["autograd.backward"], ["autograd"], ["host"],
     ["ops"],
-    ["losses", "penalties", "adversarial", "divergences", "check"],
+    ["losses", "penalties", "divergences", "check"], ["games"], ["adversarial"],
     ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
     ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"],
     ["models"]]

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from scratchnet import Tensor, adversarial, check, grad, losses, ops
+from scratchnet import Tensor, check, games, grad, losses, ops
 
 INF, NAN = np.inf, np.nan
-GAMES = [adversarial.tell_apart, adversarial.squares_apart, adversarial.hinges_apart, adversarial.means_apart,
-         adversarial.saturating, adversarial.non_saturating, adversarial.squares, adversarial.minus_mean]
+GAMES = [games.tell_apart, games.squares_apart, games.hinges_apart, games.means_apart,
+         games.saturating, games.non_saturating, games.squares, games.minus_mean]
 LOSSES = [losses.bce_with_logits, losses.softmax_cross_entropy, losses.mse, losses.l1, losses.huber, losses.hinge,
           losses.gaussian_kl, losses.gaussian_nll]
 
@@ -178,7 +178,7 @@ def test_losses_have_public_handles(loss):
     t = np.full((2, 3), 1 / 3)
     arguments = [Tensor(t, requires_grad=True)]
     arguments += [t if loss is not losses.hinge else np.ones_like(t)] * (len(loss.op.params) - 1 - (loss in (
-        losses.huber, adversarial.tell_apart)))
+        losses.huber, games.tell_apart)))
     reduction = ["sum"] if loss in LOSSES else []
     with loss.using(lambda gy: (np.full((2, 3), 7.0) + gy.max(),)):
         loss(*arguments, *reduction).backward()

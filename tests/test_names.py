@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scratchnet import Tensor, adversarial, check, differentiable, grad, losses, ops
+from scratchnet import Tensor, check, differentiable, games, grad, losses, ops
 from scratchnet.autograd import REGISTRY, data_of
 
 RNG = np.random.default_rng(3)
@@ -363,7 +363,7 @@ def test_names_of_a_rule_are_found_without_an_error():
 @pytest.mark.parametrize("function", [
     ops.matmul, ops.concat, ops.getitem, ops.max, ops.max_pool, ops.lstm, losses.bce_with_logits, losses.mse,
     losses.softmax_cross_entropy, losses.l1, losses.huber, losses.hinge, losses.gaussian_kl, losses.gaussian_nll,
-    *(f for game in adversarial.GAMES.values() for f in game)], ids=lambda f: f.__name__)
+    *(f for game in games.GAMES.values() for f in game)], ids=lambda f: f.__name__)
 def test_whatever_a_learner_reads_about_has_a_handle(function):
     with function.using(lambda gy: None):
         assert len(function.op.rules) == 1
@@ -374,8 +374,8 @@ def test_a_rule_of_a_loss_is_swapped_by_its_own_name():
     found = diagnosis(losses.bce_with_logits, lambda gy, x, t: gy * (t - ops.sigmoid(x)),
                       lambda x: losses.bce_with_logits(x, np.full((3, 4), 0.3), "mean"), X)
     assert (found.name, found.op) == ("wrong sign", "bce_with_logits")
-    found = diagnosis(adversarial.non_saturating, lambda gy, fake: -gy * ops.sigmoid(-fake),
-                      adversarial.non_saturating, X)
+    found = diagnosis(games.non_saturating, lambda gy, fake: -gy * ops.sigmoid(-fake),
+                      games.non_saturating, X)
     assert (found.name, found.op) == ("factor N", "non_saturating")
 
 

@@ -12,7 +12,7 @@ from cases import apart, broadcasting, positive
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scratchnet import Tensor, adversarial, grad, layers, losses, ops
+from scratchnet import Tensor, adversarial, games, grad, layers, losses, ops
 from scratchnet.autograd import REGISTRY, astype, broadcast_to, sum_to
 from scratchnet.module import Module, Parameter
 
@@ -179,15 +179,15 @@ def of_losses(rng):
 
 def of_games(a, b):
     return {
-        "tell_apart": (lambda a, b: adversarial.tell_apart(a, b, 0.1), lambda a, b: F.binary_cross_entropy_with_logits(
+        "tell_apart": (lambda a, b: games.tell_apart(a, b, 0.1), lambda a, b: F.binary_cross_entropy_with_logits(
             a, torch.full_like(a, 0.9)) + F.binary_cross_entropy_with_logits(b, torch.zeros_like(b)), a, b),
-        "saturating": (adversarial.saturating, lambda b: F.logsigmoid(-b).mean(), b),
-        "non_saturating": (adversarial.non_saturating, lambda b: -F.logsigmoid(b).mean(), b),
-        "squares_apart": (adversarial.squares_apart, lambda a, b: ((a - 1)**2).mean() / 2 + (b**2).mean() / 2, a, b),
-        "squares": (adversarial.squares, lambda b: 0.5 * ((b - 1)**2).mean(), b),
-        "hinges_apart": (adversarial.hinges_apart, lambda a, b: F.relu(1 - a).mean() + F.relu(1 + b).mean(), a, b),
-        "means_apart": (adversarial.means_apart, lambda a, b: b.mean() - a.mean(), a, b),
-        "minus_mean": (adversarial.minus_mean, lambda b: -b.mean(), b),
+        "saturating": (games.saturating, lambda b: F.logsigmoid(-b).mean(), b),
+        "non_saturating": (games.non_saturating, lambda b: -F.logsigmoid(b).mean(), b),
+        "squares_apart": (games.squares_apart, lambda a, b: ((a - 1)**2).mean() / 2 + (b**2).mean() / 2, a, b),
+        "squares": (games.squares, lambda b: 0.5 * ((b - 1)**2).mean(), b),
+        "hinges_apart": (games.hinges_apart, lambda a, b: F.relu(1 - a).mean() + F.relu(1 + b).mean(), a, b),
+        "means_apart": (games.means_apart, lambda a, b: b.mean() - a.mean(), a, b),
+        "minus_mean": (games.minus_mean, lambda b: -b.mean(), b),
     }
 
 
@@ -276,8 +276,8 @@ def test_generator_gradient_through_an_unrolled_discriminator():
         def __call__(self, x):
             return f(x, [self.a, self.b, self.c])
     net, x, y = Net(), Tensor(fake, requires_grad=True), torch.tensor(fake, requires_grad=True)
-    with adversarial.unrolled(net, lambda: adversarial.tell_apart(net(real), net(x)), 3, 0.4):
-        ours = grad(adversarial.non_saturating(net(x)), x)
+    with adversarial.unrolled(net, lambda: games.tell_apart(net(real), net(x)), 3, 0.4):
+        ours = grad(games.non_saturating(net(x)), x)
     softplus = torch.nn.functional.softplus
     for _ in range(3):
         loss = softplus(-g(torch.tensor(real), q)).mean() + softplus(g(y, q)).mean()

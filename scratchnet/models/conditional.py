@@ -10,11 +10,11 @@ such, whatever G makes.
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import check_arrays, data_of, no_grad
 from scratchnet.backend import standard_normal, to_device_of
+from scratchnet.games import non_saturating, tell_apart
 from scratchnet.initializers import he_normal
-from scratchnet.layers import BatchNorm, Dense, Dropout, Reshape, Sequential, check_drawn
+from scratchnet.layers import BatchNorm, Dense, Dropout, Reshape, Sequential, check_drawn, leaky
 from scratchnet.losses import one_hot
 from scratchnet.module import Module
 from scratchnet.ops.linear import check_range

@@ -10,10 +10,10 @@ is invertible and leaves the distribution of B as it is, neither D sees a differ
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import game, leaky
 from scratchnet.autograd import check_arrays, no_grad
+from scratchnet.games import losses_of
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Conv2D, Conv2DTranspose, Sequential, check_drawn
+from scratchnet.layers import Conv2D, Conv2DTranspose, Sequential, check_drawn, leaky
 from scratchnet.losses import l1
 from scratchnet.module import Module
 from scratchnet.settings import number
@@ -25,14 +25,14 @@ class CycleGAN(Module):
     cycle      λ, the weight of L_cyc; |…| is averaged over the entries, so λ means the same for images of any size
     identity   weight of mean |G(b) − b| + mean |F(a) − a|: what is in the domain already stays as it is. For domains
                that have their colours, say, in common.        (Zhu et al. 2017, section 5.2, with λ/2)
-    name       of the game, see adversarial.GAMES; the paper's is "least squares" (section 4)
+    game       a name in games.GAMES, or a pair of losses; the paper's is "least squares" (section 4)
     """
 
-    def __init__(self, G, F, D_A, D_B, cycle=10.0, identity=0.0, name="least squares"):
+    def __init__(self, G, F, D_A, D_B, cycle=10.0, identity=0.0, game="least squares"):
         self.G, self.F, self.D_A, self.D_B = G, F, D_A, D_B
         self.cycle, self.identity = (number("CycleGAN", name, value, "a weight ≥ 0", lambda x: x >= 0)
                                      for name, value in (("cycle", cycle), ("identity", identity)))
-        self.loss_of_discriminator, self.loss_of_generator = game(name)
+        self.loss_of_discriminator, self.loss_of_generator = losses_of(game)
 
     def translate(self, a, b):
         """G(a) and F(b) as arrays: nothing is recorded, so nothing that is made of them can train G or F."""

@@ -2,13 +2,14 @@
 
 A generator G turns noise z into samples, a discriminator D gives each sample a logit, high for real ones. In a step D
 learns to tell a batch of real samples from generated ones; then G learns to be taken for real, while D stands still.
-Which losses they minimise is the game's name, see `scratchnet.adversarial`.
+The game says which losses they minimise: a name, or a pair of losses (games.py).
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import game, pack
+from scratchnet.adversarial import pack
 from scratchnet.autograd import check_arrays, no_grad
 from scratchnet.backend import standard_normal
+from scratchnet.games import losses_of
 from scratchnet.initializers import he_normal
 from scratchnet.layers import BatchNorm, Dense, Maxout, Sequential, check_drawn
 from scratchnet.module import Module
@@ -18,10 +19,10 @@ from scratchnet.settings import whole
 class GAN(Module):
     """generator: z (N, latent) → samples (N, …); discriminator: packs of `packing` samples → logits (N/packing, 1)"""
 
-    def __init__(self, generator, discriminator, latent, name="non-saturating", packing=1):
+    def __init__(self, generator, discriminator, latent, game="non-saturating", packing=1):
         self.generator, self.discriminator = generator, discriminator
         self.latent, self.packing = whole("GAN", "latent", latent, 1), whole("GAN", "packing", packing, 1)
-        self.loss_of_discriminator, self.loss_of_generator = game(name)
+        self.loss_of_discriminator, self.loss_of_generator = losses_of(game)
 
     def noise(self, n, rng, like):
         """z ~ N(0, 1)        (n, latent), beside the array `like`"""

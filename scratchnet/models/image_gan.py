@@ -5,8 +5,7 @@ images in [−1, 1], is the same up to scale: σ(2x) = (1 + tanh x)/2. Discrimin
 """
 
 from scratchnet import initializers, ops
-from scratchnet.adversarial import leaky
-from scratchnet.layers import BatchNorm, Conv2D, Conv2DTranspose, Dense, Flatten, Reshape, Sequential
+from scratchnet.layers import BatchNorm, Conv2D, Conv2DTranspose, Dense, Flatten, Reshape, Sequential, leaky
 
 
 def dense_generator(*, rng):

@@ -8,10 +8,10 @@ The paper's noise is dropout in G, kept at test time; it found that answers hard
 """
 
 from scratchnet import ops
-from scratchnet.adversarial import leaky, non_saturating, tell_apart
 from scratchnet.autograd import no_grad
+from scratchnet.games import non_saturating, tell_apart
 from scratchnet.initializers import he_normal
-from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, check_digits, check_drawn
+from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, check_digits, check_drawn, leaky
 from scratchnet.losses import l1
 from scratchnet.module import Module
 from scratchnet.settings import number
