@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from scratchnet import data
-from scratchnet.models.vae import DenseVAE, evaluate
+from scratchnet.models.vaes import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 
 LAYERS = ("encode_hidden", "mean", "s", "decode_hidden", "pixels")

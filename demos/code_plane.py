@@ -11,7 +11,7 @@ from scratchnet.backend import to_device_of
 from scratchnet.demo import arguments, command, digits, expect, file_name, fit
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
+from scratchnet.models.autoencoders import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "2 minutes", "full": "6 minutes"}
 SIZES = {"quick": (2_000, 500, 6), "default": (10_000, 2_000, 20), "full": (60_000, 10_000, 15)}

@@ -14,14 +14,8 @@ from scratchnet.backend import to_cpu, to_device_of
 from scratchnet.demo import arguments, command, digits, expect, fit, fit_in_turns, mean_and_spread, mover
 from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
-from scratchnet.models.conditional import (
-    ConditionalGAN,
-    WithLabel,
-    WithoutLabel,
-    digit_discriminator,
-    digit_generator,
-    wrong_labels,
-)
+from scratchnet.models.gans import ConditionalGAN, WithLabel, WithoutLabel, wrong_labels
+from scratchnet.models.gans.conditional_gan import digit_discriminator, digit_generator
 from scratchnet.optimizers import Adam
 
 SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "10 minutes"}

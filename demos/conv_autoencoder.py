@@ -9,7 +9,7 @@ import numpy as np
 from scratchnet import metrics, ops, plotting
 from scratchnet.demo import arguments, command, digits, expect, fit
 from scratchnet.metrics import in_batches
-from scratchnet.models.conv_autoencoder import ConvAutoencoder
+from scratchnet.models.autoencoders import ConvAutoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "8 minutes"}
 SIZES = {"quick": (2_000, 500, 4), "default": (10_000, 2_000, 5), "full": (60_000, 10_000, 4)}

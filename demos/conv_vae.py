@@ -11,8 +11,7 @@ from scratchnet import metrics, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_cpu, to_device_of
 from scratchnet.demo import Frames, arguments, command, expect, mnist, mover
 from scratchnet.models.classifier import DigitClassifier
-from scratchnet.models.switches import SwitchHead, corner_switches
-from scratchnet.models.vae import ConvVAE, evaluate, gaussian_of_codes
+from scratchnet.models.vaes import ConvVAE, SwitchHead, corner_switches, evaluate, gaussian_of_codes
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
 

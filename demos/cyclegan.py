@@ -16,8 +16,9 @@ from scratchnet.backend import to_cpu
 from scratchnet.demo import arguments, command, digits, expect, fit, fit_in_turns, mean_and_spread, mover, number
 from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
-from scratchnet.models.cyclegan import CycleGAN, image_discriminator, image_generator
-from scratchnet.models.gan import dense_net
+from scratchnet.models.gans import CycleGAN
+from scratchnet.models.gans.cyclegan import image_discriminator, image_generator
+from scratchnet.models.gans.point_nets import dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 

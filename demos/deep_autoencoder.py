@@ -10,8 +10,7 @@ from scratchnet import metrics, ops, plotting
 from scratchnet.demo import arguments, command, digits, expect, fit, tsne
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import Autoencoder, squared_error
-from scratchnet.models.pca import PCA, LogisticPCA
+from scratchnet.models.autoencoders import PCA, Autoencoder, LogisticPCA, squared_error
 
 SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "40 minutes"}
 SIZES = {  # training images, test images; epochs of the deep autoencoders with 30 and with 2 numbers, of logistic PCA

@@ -13,7 +13,7 @@ from scratchnet.demo import arguments, command, digits, expect, fit, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import Autoencoder
+from scratchnet.models.autoencoders import Autoencoder
 
 SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "4 minutes"}
 SIZES = {  # training images, test images, epochs; points in the plane, epochs

@@ -5,7 +5,7 @@ import numpy as np
 from scratchnet import data, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_device_of
 from scratchnet.demo import Frames, arguments, command, expect, mnist, mover
-from scratchnet.models.vae import DenseVAE, evaluate
+from scratchnet.models.vaes import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
 

@@ -15,8 +15,7 @@ from scratchnet.data import corruption, documents
 from scratchnet.demo import arguments, command, expect, fit, mover, reading, tsne
 from scratchnet.losses import softmax_cross_entropy
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import Autoencoder
-from scratchnet.models.pca import LSA
+from scratchnet.models.autoencoders import LSA, Autoencoder
 
 SECONDS = {"quick": "30 seconds", "default": "2 minutes", "full": "3 minutes"}
 SIZES = {  # packages besides the standard library, documents of each label at most, words, epochs

@@ -33,9 +33,8 @@ from scratchnet.demo import (
 )
 from scratchnet.games import tell_apart
 from scratchnet.metrics import in_batches
-from scratchnet.models import image_gan
 from scratchnet.models.classifier import DigitClassifier
-from scratchnet.models.gan import GAN
+from scratchnet.models.gans import GAN, digit_nets
 from scratchnet.optimizers import Adam, RMSprop
 from scratchnet.sample_metrics import parzen_log_likelihood, parzen_sigma, sample_report
 
@@ -52,8 +51,8 @@ OPTIONS = {
     "--effects": {"choices": ("dense", "DCGAN"), "help": "five ways to train these nets instead, from three seeds each "
                                                         "(up to ten minutes; takes no heed of the other options)"}}
 NETS = {  # generator, discriminator, size of z, batch, learning rate
-    "dense": (image_gan.dense_generator, image_gan.dense_discriminator, 30, 100, 1e-3),
-    "DCGAN": (image_gan.dcgan_generator, image_gan.dcgan_discriminator, 100, 32, 2e-3)}
+    "dense": (digit_nets.dense_generator, digit_nets.dense_discriminator, 30, 100, 1e-3),
+    "DCGAN": (digit_nets.dcgan_generator, digit_nets.dcgan_discriminator, 100, 32, 2e-3)}
 GANS = {"dense GAN": ("dense", {"beta1": None}), "DCGAN": ("DCGAN", {})}  # nets, what is not as usual; None: RMSprop
 EFFECTS = {"Adam": {}, "more momentum": {"beta1": 0.9}, "no momentum": {"beta1": None},
            "smoothed labels": {"smoothing": 0.1}, "faster D": {"lr_ratio": 4.0}}

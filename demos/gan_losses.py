@@ -20,7 +20,8 @@ from scratchnet.data import toy1d
 from scratchnet.demo import arguments, command, expect, file_name, fit_in_turns, mean_and_spread, mover
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Dense, Sequential, SpectralDense, leaky
-from scratchnet.models.gan import GAN, dense_net
+from scratchnet.models.gans import GAN
+from scratchnet.models.gans.point_nets import dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 

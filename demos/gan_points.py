@@ -15,7 +15,8 @@ from scratchnet.backend import to_cpu, to_device_of
 from scratchnet.data import toy2d
 from scratchnet.demo import Frames, arguments, command, expect, fit_in_turns, mover, reading
 from scratchnet.metrics import in_batches
-from scratchnet.models.gan import GAN, dense_net
+from scratchnet.models.gans import GAN
+from scratchnet.models.gans.point_nets import dense_net
 from scratchnet.ops import leaky_relu, relu, sigmoid
 from scratchnet.optimizers import Adam
 

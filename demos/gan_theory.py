@@ -15,7 +15,8 @@ from scratchnet.backend import to_cpu, uniform
 from scratchnet.data import toy1d
 from scratchnet.demo import Frames, arguments, command, expect, fit, fit_in_turns, mean_and_spread, mover
 from scratchnet.metrics import in_batches
-from scratchnet.models.gan import GAN, dense_net
+from scratchnet.models.gans import GAN
+from scratchnet.models.gans.point_nets import dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.plotting.figure import figure
 from scratchnet.schedules import cosine

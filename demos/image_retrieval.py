@@ -11,7 +11,7 @@ from scratchnet.backend import to_device_of
 from scratchnet.demo import arguments, command, digits, expect, fit
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import Autoencoder, squared_error
+from scratchnet.models.autoencoders import Autoencoder, squared_error
 
 SECONDS = {"quick": "25 seconds", "default": "2½ minutes", "full": "20 minutes"}
 SIZES = {"quick": (2_000, 500, 8), "default": (10_000, 2_000, 25), "full": (60_000, 10_000, 40)}

@@ -11,7 +11,7 @@ from scratchnet import losses, metrics, plotting
 from scratchnet.backend import to_cpu
 from scratchnet.demo import arguments, command, digits, expect, fit_in_turns, mean_and_spread, mover
 from scratchnet.metrics import in_batches
-from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
+from scratchnet.models.gans import ImageToImage, PatchDiscriminator, UNet
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 

@@ -27,7 +27,8 @@ from scratchnet.backend import to_cpu
 from scratchnet.data import toy2d
 from scratchnet.demo import arguments, command, expect, file_name, fit_in_turns, mean_and_spread, mover, number
 from scratchnet.layers import Dense, MinibatchDiscrimination, Sequential
-from scratchnet.models.gan import GAN, pacgan_discriminator, pacgan_generator
+from scratchnet.models.gans import GAN
+from scratchnet.models.gans.point_nets import pacgan_discriminator, pacgan_generator
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 

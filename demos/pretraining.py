@@ -12,7 +12,7 @@ from scratchnet.backend import to_device_of
 from scratchnet.data import corruption
 from scratchnet.demo import arguments, command, digits, expect, fit, mean_and_spread, mover
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import StackedClassifier, reconstruction_loss
+from scratchnet.models.autoencoders import StackedClassifier, reconstruction_loss
 
 SECONDS = {"quick": "25 seconds", "default": "3½ minutes", "full": "2½ hours"}
 SIZES = {  # training images, test images, seeds, epochs for each layer, steps of fine-tuning, label counts; of the

@@ -10,7 +10,7 @@ from scratchnet import metrics, ops, penalties, plotting
 from scratchnet.backend import to_cpu
 from scratchnet.demo import arguments, command, digits, expect, file_name, fit
 from scratchnet.metrics import in_batches
-from scratchnet.models.autoencoder import Autoencoder, reconstruction_loss
+from scratchnet.models.autoencoders import Autoencoder, reconstruction_loss
 
 SECONDS = {"quick": "20 seconds", "default": "2 minutes", "full": "4 minutes"}
 SIZES = {"quick": (2_000, 500, 25), "default": (10_000, 2_000, 30), "full": (60_000, 10_000, 15)}

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from scratchnet import Tensor, check, differentiable, losses, ops
 from scratchnet.autograd import REGISTRY, data_of
-from scratchnet.models.vae import ConvVAE
+from scratchnet.models.vaes import ConvVAE
 
 OURS = [call for call in REGISTRY.values() if call.op.forward.__module__.startswith("scratchnet")]
 ROW = {BEHIND.get(call.op.name, call.op.name): call for call in OURS}  # row of cases() → op

@@ -5,7 +5,8 @@ import pytest
 
 from scratchnet import Tensor, adversarial, check, games, grad, layers, no_grad, ops
 from scratchnet.layers import BatchNorm, Dense, Sequential
-from scratchnet.models.gan import GAN, dense_net, pacgan_discriminator, pacgan_generator
+from scratchnet.models.gans import GAN
+from scratchnet.models.gans.point_nets import dense_net, pacgan_discriminator, pacgan_generator
 from scratchnet.optimizers import SGD
 
 A = np.random.default_rng(1).normal(size=(5, 1)) * 3   # logits of real samples
@@ -97,6 +98,18 @@ def test_the_best_discriminator_reaches_the_jensen_shannon_divergence():
 def test_unknown_games_are_refused():
     with pytest.raises(ValueError, match=r"^there is no game 'wassertein', expected one of minimax, non-saturating,"):
         games.losses_of("wassertein")
+    for wrong in (("hinge", "hinge"), (games.means_apart,), None, 3):
+        with pytest.raises(ValueError, match="or a pair of losses"):
+            games.losses_of(wrong)
+
+
+def test_a_pair_of_losses_is_a_game():
+    ours = small(game=(games.means_apart, lambda fake: -fake.sum()))
+    theirs = small(game="wasserstein")
+    real, z = rng(5).normal(size=(6, 2)).astype(np.float32), ours.noise(6, rng(6), np.zeros(1, np.float32))
+    fake = ours.generate(z)
+    assert ours.discriminator_loss(real, fake).item() == theirs.discriminator_loss(real, fake).item()
+    assert ours.generator_loss(z).item() == pytest.approx(6 * theirs.generator_loss(z).item())
 
 
 # ---------------------------------------------------------------- the gradient penalty
@@ -291,7 +304,7 @@ def small(**options):
 @pytest.mark.parametrize("name", games.GAMES)
 @pytest.mark.parametrize("packing", [1, 2])
 def test_each_player_trains_itself_alone(name, packing):
-    gan = small(name=name, packing=packing)
+    gan = small(game=name, packing=packing)
     real, z = rng(5).normal(size=(6, 2)).astype(np.float32), gan.noise(6, rng(6), np.zeros(1, np.float32))
     assert z.shape == (6, 3) and z.dtype == np.float32
     gan.discriminator_loss(real, gan.generate(z)).backward()

@@ -7,9 +7,16 @@ from scratchnet import Tensor, check, data, grad, initializers, losses, metrics,
 from scratchnet.autograd import data_of
 from scratchnet.data import corruption
 from scratchnet.layers import Dense, Sequential
-from scratchnet.models.autoencoder import Autoencoder, StackedClassifier, reconstruction_loss, squared_error
-from scratchnet.models.conv_autoencoder import ConvAutoencoder
-from scratchnet.models.pca import LSA, PCA, LogisticPCA
+from scratchnet.models.autoencoders import (
+    LSA,
+    PCA,
+    Autoencoder,
+    ConvAutoencoder,
+    LogisticPCA,
+    StackedClassifier,
+    reconstruction_loss,
+    squared_error,
+)
 from scratchnet.optimizers import Adam
 
 

@@ -11,7 +11,7 @@ from cases import cases
 
 from scratchnet import Tensor, check, differentiable, grad, layers, losses, ops
 from scratchnet.autograd import REGISTRY, astype, data_of
-from scratchnet.models.vae import ConvVAE
+from scratchnet.models.vaes import ConvVAE
 
 RNG = np.random.default_rng(0)
 X, W = RNG.normal(size=(3, 4)), RNG.normal(size=(4, 5))

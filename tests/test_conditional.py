@@ -5,15 +5,16 @@ import pytest
 
 from scratchnet import Tensor, check, grad, ops
 from scratchnet.layers import Dense, Dropout, Reshape, Sequential
-from scratchnet.models.conditional import (
+from scratchnet.models.gans import (
     ConditionalGAN,
+    ImageToImage,
+    PatchDiscriminator,
+    UNet,
     WithLabel,
     WithoutLabel,
-    digit_discriminator,
-    digit_generator,
     wrong_labels,
 )
-from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
+from scratchnet.models.gans.conditional_gan import digit_discriminator, digit_generator
 from scratchnet.optimizers import SGD
 
 

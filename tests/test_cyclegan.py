@@ -5,13 +5,8 @@ import pytest
 
 from scratchnet import Tensor, check, games, grad, ops
 from scratchnet.layers import Dense, Sequential
-from scratchnet.models.cyclegan import (
-    CycleGAN,
-    Residual,
-    image_discriminator,
-    image_generator,
-    instance_norm,
-)
+from scratchnet.models.gans import CycleGAN
+from scratchnet.models.gans.cyclegan import Residual, image_discriminator, image_generator, instance_norm
 
 A = np.random.default_rng(1).normal(size=(5, 2))
 B = np.random.default_rng(2).normal(size=(7, 2)) + 1
@@ -72,7 +67,7 @@ def test_domains_of_unlike_sizes():
 
 @pytest.mark.parametrize("name", games.GAMES)
 def test_gradients_in_every_game(name):
-    gan = small(name=name, cycle=1.5, identity=0.3)
+    gan = small(game=name, cycle=1.5, identity=0.3)
     fake_b, fake_a = gan.translate(A, B)
     check.gradients(lambda: gan.generator_loss(A, B), parameters=gan.G)
     check.gradients(lambda: gan.generator_loss(A, B), parameters=gan.F)
@@ -114,7 +109,7 @@ def test_wrong_weights(weight, value):
 
 def test_errors():
     with pytest.raises(ValueError, match="^there is no game 'squares', expected one of minimax, "):
-        small(name="squares")
+        small(game="squares")
     with pytest.raises(ValueError, match=r"both arguments need the same shape, got \(5, 3\) and \(5, 2\)"):
         CycleGAN(scale(np.ones((2, 2))), scale(np.ones((2, 3))), scale(np.ones((3, 1))),
                  tiny(4, 1)).generator_loss(A, B)

@@ -13,22 +13,21 @@ from cases import cases, layer_cases
 
 from scratchnet import Tensor, adversarial, averaging, backend, games, layers, losses, ops, optimizers, penalties
 from scratchnet.data import corruption
-from scratchnet.models.autoencoder import Autoencoder
+from scratchnet.models.autoencoders import Autoencoder, ConvAutoencoder, LogisticPCA
 from scratchnet.models.classifier import DigitClassifier
-from scratchnet.models.conditional import (
+from scratchnet.models.gans import (
+    GAN,
     ConditionalGAN,
+    CycleGAN,
+    ImageToImage,
+    PatchDiscriminator,
+    UNet,
     WithLabel,
-    digit_discriminator,
-    digit_generator,
     wrong_labels,
 )
-from scratchnet.models.conv_autoencoder import ConvAutoencoder
-from scratchnet.models.cyclegan import CycleGAN, image_discriminator, image_generator
-from scratchnet.models.gan import GAN
-from scratchnet.models.image_to_image import ImageToImage, PatchDiscriminator, UNet
-from scratchnet.models.pca import LogisticPCA
-from scratchnet.models.switches import SwitchHead, corner_switches
-from scratchnet.models.vae import ConvVAE, DenseVAE
+from scratchnet.models.gans.conditional_gan import digit_discriminator, digit_generator
+from scratchnet.models.gans.cyclegan import image_discriminator, image_generator
+from scratchnet.models.vaes import ConvVAE, DenseVAE, SwitchHead, corner_switches
 
 
 class StandIn:

@@ -6,7 +6,8 @@ import pytest
 from scratchnet import Tensor, initializers, layers, losses, ops
 from scratchnet.autograd import no_grad
 from scratchnet.backend import standard_normal, uniform
-from scratchnet.models.vae import SIGMA, DenseVAE
+from scratchnet.models.vaes import DenseVAE
+from scratchnet.models.vaes.vae import SIGMA
 
 GRID = np.linspace(-12, 12, 4801)
 STEP = GRID[1] - GRID[0]

@@ -8,7 +8,7 @@ from scratchnet import Tensor, check, divergences, games, no_grad, ops
 from scratchnet.backend import to_cpu
 from scratchnet.data import toy1d
 from scratchnet.divergences import DIVERGENCES, best_output, bound, bound_from_samples, exact, push_forward
-from scratchnet.models.gan import dense_net
+from scratchnet.models.gans.point_nets import dense_net
 from scratchnet.optimizers import Adam
 from scratchnet.schedules import cosine
 

@@ -6,8 +6,8 @@ import strict as stand_in
 
 from scratchnet import check, no_grad, ops
 from scratchnet.layers import BatchNorm, Dense, Sequential
-from scratchnet.models.gan import GAN
-from scratchnet.models.image_gan import dcgan_discriminator, dcgan_generator, dense_discriminator, dense_generator
+from scratchnet.models.gans import GAN
+from scratchnet.models.gans.digit_nets import dcgan_discriminator, dcgan_generator, dense_discriminator, dense_generator
 from scratchnet.optimizers import Adam
 
 X = np.random.default_rng(5).random((6, 28, 28, 1))

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from scratchnet import Tensor, check, grad, losses, no_grad, ops
 from scratchnet.models.classifier import DigitClassifier
-from scratchnet.models.switches import SwitchHead, corner_switches
-from scratchnet.models.vae import SIGMA, ConvVAE, DenseVAE, evaluate, gaussian_of_codes
+from scratchnet.models.vaes import ConvVAE, DenseVAE, SwitchHead, corner_switches, evaluate, gaussian_of_codes
+from scratchnet.models.vaes.vae import SIGMA
 from scratchnet.optimizers import Adam
 
 X = np.random.default_rng(5).random((6, 28, 28, 1), dtype=np.float32)

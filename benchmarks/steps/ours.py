@@ -18,7 +18,7 @@ from scratchnet.layers import (
     Sequential,
     TimeEmbedding,
 )
-from scratchnet.models.vae import VAE, ConvVAE
+from scratchnet.models.vaes import VAE, ConvVAE
 from scratchnet.module import Module
 from scratchnet.optimizers import Adam
 
@@ -75,7 +75,7 @@ class OfImages(Module):
 
 
 class DenseVAE(VAE):
-    """784-100-(128, 128)-784: KERNELS' smaller sister of models.vae.DenseVAE"""
+    """784-100-(128, 128)-784: KERNELS' smaller sister of models.vaes.DenseVAE"""
 
     def __init__(self, rng):
         super().__init__()

@@ -1,1 +1,1 @@
-"""The models, one family a file."""
+"""The models: one family a folder, one model a file."""

@@ -1,4 +1,4 @@
-"""Variational autoencoders (Kingma & Welling 2014): DenseVAE and ConvVAE.
+"""Variational autoencoders (Kingma & Welling 2014): the two objectives that all of them share.
 
 A code z is drawn from N(0, 1), an image x from p(x|z), a network with one output per pixel. Learning needs the
 unknown p(z|x); a second network, the encoder, gives q(z|x) = N(μ(x), σ(x)²) in its place. Then for any q
@@ -24,13 +24,11 @@ import math
 import numpy as np
 
 from scratchnet import ops
-from scratchnet.autograd import check_arrays, data_of, no_grad
+from scratchnet.autograd import data_of, no_grad
 from scratchnet.backend import standard_normal, to_cpu
 from scratchnet.data import batches
-from scratchnet.layers import Conv2D, Dense, check_digits
 from scratchnet.losses import bce_with_logits, check_images, gaussian_kl, mse
 from scratchnet.module import Module
-from scratchnet.settings import whole
 
 SIGMA = 0.1  # standard deviation of a pixel under the Gaussian likelihood
 
@@ -91,85 +89,3 @@ def gaussian_of_codes(model, images, rng, size=250):
         z = np.concatenate([to_cpu(data_of(model.sample_code(*model.encode(x)[:2], rng)))
                             for x in batches(images, size=size)]).astype(np.float64)
     return z.mean(0), np.linalg.cholesky(np.cov(z, rowvar=False))
-
-
-class DenseVAE(VAE):
-    """784 → 100 → (μ 128, s 128), z 128 → 100 → 784, ReLU between.
-
-    pixels   how many of a square image, 784 for 28 × 28; or the sides (H, W) of any image
-    """
-
-    def __init__(self, pixels=784, hidden=100, latent=128, *, rng, **objective):
-        super().__init__(**objective)
-        self.sides = sides_of(pixels)
-        pixels = math.prod(self.sides)
-        self.encode_hidden = Dense(pixels, hidden, rng=rng)
-        self.mean = Dense(hidden, latent, rng=rng)
-        self.s = Dense(hidden, latent, rng=rng)
-        self.decode_hidden = Dense(latent, hidden, rng=rng)
-        self.pixels = Dense(hidden, pixels, rng=rng)
-
-    def encode(self, x):
-        check_arrays("DenseVAE", images=x)
-        h = ops.relu(self.encode_hidden(ops.flatten(x)))       # (N, H, W, 1) → (N, hidden)
-        return self.mean(h), self.s(h)                         # (N, latent) each
-
-    def decode(self, z):
-        h = ops.relu(self.decode_hidden(z))                    # (N, latent) → (N, hidden)
-        return self.pixels(h).reshape(-1, *self.sides, 1)      # logits (N, H, W, 1)
-
-
-def sides_of(pixels):
-    """(H, W) of an image, given as such or, if it is square, by the number of its pixels."""
-    if isinstance(pixels, (tuple, list)) and len(pixels) == 2:
-        return tuple(whole("DenseVAE", "each side of pixels", n, 1) for n in pixels)
-    pixels = whole("DenseVAE", "pixels", pixels, 1)
-    side = math.isqrt(pixels)
-    if side * side != pixels:
-        raise ValueError(f"DenseVAE: pixels={pixels} is no square number; give the sides, pixels=(H, W)")
-    return side, side
-
-
-class ConvVAE(VAE):
-    """An encoder that pools with argmax and a decoder that unpools with it, tied to the encoder's kernels.
-
-    28×28×1 → conv 3×3 → 28×28×64 → pool → 14×14×64 → conv 3×3 → 14×14×10 → pool → 7×7×10 → 100 → (μ, s)
-    and back:  z → 7×7×10 → unpool → −b₂, convᵀ with w₂ → unpool → −b₁, convᵀ with w₁ → logits
-
-    The decoder reads the switches (argmax) of both poolings, which only an encoder that has seen the image knows. To
-    draw new images they must come from elsewhere: see models/switches.py.
-    """
-
-    def __init__(self, latent=128, *, rng, **objective):
-        super().__init__(**objective)
-        self.conv1 = Conv2D(1, 64, rng=rng)
-        self.conv2 = Conv2D(64, 10, rng=rng)
-        self.hidden = Dense(490, 100, rng=rng)
-        self.mean = Dense(100, latent, rng=rng)
-        self.s = Dense(100, latent, rng=rng)
-        self.expand = Dense(latent, 490, rng=rng)
-
-    def encode(self, x):
-        check_digits("ConvVAE", x)
-        h, argmax1 = ops.max_pool_with_argmax(ops.relu(self.conv1(x)))     # (N, 14, 14, 64)
-        h, argmax2 = ops.max_pool_with_argmax(ops.relu(self.conv2(h)))     # (N, 7, 7, 10)
-        h = ops.relu(self.hidden(ops.flatten(h)))                          # (N, 100)
-        return self.mean(h), self.s(h), argmax1, argmax2
-
-    def decode(self, z, argmax1, argmax2):
-        """z (N, latent), argmax1 (N, 14, 14, 64), argmax2 (N, 7, 7, 10) → logits (N, 28, 28, 1)"""
-        h = self.unpool(self.small_map(z), argmax2, self.conv2)            # (N, 14, 14, 64)
-        return self.unpool(h, argmax1, self.conv1)
-
-    def small_map(self, z):
-        """z (N, latent) → (N, 7, 7, 10)"""
-        return ops.relu(self.expand(z)).reshape(-1, 7, 7, 10)
-
-    @staticmethod
-    def unpool(h, argmax, conv):
-        """One stage of the decoder: unpool, subtract the bias of `conv`, transpose its convolution.
-
-        argmax=None repeats each value over its window, a quarter to each place, so that the sum is that of unpool.
-        """
-        h = ops.upsample_nearest(h) * 0.25 if argmax is None else ops.unpool(h, argmax)
-        return ops.conv2d_transpose(h - conv.b, conv.w)

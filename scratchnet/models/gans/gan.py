@@ -1,17 +1,15 @@
-"""Generative adversarial networks (Goodfellow et al. 2014): the two players and what each minimises; nets for points.
+"""Generative adversarial networks (Goodfellow et al. 2014): the two players and what each minimises.
 
 A generator G turns noise z into samples, a discriminator D gives each sample a logit, high for real ones. In a step D
 learns to tell a batch of real samples from generated ones; then G learns to be taken for real, while D stands still.
 The game says which losses they minimise: a name, or a pair of losses (games.py).
 """
 
-from scratchnet import ops
 from scratchnet.adversarial import pack
 from scratchnet.autograd import check_arrays, no_grad
 from scratchnet.backend import standard_normal
 from scratchnet.games import losses_of
-from scratchnet.initializers import he_normal
-from scratchnet.layers import BatchNorm, Dense, Maxout, Sequential, check_drawn
+from scratchnet.layers import check_drawn
 from scratchnet.module import Module
 from scratchnet.settings import whole
 
@@ -47,24 +45,3 @@ class GAN(Module):
         """What G minimises. D is frozen: the gradient passes through it, and leaves none in it."""
         with self.discriminator.frozen():
             return self.loss_of_generator(self.judge(self.generator(z)))
-
-
-def dense_net(sizes, activation=ops.relu, *, rng):
-    """Dense layers of these sizes, the activation between them."""
-    steps = [step for a, b in zip(sizes, sizes[1:], strict=False) for step in (Dense(a, b, rng=rng, init=he_normal),
-                                                                               activation)]
-    return Sequential(*steps[:-1])
-
-
-def pacgan_generator(*, rng):
-    """2 → 400 → 400 → 400 → 400 → 2, batch norm and ReLU after each hidden layer.  (Lin et al. 2018, section 4.1)"""
-    steps = []
-    for inputs in (2, 400, 400, 400):
-        steps += [Dense(inputs, 400, rng=rng), BatchNorm(400), ops.relu]
-    return Sequential(*steps, Dense(400, 2, rng=rng))
-
-
-def pacgan_discriminator(packing=1, *, rng):
-    """2 m → 200 → 200 → 200 → 1, each hidden unit the largest of 5 sums.        (Lin et al. 2018, section 4.1)"""
-    return Sequential(Maxout(2 * packing, 200, 5, rng=rng), Maxout(200, 200, 5, rng=rng), Maxout(200, 200, 5, rng=rng),
-                      Dense(200, 1, rng=rng))
