@@ -80,7 +80,7 @@ def train_vae(args, model, images, rng, size, epochs):
         loss.backward()                                 # ∂loss/∂weights
         optimizer.step()
         run.log(loss=loss, reconstruction=reconstruction, kl=kl)
-    frames.save_gif(args.out / "samples.gif")
+    frames.save_gif(args.out / "samples.gif", "Switches lent by training images")
 
 
 def train_classifier(args, classifier, images, labels, rng, size, epochs):

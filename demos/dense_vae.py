@@ -64,7 +64,7 @@ def fit(args, model, name, images, rng, epochs):
         optimizer.step()
         run.log(loss=loss, reconstruction=reconstruction, kl=kl)
     if latent == 128:
-        frames.save_gif(args.out / "samples.gif")
+        frames.save_gif(args.out / "samples.gif", "Samples of the dense VAE")
 
 
 def pictures(model, z):

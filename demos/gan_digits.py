@@ -163,7 +163,7 @@ def fit_gan(args, name, nets, recipe, images, epochs, seed):
                   "generator": (optimizer(gan.generator, lr, recipe["beta1"]), generator_loss)},
                  images, rng=rng, epochs=epochs, size=size, after=after,
                  smoothing=recipe["smoothing"], decay=recipe["decay"])
-    frames.save_gif(args.out / f"{file_name(name)}.gif")
+    frames.save_gif(args.out / f"{file_name(name)}.gif", f"Samples of the {name}")
     last = for_drawing(gan, images)
     with average.swapped():
         return Drawer(latent, last, for_drawing(gan, images))

@@ -64,7 +64,7 @@ def main():
 
     fake = data.unscaled(gan.generate(z))
     distance, text = metrics.energy_distance(fake, data.points[:2_500]), data.describe(fake)
-    frames.save_gif(args.out / "training.gif")
+    frames.save_gif(args.out / "training.gif", f"{args.data}: D, real and generated points")
     plotting.points({text: fake}, data.points[:2_500], f"Generated points, {args.data}", args.out / "points.png")
     print("\n" + plotting.table([[args.data, distance, text]], ["data", "energy distance", "2500 generated points"],
                                 args.out / "points.md"))

@@ -88,7 +88,7 @@ def play(args, seed, epochs, frames, film):
         x, rng=rng, epochs=epochs, size=BATCH, after=look)
     if film:
         plotting.save_frame(State(gan, device).picture(), args.out / "game.png")
-        pictures.save_gif(args.out / "game.gif")
+        pictures.save_gif(args.out / "game.gif", "The game on a line")
     return plotting.read_log(args.out / f"{name}-log.csv")
 
 

@@ -113,6 +113,15 @@ def load(path):
     return arrays, metadata
 
 
+def metadata_of(path):
+    """The metadata alone, without reading the arrays; {} for a file that is damaged or none of ours."""
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(json.loads(file.metadata()["scratchnet"])["metadata"])
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError, RecursionError):
+        return {}
+
+
 def _checksum(text, arrays):
     """A hash of the metadata and of the names, dtypes, shapes and bytes of the arrays."""
     found = hashlib.blake2b(text.encode(), digest_size=16)

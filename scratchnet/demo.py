@@ -15,10 +15,10 @@ import numpy as np
 from scratchnet import data, plotting
 from scratchnet.backend import gpu_available, to_gpu
 from scratchnet.checkpoint import CheckpointError
-from scratchnet.folder import FolderInUse, claim, replacing, set_aside
+from scratchnet.folder import FolderInUse, claim, replacing
 from scratchnet.optimizers import AdamW
 from scratchnet.schedules import cosine
-from scratchnet.training import Run, Stopped
+from scratchnet.training import Run, Stopped, start_again
 
 
 def command(main):
@@ -101,7 +101,7 @@ def arguments(name, description, seconds, argv=None, more=None):
           flush=True)
     if not args.resume:  # or a run that is killed and resumed would meet those that it has not yet come to
         for old in args.out.glob("*-checkpoint.safetensors"):
-            set_aside(old, old.with_name(old.name.replace("checkpoint.safetensors", "log.csv")))
+            start_again(old, old.with_name(old.name.replace("checkpoint.safetensors", "log.csv")))
     return args
 
 
@@ -165,7 +165,7 @@ def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, wei
 
 
 def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, after=None, **settings):
-    """Several players, each with a loss of its own: in every step each of them in turn takes a step of its optimizer.
+    """A game: in every step each player in turn minimises a loss of its own (written out in demos/gan_points.py).
 
     players   name → (optimizer, loss_of): loss_of(*batch) is what the player minimises
     models    what the checkpoint holds: a Module, or name → whatever has state_dict and load_state_dict
@@ -191,11 +191,16 @@ def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, af
 
 
 def expect(what, value, low=None, high=None, unit=""):
-    """Print a number that was measured, which it was expected to be, and whether it is."""
+    """Print a measured number, its expected range, and whether it lies there."""
     bounds = {(True, False): f"at least {low}", (False, True): f"at most {high}", (True, True): f"{low} to {high}"}
     reached = (low is None or value >= low) and (high is None or value <= high)
     print(f"{what}: {value:.4g}{unit} (expected: {bounds[low is not None, high is not None]}, "
           f"{'reached' if reached else 'NOT REACHED'})")
+
+
+def too_short(lesson):
+    """For --quick: say that the run cannot show its lesson, "the penalty makes the code sparse", and judge nothing."""
+    print(f"This run is too short to show that {lesson}. Run it without --quick.")
 
 
 def mean_and_spread(values, digits):
@@ -261,9 +266,11 @@ class Frames:
             file.write(json.dumps(self.written).encode())
         new.replace(path)
 
-    def save_gif(self, path):
+    def save_gif(self, path, title):
+        """All frames as a GIF, each under the title and the number of steps done."""
         files = {step: file for step in sorted(self.written) if (file := self._ours(step))}
-        plotting.save_gif(list(files.values()), path, captions=[f"after {n:,} step{'s' * (n != 1)}" for n in files])
+        captions = [f"{title}, after {n:,} step{'s' * (n != 1)}" for n in files]
+        plotting.save_gif(list(files.values()), path, captions=captions)
 
     def _listed(self):
         try:

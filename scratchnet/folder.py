@@ -68,15 +68,16 @@ def claim(folder):
 
 def set_aside(*paths):
     """Rename the files that are there, all with the same new number: log.csv to log.previous.csv, or if there is one
-    already to log.previous-2.csv, and so on. Nothing is overwritten."""
+    already to log.previous-2.csv, and so on. Nothing is overwritten. Gives the new names of the files renamed."""
     for k in count(1):
         mark = ".previous" + f"-{k}" * (k > 1)
         moves = [(path, path.with_name(path.stem + mark + path.suffix)) for path in paths]
         if not any(os.path.lexists(new) for _, new in moves):
             break
+    moves = [(path, new) for path, new in moves if os.path.lexists(path)]
     for path, new in moves:
-        if os.path.lexists(path):
-            os.rename(path, new)
+        os.rename(path, new)
+    return [new for _, new in moves]
 
 
 @contextmanager

@@ -88,18 +88,19 @@ class Run:
                         for name in thing.named_parameters()]
         self.rng, self.anomaly = rng, anomaly
         self.step = self.epoch = self.batch = 0  # steps done in all, epochs done, batches done in this epoch
+        self.last_step = None  # of all epochs that `batches` was asked for
         self.epoch_rng = None  # the state of rng before this epoch's order was drawn
         self.asked = False  # whether `batches` has been called
         self.updates = None  # within a step: how many steps the optimizers had done before it
         self.pending, self.rows, self.shown = [], [], {}
 
-        self.out, self.claim = Path(out), claim(out)
+        self.out, self.name, self.claim = Path(out), name, claim(out)
         self.checkpoint_path = self.out / f"{name}{'-' * bool(name)}checkpoint.safetensors"
         self.log_path = self.out / f"{name}{'-' * bool(name)}log.csv"
         if resume and self.checkpoint_path.exists():
             self._restore()
         else:
-            set_aside(self.checkpoint_path, self.log_path)
+            start_again(self.checkpoint_path, self.log_path)
 
     def batches(self, *arrays, size, epochs):
         """The batches of all epochs, shuffled by rng, without a last smaller one; from where the run stands.
@@ -125,8 +126,8 @@ class Run:
         self.per_epoch = per_epoch = len(arrays[0]) // size
         self.last_step = epochs * per_epoch
         with self._interruptible() as signals, tqdm(
-                total=self.last_step, initial=self.step, unit=" images", unit_scale=size, disable=None,
-                dynamic_ncols=True) as bar:
+                desc=self.name or None, total=self.last_step, initial=self.step, unit=" examples", unit_scale=size,
+                disable=None, dynamic_ncols=True) as bar:
             while self.epoch < epochs:
                 if self.batch == 0:
                     self.epoch_rng = self.rng.bit_generator.state
@@ -156,9 +157,9 @@ class Run:
                         self._stop(signals[0])
                 if bar.disable:
                     rate = (per_epoch - first) * size / (time.perf_counter() - started)
-                    print(f"epoch {self.epoch}/{epochs}  step {self.step}  "
+                    print(f"{self.name}{': ' * bool(self.name)}epoch {self.epoch}/{epochs}  step {self.step}  "
                           + "  ".join(f"{k} {v}" for k, v in self.shown.items())
-                          + f"  {rate:,.0f} images/s", flush=True)
+                          + f"  {rate:,.0f} examples/s", flush=True)
         self.save()
 
     def _updates(self):
@@ -213,9 +214,8 @@ class Run:
                 raise NonFiniteLoss(f"step {step}: {name} is not finite after it. {CULPRIT}")
         self._write_log()
         checkpoint.save(self.checkpoint_path, arrays, {
-            "step": step, "epoch": epoch, "batch": batch, "plan": self.plan, "values": plain,
-            "rng": rng, "epoch_rng": self.epoch_rng,
-            "threads": threads.count(),
+            "step": step, "epoch": epoch, "batch": batch, "last_step": self.last_step, "plan": self.plan,
+            "values": plain, "rng": rng, "epoch_rng": self.epoch_rng, "threads": threads.count(),
             "versions": {"scratchnet": scratchnet.__version__, "numpy": np.__version__,
                          "python": platform.python_version()}})
 
@@ -341,6 +341,16 @@ class Run:
         with suppress(OSError):  # the terminal may be gone
             print(line, file=sys.stderr, flush=True)
         raise Stopped(128 + number)
+
+
+def start_again(checkpoint_path, log_path):
+    """Keep the files of an earlier run under other names, and say so if that run was not finished."""
+    earlier = checkpoint.metadata_of(checkpoint_path)
+    kept = set_aside(checkpoint_path, log_path)
+    step, last = (earlier.get(name) for name in ("step", "last_step"))
+    if kept and isinstance(step, int) and isinstance(last, int) and step < last:
+        print(f"Starting again. An unfinished run, at step {step:,} of {last:,}, is kept in {kept[0]}; resuming would "
+              f"have continued it.", flush=True)
 
 
 def _named(kind, parts):

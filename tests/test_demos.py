@@ -226,14 +226,14 @@ def test_frames_delete_what_they_wrote_and_nothing_else(tmp_path):
     frames = Frames(folder, resume=False)
     for step in (1, 3, 20):
         frames.add_pixels(step, pixels + step)
-    frames.save_gif(tmp_path / "a.gif")
+    frames.save_gif(tmp_path / "a.gif", "Samples")
     are_as_they_were()
     written = {"000001.png", "000003-3.png", "000020.png"}
     assert {path.name for path in folder.iterdir()} == {*mine, *written, ".written.json"}
     resumed = Frames(folder, resume=True)
     resumed.add_pixels(20, pixels + 20)
     resumed.add_pixels(30, pixels + 30)
-    resumed.save_gif(tmp_path / "b.gif")
+    resumed.save_gif(tmp_path / "b.gif", "Samples")
     assert len(resumed.written) == 4 and {*mine, *written, "000030.png"} < {path.name for path in folder.iterdir()}
     (folder / "000030.png").write_bytes(b"painted over")         # now it is the user's
     (folder / "000001.png").unlink()
@@ -252,7 +252,7 @@ def test_frames_with_somebody_elses_list(text, tmp_path):
     (folder / ".written.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     frames = Frames(folder, resume=False)
     frames.add_pixels(1, np.zeros((4, 5), np.uint8))
-    frames.save_gif(tmp_path / "a.gif")
+    frames.save_gif(tmp_path / "a.gif", "Samples")
     assert (tmp_path / "mine.png").read_bytes() == b"mine"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import signal
 import struct
 import subprocess
@@ -209,6 +210,34 @@ def test_starting_anew_keeps_the_old_checkpoint_and_log(tmp_path):
         kept = [tmp_path / f"checkpoint{mark}.safetensors", tmp_path / f"log{mark}.csv"]
         assert [path.read_bytes() for path in kept[k == 3:]] == old[k][k == 3:]
     assert len(set(map(tuple, old))) == 4 and not (tmp_path / "log.csv").exists()
+
+
+def test_starting_again_over_an_unfinished_run_says_so(tmp_path, capsys):
+    model, optimizer, run = small(tmp_path)
+    for x in run.batches(X, size=4, epochs=3):
+        run.log(loss=losses.mse(model(x), x, "mean"))
+        if run.step == 6:
+            break
+    run.save()
+    del run
+    capsys.readouterr()
+    train(*small(tmp_path))
+    assert re.search(r"unfinished run, at step 7 of 15, is kept in .*checkpoint\.previous\.safetensors",
+                     capsys.readouterr().out)
+    train(*small(tmp_path))  # the last one was finished
+    assert "unfinished" not in capsys.readouterr().out
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"damaged")
+    train(*small(tmp_path))
+    assert "unfinished" not in capsys.readouterr().out
+
+
+def test_metadata_alone(tmp_path):
+    path = tmp_path / "a.safetensors"
+    assert checkpoint.metadata_of(path) == {}
+    checkpoint.save(path, {"a": X}, {"step": 3})
+    assert checkpoint.metadata_of(path) == {"step": 3}
+    path.write_bytes(path.read_bytes()[:20])
+    assert checkpoint.metadata_of(path) == {}
 
 
 def test_log_and_pictures(tmp_path):
