@@ -274,6 +274,13 @@ class SGD(Optimizer):
     p ← p − lr g   or   u ← μ u + g,  p ← p − lr u   or, Nesterov's,   p ← p − lr (g + μ u)
 
     (Polyak 1964; Sutskever et al. 2013, section 2, but lr stands outside of u, as in PyTorch; in Keras inside)
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.data
+    array([0.8, 1.6])
     """
 
     settings, memory = ("momentum", "nesterov"), ("momentum",)

@@ -67,6 +67,11 @@ def grad(y, xs, gy=None, create_graph=False, retain_graph=None):
     Nothing is written to `.grad`. With `create_graph=True` the results can be differentiated again.
     Only the part of the tape between y and xs is walked. It is freed unless retain_graph, which is create_graph where
     it is not given.
+
+    >>> x = Tensor(2.0, requires_grad=True)
+    >>> first = grad(x**3, x, create_graph=True)
+    >>> first.item(), grad(first, x).item()
+    (12.0, 12.0)
     """
     single = isinstance(xs, Tensor)
     if not isinstance(y, Tensor) or not (single or isinstance(xs, (list, tuple))):

@@ -10,6 +10,9 @@ def sum_to(x, shape):
     """y = x summed over the axes along which `shape` was broadcast to x.shape: the adjoint of broadcast_to.
 
     ∂L/∂x = broadcast_to(∂L/∂y, x.shape)
+
+    >>> sum_to(np.ones((2, 3)), (3,))
+    array([2., 2., 2.])
     """
     lead = x.ndim - len(shape)
     if x.shape[lead:] == tuple(shape) and lead:

@@ -30,6 +30,11 @@ class Tensor:
     version         counts the changes made in place by optimizers, so that backward can refuse stale arrays
 
     Operators and methods broadcast as NumPy does. Comparisons have no gradient and give plain boolean arrays.
+
+    >>> w = Tensor([1.0, 2.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> w.grad
+    array([2., 4.])
     """
 
     __slots__ = ("data", "requires_grad", "grad", "node", "version", "grad_buffer", "__weakref__")

@@ -14,6 +14,10 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
     `start` skips that many batches (and still draws the whole order), so a run resumes in mid-epoch.
     Tensors are cut, too. Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give;
     TypeError for what is no array, lists among it: what their batches would be is not known.
+
+    >>> import numpy as np
+    >>> [x.tolist() for x in batches(np.arange(5), size=2)]
+    [[0, 1], [2, 3], [4]]
     """
     if not arrays:
         raise TypeError("batches: no arrays given, expected at least one")

@@ -35,6 +35,11 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
               "valid": none, Ho = ⌊(H − kh)/s⌋ + 1; an int; or ((top, bottom), (left, right))
 
     ∂L/∂x = conv2d_transpose(∂L/∂y, w),  ∂L/∂w = conv2d_weight(x, ∂L/∂y),  ∂L/∂b = Σ_{n,p,q} ∂L/∂y
+
+    >>> conv2d(np.ones((1, 3, 3, 1)), np.ones((3, 3, 1, 1)))[0, :, :, 0]
+    array([[4., 6., 4.],
+           [6., 9., 6.],
+           [4., 6., 4.]])
     """
     _check_images("conv2d", x=x)
     if w.ndim != 4 or w.shape[2] != x.shape[3]:

@@ -16,6 +16,9 @@ def softmax(x, axis=-1):
     """yᵢ = e^xᵢ / Σⱼ e^xⱼ along an axis        ∂L/∂x = y ⊙ (∂L/∂y − Σ ∂L/∂y ⊙ y)
 
     An entry of −∞ gives 0. Where all are −∞, or one is +∞ or NaN, there is no limit, and y is NaN.
+
+    >>> softmax(np.log([1.0, 2.0, 5.0]))
+    array([0.125, 0.25 , 0.625])
     """
     xp, x = array_module(x), floating(x)
     y = xp.exp(x - _largest(x, axis))

@@ -26,6 +26,10 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
     x (N, H, W, C) → y, argmax (N, Ho, Wo, C)        size, stride: int or pair; stride=None means stride = size
 
     ∂L/∂x = unpool(∂L/∂y, argmax)        (Zeiler & Fergus 2014, section 2.1, call the argmax "switches")
+
+    >>> y, argmax = max_pool_with_argmax(np.array([[[[1.0], [4.0]], [[2.0], [3.0]]]]))
+    >>> y.item(), argmax.item()
+    (4.0, 1)
     """
     kernel, stride, pads, out = _geometry("max_pool_with_argmax", x, size, stride, padding)
     _check_windows("max_pool_with_argmax", x.shape[1:3], kernel, stride, pads, out)
@@ -79,6 +83,10 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
     y, argmax (N, Ho, Wo, C) → x (N, H, W, C). output_size (H, W) as in conv2d_transpose.
 
     ∂L/∂y = pool_at(∂L/∂x, argmax)
+
+    >>> unpool(np.full((1, 1, 1, 1), 4.0), np.full((1, 1, 1, 1), 1, dtype=np.uint8))[0, :, :, 0]
+    array([[0., 4.],
+           [0., 0.]])
     """
     out, kernel, stride, pads = _geometry_back("unpool", y, size, stride, padding, output_size)
     _check_windows("unpool", out, kernel, stride, pads, y.shape[1:3])

@@ -203,6 +203,9 @@ def scatter(y, index, shape):
     """x = zeros(shape); x[index] += y, adding where an index occurs more than once: the adjoint of getitem.
 
     ∂L/∂y = ∂L/∂x[index]
+
+    >>> scatter(np.array([1.0, 2.0, 3.0]), np.array([0, 2, 0]), (4,))
+    array([4., 0., 2., 0.])
     """
     xp, index = array_module(y), _as_index(index, y)
     x = xp.zeros(shape, dtype=y.dtype)
