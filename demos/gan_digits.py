@@ -31,7 +31,7 @@ from scratchnet.demo import (
     mover,
     number,
 )
-from scratchnet.games import tell_apart
+from scratchnet.games import minimax_discriminator
 from scratchnet.metrics import in_batches
 from scratchnet.models.classifier import DigitClassifier
 from scratchnet.models.gans import GAN, digit_nets
@@ -134,7 +134,7 @@ def fit_gan(args, name, nets, recipe, images, epochs, seed):
     gan = GAN(generator(rng=rng), discriminator(rng=rng), latent)
     if args.device == "gpu":
         gan.to_gpu()
-    gan.loss_of_discriminator = partial(tell_apart, smoothing=recipe["smoothing"])
+    gan.loss_of_discriminator = partial(minimax_discriminator, smoothing=recipe["smoothing"])
     average = ExponentialMovingAverage(gan.generator.parameters(), recipe["decay"])
 
     def discriminator_loss(x):

@@ -82,9 +82,10 @@ def main():
 def show_slopes(out):
     """|∂L_G/∂b| over the logit b that D gives one generated sample, by the engine."""
     b = np.linspace(-10, 10, 200)  # without 1, where the slope of least squares is 0
-    losses = {"saturating, ln(1 − D)": games.saturating, "non-saturating, −ln D": games.non_saturating,
-              "least squares": games.squares, "hinge, Wasserstein": games.minus_mean,
-              "non-saturating, but of σ(b)": lambda b: games.non_saturating(ops.sigmoid(b))}
+    losses = {"saturating, ln(1 − D)": games.saturating_generator,
+              "non-saturating, −ln D": games.non_saturating_generator,
+              "least squares": games.least_squares_generator, "hinge, Wasserstein": games.wasserstein_generator,
+              "non-saturating, but of σ(b)": lambda b: games.non_saturating_generator(ops.sigmoid(b))}
     lines = {}
     for name, loss in losses.items():
         x = Tensor(b, requires_grad=True)

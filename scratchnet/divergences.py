@@ -17,7 +17,7 @@ is half of theirs, so that the divergence is JS itself, and its bound is that of
 
     V(D, G) = E_p[ln D] + E_q[ln(1 − D)] = 2 bound − 2 ln 2 ≤ 2 JS(p ‖ q) − 2 ln 2,  with equality for D* = p/(p + q)
 
-(Goodfellow et al. 2014, proposition 1 and theorem 1). As a loss of samples it is −games.tell_apart.
+(Goodfellow et al. 2014, proposition 1 and theorem 1). As a loss of samples it is −games.minimax_discriminator.
 
 Everywhere p and q are the probabilities of N cells, (N,): of the members of a finite set, or densities times the width
 of the cells of a grid. Then every sum below is a quadrature, and the bounds hold exactly, at every N.

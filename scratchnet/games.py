@@ -25,7 +25,7 @@ from scratchnet.settings import number
 
 
 @differentiable
-def tell_apart(real, fake, smoothing=0.0):
+def minimax_discriminator(real, fake, smoothing=0.0):
     """−mean ln D(x) − mean ln(1 − D(G(z))),  D = σ(logit): the cross-entropy of D's two answers
 
     With one-sided label smoothing s the answer asked for real data is 1 − s:
@@ -33,121 +33,121 @@ def tell_apart(real, fake, smoothing=0.0):
     Without it the least value, for D* = p/(p + q), is 2 ln 2 − 2 JS(p ‖ q).
     ∂/∂a = (σ(a) − 1 + s)/N,  ∂/∂b = σ(b)/M        logits a of N, b of M samples
     """
-    check_batches("tell_apart", real=real, fake=fake)
-    if not 0 <= number("tell_apart", "smoothing", smoothing, "a share in [0, 1)") < 1:
-        raise ValueError(f"tell_apart: smoothing is a share in [0, 1), got {smoothing}")
+    check_batches("minimax_discriminator", real=real, fake=fake)
+    if not 0 <= number("minimax_discriminator", "smoothing", smoothing, "a share in [0, 1)") < 1:
+        raise ValueError(f"minimax_discriminator: smoothing is a share in [0, 1), got {smoothing}")
     targets = array_module(real).full(real.shape, 1.0 - smoothing, dtype=real.dtype)
     return bce_with_logits(real, targets, "mean") + ops.softplus(fake).mean()  # −ln(1 − σ(b)) = softplus(b)
 
 
-@tell_apart.backward("real")
+@minimax_discriminator.backward("real")
 def _(gy, real, smoothing):
     return gy / real.size * (ops.sigmoid(real) - (1.0 - smoothing))
 
 
-@tell_apart.backward("fake")
+@minimax_discriminator.backward("fake")
 def _(gy, fake):
     return gy / fake.size * ops.sigmoid(fake)
 
 
 @differentiable
-def saturating(fake):
+def saturating_generator(fake):
     """mean ln(1 − D(G(z))) = −mean softplus(b)        ∂/∂b = −σ(b)/N, next to nothing where D is sure: G starves"""
-    check_batches("saturating", fake=fake)
+    check_batches("saturating_generator", fake=fake)
     return -ops.softplus(fake).mean()
 
 
-@saturating.backward
+@saturating_generator.backward
 def _(gy, fake):
     return -gy / fake.size * ops.sigmoid(fake)
 
 
 @differentiable
-def non_saturating(fake):
+def non_saturating_generator(fake):
     """−mean ln D(G(z)) = mean softplus(−b)        ∂/∂b = −(1 − σ(b))/N, next to −1/N where D is sure"""
-    check_batches("non_saturating", fake=fake)
+    check_batches("non_saturating_generator", fake=fake)
     return ops.softplus(-fake).mean()
 
 
-@non_saturating.backward
+@non_saturating_generator.backward
 def _(gy, fake):
     return -gy / fake.size * ops.sigmoid(-fake)
 
 
 @differentiable
-def squares_apart(real, fake):
+def least_squares_discriminator(real, fake):
     """½ mean (a − 1)² + ½ mean b²        ∂/∂a = (a − 1)/N,  ∂/∂b = b/M"""
-    check_batches("squares_apart", real=real, fake=fake)
+    check_batches("least_squares_discriminator", real=real, fake=fake)
     return 0.5 * ops.square(real - 1.0).mean() + 0.5 * ops.square(fake).mean()
 
 
-@squares_apart.backward("real")
+@least_squares_discriminator.backward("real")
 def _(gy, real):
     return gy / real.size * (real - 1.0)
 
 
-@squares_apart.backward("fake")
+@least_squares_discriminator.backward("fake")
 def _(gy, fake):
     return gy / fake.size * fake
 
 
 @differentiable
-def squares(fake):
+def least_squares_generator(fake):
     """½ mean (b − 1)²        ∂/∂b = (b − 1)/N"""
-    check_batches("squares", fake=fake)
+    check_batches("least_squares_generator", fake=fake)
     return 0.5 * ops.square(fake - 1.0).mean()
 
 
-@squares.backward
+@least_squares_generator.backward
 def _(gy, fake):
     return gy / fake.size * (fake - 1.0)
 
 
 @differentiable
-def hinges_apart(real, fake):
+def hinge_discriminator(real, fake):
     """mean max(0, 1 − a) + mean max(0, 1 + b)        ∂/∂a = −1/N where a < 1,  ∂/∂b = 1/M where b > −1, else 0"""
-    check_batches("hinges_apart", real=real, fake=fake)
+    check_batches("hinge_discriminator", real=real, fake=fake)
     return ops.relu(1.0 - real).mean() + ops.relu(1.0 + fake).mean()
 
 
-@hinges_apart.backward("real")
+@hinge_discriminator.backward("real")
 def _(gy, real):
     return -gy / real.size * (real < 1.0)
 
 
-@hinges_apart.backward("fake")
+@hinge_discriminator.backward("fake")
 def _(gy, fake):
     return gy / fake.size * (fake > -1.0)
 
 
 @differentiable
-def means_apart(real, fake):
+def wasserstein_discriminator(real, fake):
     """mean b − mean a: at its least, over all D of slope ≤ 1, minus the Wasserstein-1 distance
 
     ∂/∂a = −1/N,  ∂/∂b = 1/M
     """
-    check_batches("means_apart", real=real, fake=fake)
+    check_batches("wasserstein_discriminator", real=real, fake=fake)
     return fake.mean() - real.mean()
 
 
-@means_apart.backward("real")
+@wasserstein_discriminator.backward("real")
 def _(gy, real_shape):
     return broadcast_to(-gy / math.prod(real_shape), real_shape)
 
 
-@means_apart.backward("fake")
+@wasserstein_discriminator.backward("fake")
 def _(gy, fake_shape):
     return broadcast_to(gy / math.prod(fake_shape), fake_shape)
 
 
 @differentiable
-def minus_mean(fake):
+def wasserstein_generator(fake):
     """−mean b        ∂/∂b = −1/N"""
-    check_batches("minus_mean", fake=fake)
+    check_batches("wasserstein_generator", fake=fake)
     return -fake.mean()
 
 
-@minus_mean.backward
+@wasserstein_generator.backward
 def _(gy, fake_shape):
     return broadcast_to(-gy / math.prod(fake_shape), fake_shape)
 
@@ -162,9 +162,11 @@ def check_batches(name, what="logits", **arrays):
             raise ValueError(f"{name}: an empty batch of {what} `{player}`, shape {a.shape}, has no mean")
 
 
-GAMES = {"minimax": (tell_apart, saturating), "non-saturating": (tell_apart, non_saturating),
-         "least squares": (squares_apart, squares), "hinge": (hinges_apart, minus_mean),
-         "wasserstein": (means_apart, minus_mean)}
+GAMES = {"minimax": (minimax_discriminator, saturating_generator),
+         "non-saturating": (minimax_discriminator, non_saturating_generator),
+         "least squares": (least_squares_discriminator, least_squares_generator),
+         "hinge": (hinge_discriminator, wasserstein_generator),
+         "wasserstein": (wasserstein_discriminator, wasserstein_generator)}
 
 
 def losses_of(game):

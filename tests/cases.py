@@ -145,11 +145,12 @@ def loss_cases(rng):
         "hinge": (lambda x: losses.hinge(x * 2.1, _like(x, np.sign(t - 0.5)), reduction), x),
         "gaussian_kl": (lambda m, s: losses.gaussian_kl(m, s, reduction), x, logvar),
         "gaussian_nll": (lambda x, m, s: losses.gaussian_nll(x, m, s, reduction), t, x, logvar),
-        **{f.__name__: (f, x, 1.3 * t[:2] - 0.7) for f in (games.squares_apart, games.hinges_apart,
-                                                          games.means_apart)},
-        "tell_apart": (lambda a, b: games.tell_apart(a, b, 0.1), x, t[:2]),
-        **{f.__name__: (f, x) for f in (games.saturating, games.non_saturating, games.squares,
-                                        games.minus_mean)},
+        **{f.__name__: (f, x, 1.3 * t[:2] - 0.7) for f in (
+            games.least_squares_discriminator, games.hinge_discriminator, games.wasserstein_discriminator)},
+        "minimax_discriminator": (lambda a, b: games.minimax_discriminator(a, b, 0.1), x, t[:2]),
+        **{f.__name__: (f, x) for f in (
+            games.saturating_generator, games.non_saturating_generator, games.least_squares_generator,
+            games.wasserstein_generator)},
     }
 
 

@@ -61,8 +61,8 @@ def test_generator_and_discriminator_want_the_opposite():
 def test_who_starves_and_who_does_not():
     for confidence in (1e-2, 1e-4, 1e-8):
         b = Tensor(np.array([np.log(confidence / (1 - confidence))]), requires_grad=True)
-        assert grad(games.saturating(b), b).data == pytest.approx(-confidence)
-        assert grad(games.non_saturating(b), b).data == pytest.approx(-(1 - confidence))
+        assert grad(games.saturating_generator(b), b).data == pytest.approx(-confidence)
+        assert grad(games.non_saturating_generator(b), b).data == pytest.approx(-(1 - confidence))
 
 
 def test_extreme_logits_stay_finite():
@@ -74,13 +74,13 @@ def test_extreme_logits_stay_finite():
 
 def test_label_smoothing():
     expected = -(0.8 * np.log(sigmoid(A)) + 0.2 * np.log(1 - sigmoid(A))).mean() - np.log(1 - sigmoid(B)).mean()
-    assert games.tell_apart(A, B, 0.2) == pytest.approx(expected)
-    check.gradients(lambda a, b: games.tell_apart(a, b, 0.2), A, B, order=2)
+    assert games.minimax_discriminator(A, B, 0.2) == pytest.approx(expected)
+    check.gradients(lambda a, b: games.minimax_discriminator(a, b, 0.2), A, B, order=2)
     a = np.array([[np.log(0.8 / 0.2)]])
-    assert grad(games.tell_apart(x := Tensor(a, requires_grad=True), B, 0.2), x).data == pytest.approx(0)
+    assert grad(games.minimax_discriminator(x := Tensor(a, requires_grad=True), B, 0.2), x).data == pytest.approx(0)
     for wrong in (-0.1, 1.0, float("nan")):
-        with pytest.raises(ValueError, match=r"^tell_apart: smoothing is a share in \[0, 1\), got"):
-            games.tell_apart(A, B, wrong)
+        with pytest.raises(ValueError, match=r"^minimax_discriminator: smoothing is a share in \[0, 1\), got"):
+            games.minimax_discriminator(A, B, wrong)
 
 
 def test_the_best_discriminator_reaches_the_jensen_shannon_divergence():
@@ -90,21 +90,21 @@ def test_the_best_discriminator_reaches_the_jensen_shannon_divergence():
     js = (p * np.log(p / m)).sum() / 2 + (q * np.log(q / m)).sum() / 2
     real, fake = np.repeat(range(3), (5, 3, 2)), np.repeat(range(3), (1, 3, 6))
     best = np.log(p / q)
-    assert -games.tell_apart(best[real], best[fake]) == pytest.approx(2 * js - 2 * np.log(2))
+    assert -games.minimax_discriminator(best[real], best[fake]) == pytest.approx(2 * js - 2 * np.log(2))
     for other in rng().normal(size=(20, 3)):
-        assert -games.tell_apart((best + other)[real], (best + other)[fake]) < 2 * js - 2 * np.log(2)
+        assert -games.minimax_discriminator((best + other)[real], (best + other)[fake]) < 2 * js - 2 * np.log(2)
 
 
 def test_unknown_games_are_refused():
     with pytest.raises(ValueError, match=r"^there is no game 'wassertein', expected one of minimax, non-saturating,"):
         games.losses_of("wassertein")
-    for wrong in (("hinge", "hinge"), (games.means_apart,), None, 3):
+    for wrong in (("hinge", "hinge"), (games.wasserstein_discriminator,), None, 3):
         with pytest.raises(ValueError, match="or a pair of losses"):
             games.losses_of(wrong)
 
 
 def test_a_pair_of_losses_is_a_game():
-    ours = small(game=(games.means_apart, lambda fake: -fake.sum()))
+    ours = small(game=(games.wasserstein_discriminator, lambda fake: -fake.sum()))
     theirs = small(game="wasserstein")
     real, z = rng(5).normal(size=(6, 2)).astype(np.float32), ours.noise(6, rng(6), np.zeros(1, np.float32))
     fake = ours.generate(z)
@@ -236,7 +236,7 @@ def test_unrolled_discriminator_is_the_one_after_the_steps():
     D, real, fake = tiny(rng()), rng(3).normal(size=(5, 2)), rng(4).normal(size=(5, 2))
 
     def loss():
-        return games.tell_apart(D(real), D(fake))
+        return games.minimax_discriminator(D(real), D(fake))
     before = D.state_dict()
     with adversarial.unrolled(D, loss, 3, 0.7):
         ahead = D(real).data
@@ -257,22 +257,22 @@ def test_generator_knows_how_the_discriminator_will_answer():
     D, real = tiny(rng()), rng(3).normal(size=(5, 2))
 
     def loss(fake):
-        with adversarial.unrolled(D, lambda: games.tell_apart(D(real), D(fake)), 2, 0.5):
-            return games.non_saturating(D(fake))
+        with adversarial.unrolled(D, lambda: games.minimax_discriminator(D(real), D(fake)), 2, 0.5):
+            return games.non_saturating_generator(D(fake))
     fake = rng(4).normal(size=(4, 2))
     check.gradients(loss, fake)
     x = Tensor(fake, requires_grad=True)
-    blind = grad(games.non_saturating(D(x)), x).data
+    blind = grad(games.non_saturating_generator(D(x)), x).data
     assert np.abs(grad(loss(x), x).data - blind).max() > 1e-2
-    with adversarial.unrolled(D, lambda: games.tell_apart(D(real), D(x)), 0, 0.5):
-        np.testing.assert_array_equal(grad(games.non_saturating(D(x)), x).data, blind)
+    with adversarial.unrolled(D, lambda: games.minimax_discriminator(D(real), D(x)), 0, 0.5):
+        np.testing.assert_array_equal(grad(games.non_saturating_generator(D(x)), x).data, blind)
 
 
 def test_unrolling_leaves_no_trace_in_the_discriminator():
     D = Sequential(layers.SpectralDense(2, 5, rng=rng()), BatchNorm(5), ops.tanh, Dense(5, 1, rng=rng()))
     x, before = Tensor(rng(4).normal(size=(6, 2)).astype(np.float32), requires_grad=True), D.state_dict()
-    with adversarial.unrolled(D, lambda: games.tell_apart(D(x.data + 1.0), D(x)), 2, 0.3):
-        loss = games.non_saturating(D(x))
+    with adversarial.unrolled(D, lambda: games.minimax_discriminator(D(x.data + 1.0), D(x)), 2, 0.3):
+        loss = games.non_saturating_generator(D(x))
     loss.backward()
     assert np.abs(x.grad).max() > 0 and all(p.grad is None for p in D.parameters())
     for name, array in D.state_dict().items():
@@ -423,9 +423,10 @@ def test_substituted_weights_are_used_and_given_back():
     (lambda r: adversarial.pack([[1.0]], 1), "^pack: x must be an array or a Tensor, got a list"),
     (lambda r: adversarial.Replay(2.5, r), "^Replay: size is at least 1, got 2.5"),
     (lambda r: adversarial.Replay(2, r).mix([1.0]), "^Replay: fake must be an array"),
-    (lambda r: games.tell_apart(A, A, "much"), "^tell_apart: smoothing is a share"),
-    (lambda r: games.tell_apart(A, A, np.nan), "^tell_apart: smoothing is a share"),
-    (lambda r: games.squares((10 * A).astype(int)), "^squares: the logits `fake` must be floating-point")])
+    (lambda r: games.minimax_discriminator(A, A, "much"), "^minimax_discriminator: smoothing is a share"),
+    (lambda r: games.minimax_discriminator(A, A, np.nan), "^minimax_discriminator: smoothing is a share"),
+    (lambda r: games.least_squares_generator((10 * A).astype(int)),
+     "^least_squares_generator: the logits `fake` must be floating-point")])
 def test_what_a_game_cannot_be_played_with_is_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make(rng(0))
@@ -433,6 +434,6 @@ def test_what_a_game_cannot_be_played_with_is_named(make, words):
 
 def test_numpy_numbers_as_settings_of_a_game():
     a = A.astype(np.float32)
-    assert games.tell_apart(a, a, np.float64(0.1)).dtype == np.float32
+    assert games.minimax_discriminator(a, a, np.float64(0.1)).dtype == np.float32
     assert adversarial.pack(a[:4], np.int64(2)).shape == (2, 2 * A.shape[1])
     assert adversarial.pack(a[:4], 2.0).shape == (2, 2 * A.shape[1])

@@ -171,7 +171,7 @@ def gan_step(model, x, rng):
     replay, z = adversarial.Replay(4, rng), model.noise(len(x), rng, x)
     replay.mix(model.generate(z))
     fake = replay.mix(model.generate(z))
-    loss = model.discriminator_loss(x, fake) + games.tell_apart(model.judge(x), model.judge(fake), 0.1)
+    loss = model.discriminator_loss(x, fake) + games.minimax_discriminator(model.judge(x), model.judge(fake), 0.1)
     if model.packing == 1:
         loss = loss + adversarial.gradient_penalty(model.discriminator, x, fake, rng)
     drawn = model.generator(z)

@@ -132,7 +132,7 @@ def test_samples_and_cells_agree(name):
 
 def test_the_first_gan():
     a, b = rng(1).normal(size=(5, 1)), rng(2).normal(size=(7, 1))
-    assert -games.tell_apart(a, b) == pytest.approx(
+    assert -games.minimax_discriminator(a, b) == pytest.approx(
         2 * bound_from_samples("Jensen-Shannon", a, b) - 2 * np.log(2))
 
 

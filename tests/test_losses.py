@@ -8,8 +8,9 @@ import pytest
 from scratchnet import Tensor, check, games, grad, losses, ops
 
 INF, NAN = np.inf, np.nan
-GAMES = [games.tell_apart, games.squares_apart, games.hinges_apart, games.means_apart,
-         games.saturating, games.non_saturating, games.squares, games.minus_mean]
+GAMES = [games.minimax_discriminator, games.least_squares_discriminator, games.hinge_discriminator,
+         games.wasserstein_discriminator, games.saturating_generator, games.non_saturating_generator,
+         games.least_squares_generator, games.wasserstein_generator]
 LOSSES = [losses.bce_with_logits, losses.softmax_cross_entropy, losses.mse, losses.l1, losses.huber, losses.hinge,
           losses.gaussian_kl, losses.gaussian_nll]
 
@@ -178,7 +179,7 @@ def test_losses_have_public_handles(loss):
     t = np.full((2, 3), 1 / 3)
     arguments = [Tensor(t, requires_grad=True)]
     arguments += [t if loss is not losses.hinge else np.ones_like(t)] * (len(loss.op.params) - 1 - (loss in (
-        losses.huber, games.tell_apart)))
+        losses.huber, games.minimax_discriminator)))
     reduction = ["sum"] if loss in LOSSES else []
     with loss.using(lambda gy: (np.full((2, 3), 7.0) + gy.max(),)):
         loss(*arguments, *reduction).backward()

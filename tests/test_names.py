@@ -374,9 +374,9 @@ def test_a_rule_of_a_loss_is_swapped_by_its_own_name():
     found = diagnosis(losses.bce_with_logits, lambda gy, x, t: gy * (t - ops.sigmoid(x)),
                       lambda x: losses.bce_with_logits(x, np.full((3, 4), 0.3), "mean"), X)
     assert (found.name, found.op) == ("wrong sign", "bce_with_logits")
-    found = diagnosis(games.non_saturating, lambda gy, fake: -gy * ops.sigmoid(-fake),
-                      games.non_saturating, X)
-    assert (found.name, found.op) == ("factor N", "non_saturating")
+    found = diagnosis(games.non_saturating_generator, lambda gy, fake: -gy * ops.sigmoid(-fake),
+                      games.non_saturating_generator, X)
+    assert (found.name, found.op) == ("factor N", "non_saturating_generator")
 
 
 def test_a_function_of_numpy_becomes_an_op():

@@ -179,15 +179,19 @@ def of_losses(rng):
 
 def of_games(a, b):
     return {
-        "tell_apart": (lambda a, b: games.tell_apart(a, b, 0.1), lambda a, b: F.binary_cross_entropy_with_logits(
-            a, torch.full_like(a, 0.9)) + F.binary_cross_entropy_with_logits(b, torch.zeros_like(b)), a, b),
-        "saturating": (games.saturating, lambda b: F.logsigmoid(-b).mean(), b),
-        "non_saturating": (games.non_saturating, lambda b: -F.logsigmoid(b).mean(), b),
-        "squares_apart": (games.squares_apart, lambda a, b: ((a - 1)**2).mean() / 2 + (b**2).mean() / 2, a, b),
-        "squares": (games.squares, lambda b: 0.5 * ((b - 1)**2).mean(), b),
-        "hinges_apart": (games.hinges_apart, lambda a, b: F.relu(1 - a).mean() + F.relu(1 + b).mean(), a, b),
-        "means_apart": (games.means_apart, lambda a, b: b.mean() - a.mean(), a, b),
-        "minus_mean": (games.minus_mean, lambda b: -b.mean(), b),
+        "minimax_discriminator": (
+            lambda a, b: games.minimax_discriminator(a, b, 0.1),
+            lambda a, b: F.binary_cross_entropy_with_logits(a, torch.full_like(a, 0.9)) +
+            F.binary_cross_entropy_with_logits(b, torch.zeros_like(b)), a, b),
+        "saturating_generator": (games.saturating_generator, lambda b: F.logsigmoid(-b).mean(), b),
+        "non_saturating_generator": (games.non_saturating_generator, lambda b: -F.logsigmoid(b).mean(), b),
+        "least_squares_discriminator": (
+            games.least_squares_discriminator, lambda a, b: ((a - 1)**2).mean() / 2 + (b**2).mean() / 2, a, b),
+        "least_squares_generator": (games.least_squares_generator, lambda b: 0.5 * ((b - 1)**2).mean(), b),
+        "hinge_discriminator": (
+            games.hinge_discriminator, lambda a, b: F.relu(1 - a).mean() + F.relu(1 + b).mean(), a, b),
+        "wasserstein_discriminator": (games.wasserstein_discriminator, lambda a, b: b.mean() - a.mean(), a, b),
+        "wasserstein_generator": (games.wasserstein_generator, lambda b: -b.mean(), b),
     }
 
 
@@ -276,8 +280,8 @@ def test_generator_gradient_through_an_unrolled_discriminator():
         def __call__(self, x):
             return f(x, [self.a, self.b, self.c])
     net, x, y = Net(), Tensor(fake, requires_grad=True), torch.tensor(fake, requires_grad=True)
-    with adversarial.unrolled(net, lambda: games.tell_apart(net(real), net(x)), 3, 0.4):
-        ours = grad(games.non_saturating(net(x)), x)
+    with adversarial.unrolled(net, lambda: games.minimax_discriminator(net(real), net(x)), 3, 0.4):
+        ours = grad(games.non_saturating_generator(net(x)), x)
     softplus = torch.nn.functional.softplus
     for _ in range(3):
         loss = softplus(-g(torch.tensor(real), q)).mean() + softplus(g(y, q)).mean()

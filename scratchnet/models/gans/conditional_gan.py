@@ -12,7 +12,7 @@ such, whatever G makes.
 from scratchnet import ops
 from scratchnet.autograd import check_arrays, data_of, no_grad
 from scratchnet.backend import standard_normal, to_device_of
-from scratchnet.games import non_saturating, tell_apart
+from scratchnet.games import minimax_discriminator, non_saturating_generator
 from scratchnet.initializers import he_normal
 from scratchnet.layers import BatchNorm, Dense, Dropout, Reshape, Sequential, check_drawn, leaky
 from scratchnet.losses import one_hot
@@ -50,13 +50,14 @@ class ConditionalGAN(Module):
         check_drawn("discriminator_loss", x, self.generator)
         matched, generated = self.discriminator(x, y), self.discriminator(fake, y)
         if other is None:
-            return tell_apart(matched, generated)
-        return 0.5 * (tell_apart(matched, generated) + tell_apart(matched, self.discriminator(x, other)))
+            return minimax_discriminator(matched, generated)
+        return 0.5 * (minimax_discriminator(matched, generated) +
+                      minimax_discriminator(matched, self.discriminator(x, other)))
 
     def generator_loss(self, z, y):
         """−mean ln D(G(z, y), y), what G minimises. D is frozen: the gradient passes through it."""
         with self.discriminator.frozen():
-            return non_saturating(self.discriminator(self.generator(z, y), y))
+            return non_saturating_generator(self.discriminator(self.generator(z, y), y))
 
 
 def wrong_labels(y, classes, rng):

@@ -9,7 +9,7 @@ The paper's noise is dropout in G, kept at test time; it found that answers hard
 
 from scratchnet import ops
 from scratchnet.autograd import no_grad
-from scratchnet.games import non_saturating, tell_apart
+from scratchnet.games import minimax_discriminator, non_saturating_generator
 from scratchnet.initializers import he_normal
 from scratchnet.layers import Conv2D, Conv2DTranspose, Dense, check_digits, check_drawn, leaky
 from scratchnet.losses import l1
@@ -35,7 +35,7 @@ class ImageToImage(Module):
         The half slows D down.        (Isola et al. 2017, eq. 1 and section 3.3)
         """
         check_drawn("discriminator_loss", y, self.generator)
-        return 0.5 * tell_apart(self.discriminator(x, y), self.discriminator(x, fake))
+        return 0.5 * minimax_discriminator(self.discriminator(x, y), self.discriminator(x, fake))
 
     def generator_loss(self, x, y):
         """−ln D(x, G(x)) + λ |y − G(x)|, the mean over patches and over pixels; λ = weight. D is frozen.
@@ -45,7 +45,7 @@ class ImageToImage(Module):
         check_drawn("generator_loss", y, self.generator)
         answer = self.generator(x)
         with self.discriminator.frozen():
-            return non_saturating(self.discriminator(x, answer)) + self.weight * l1(answer, y, "mean")
+            return non_saturating_generator(self.discriminator(x, answer)) + self.weight * l1(answer, y, "mean")
 
 
 class UNet(Module):
