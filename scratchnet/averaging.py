@@ -5,7 +5,10 @@ from contextlib import contextmanager
 import numpy as np
 
 from scratchnet.backend import to_cpu, to_device_of
-from scratchnet.optimizers import SHARE, Optimizer, arranged, described, flatten, leaves
+from scratchnet.optimizers import Optimizer
+from scratchnet.optimizers.methods import SHARE
+from scratchnet.optimizers.state import arranged, described
+from scratchnet.optimizers.vector import leaves, one_vector
 from scratchnet.schedules import check_state
 from scratchnet.settings import number, whole
 
@@ -27,7 +30,7 @@ class ExponentialMovingAverage:
         self._lay_out()
 
     def _lay_out(self):
-        self.xp, self.flat, self.views = flatten(self.parameters)
+        self.xp, self.flat, self.views = one_vector(self.parameters)
         scratch = self.xp.empty_like(self.flat[:max(p.size for p in self.parameters)])
         self.scratch = [scratch[:p.size].reshape(p.shape) for p in self.parameters]
 

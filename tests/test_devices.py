@@ -28,6 +28,7 @@ from scratchnet.models.gans import (
 from scratchnet.models.gans.conditional_gan import digit_discriminator, digit_generator
 from scratchnet.models.gans.cyclegan import image_discriminator, image_generator
 from scratchnet.models.vaes import ConvVAE, DenseVAE, SwitchHead, corner_switches
+from scratchnet.module import Module
 
 
 class StandIn:
@@ -86,13 +87,13 @@ def test_layers(name, seed, device):
     for asarray in (np.asarray, device.asarray):
         layer, x = layer_cases(np.random.default_rng(seed))[name]
         x = x.astype(np.float32) if x.dtype.kind == "f" else x
-        if isinstance(layer, layers.Module):
+        if isinstance(layer, Module):
             layer.move(asarray)
         x = asarray(x)
         with device.no_reads():
             y = layer(x if x.dtype.kind == "i" else Tensor(x, requires_grad=True))
             y.sum().backward()
-        gradients = [p.grad for p in layer.parameters()] if isinstance(layer, layers.Module) else []
+        gradients = [p.grad for p in layer.parameters()] if isinstance(layer, Module) else []
         outputs.append([y.data, *gradients])
     for a, b in zip(outputs[1], outputs[0], strict=True):
         close(device, a, b)

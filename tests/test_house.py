@@ -17,7 +17,7 @@ FLOORS = [  # from the ground up; a name stands for a file or for a whole folder
     ["autograd.accumulate", "autograd.broadcasting"], ["autograd.fit"], ["autograd.backward"], ["autograd"], ["host"],
     ["ops"],
     ["losses", "penalties", "divergences", "check"], ["games"], ["adversarial"],
-    ["initializers", "module", "layers", "optimizers", "averaging", "schedules"],
+    ["initializers", "module", "schedules"], ["layers", "optimizers"], ["averaging"],
     ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"],
     ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 3.5}

@@ -2,11 +2,12 @@
 
     python -m benchmarks.mutation [--seed 0] [--files scratchnet/ops/linear.py …] [--budget 60] [--jobs 2]
 
-Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, losses, module, layers and optimizers that can
-be changed gets one change, drawn from changes.py. A copy of the project with this one change runs the tests that call
-the changed function, those that bear its name first, then the quick ones, until one fails: the mutant is killed. After
---budget seconds of tests it has survived; more tests could only kill more. Printed are the share killed and every
-survivor; a survivor that explained.txt knows means the same as the original, for the reason given there.
+Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, layers/, optimizers/, losses, module and
+averaging that can be changed gets one change, drawn from changes.py. A copy of the project with this one change runs
+the tests that call the changed function, those that bear its name first, then the quick ones, until one fails: the
+mutant is killed. After --budget seconds of tests it has survived; more tests could only kill more. Printed are the
+share killed and every survivor; a survivor that explained.txt knows means the same as the original, for the reason
+given there.
 
 Results go to --log line by line, and a run that was stopped goes on from there, if library and tests are the same.
 """
@@ -36,8 +37,8 @@ import pytest
 from benchmarks.mutation.changes import one_per_line
 
 ROOT = Path(__file__).parents[2]
-FILES = [*sorted((ROOT / "scratchnet/ops").glob("*.py")),
-         *[ROOT / f"scratchnet/{name}.py" for name in ("losses", "module", "layers", "optimizers", "averaging")]]
+FILES = [path for pattern in ("ops/*", "losses", "module", "layers/*", "optimizers/*", "averaging")
+         for path in sorted((ROOT / "scratchnet").glob(f"{pattern}.py"))]
 for heavy in ("numpy", "torch", "matplotlib.pyplot", "safetensors.numpy"):  # once, not in every fork
     with contextlib.suppress(ImportError):
         importlib.import_module(heavy)

@@ -1,0 +1,34 @@
+"""The arguments of layers, checked: sizes, windows, paddings."""
+
+import numpy as np
+
+from scratchnet.backend import check_rng
+from scratchnet.settings import whole
+
+
+def sizes(layer, rng, **numbers):
+    """The sizes of a layer as Python's whole numbers ≥ 1; ValueError or TypeError names the layer and the argument."""
+    who = type(layer).__name__
+    check_rng(who, rng)
+    return [whole(who, name, value, 1) for name, value in numbers.items()]
+
+
+def pair(layer, name, value):
+    """A window's size or stride: a whole number ≥ 1, or one for each axis."""
+    who = type(layer).__name__
+    if not hasattr(value, "__len__") or isinstance(value, str):
+        return whole(who, name, value, 1)
+    if len(value) != 2:
+        raise ValueError(f"{who}: {name} is a whole number ≥ 1 or a pair of them, got {value!r}")
+    return tuple(whole(who, name, n, 1) for n in value)
+
+
+def kernel_of(layer, value):
+    """A kernel's size: a pair, which one whole number stands for if it is square."""
+    value = pair(layer, "kernel", value)
+    return value if isinstance(value, tuple) else (value, value)
+
+
+def padding_of(value):
+    """A NumPy integer as Python's; ops.conv2d says what a padding may be."""
+    return value.item() if isinstance(value, np.integer) else value

@@ -1,0 +1,85 @@
+"""Layers for the discriminators of GANs: weights of bounded slope, a look at the whole batch, leaky ReLU."""
+
+from scratchnet import initializers, ops
+from scratchnet.autograd import check_arrays
+from scratchnet.backend import array_module
+from scratchnet.layers.arguments import sizes
+from scratchnet.layers.convolution import Conv2D
+from scratchnet.layers.linear import Dense
+from scratchnet.module import Module, Parameter
+
+
+def leaky(x):
+    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 4)"""
+    return ops.leaky_relu(x, 0.2)
+
+
+class _Spectral:
+    """W/σ(W) in place of the weight W, σ its largest singular value as a matrix (all but the last axis, outputs): so
+    the layer stretches no vector, once σ has been found.        (Miyato et al. 2018, section 2)
+
+    σ = uᵀ W v, with u and v found by one step of power iteration at each call in training (algorithm 1):
+    v ← Wᵀu/‖Wᵀu‖, u ← W v/‖W v‖. They count as constants: ∂σ/∂W = u vᵀ where they have converged.
+    """
+
+    def __init__(self, *sizes, rng, **options):
+        super().__init__(*sizes, rng=rng, **options)
+        self.u = rng.standard_normal(self.w.size // self.w.shape[-1]).astype(self.w.dtype)
+        self.v = rng.standard_normal(self.w.shape[-1]).astype(self.w.dtype)
+        self._power_iteration()
+
+    def _power_iteration(self):
+        W, xp = self.w.data.reshape(self.u.size, self.v.size), array_module(self.w.data)
+        v = self.u @ W
+        self.v = (v / (xp.sqrt((v * v).sum()) + 1e-12)).astype(self.v.dtype, copy=False)
+        u = W @ self.v
+        self.u = (u / (xp.sqrt((u * u).sum()) + 1e-12)).astype(self.u.dtype, copy=False)
+
+    def normalized(self):
+        """W/σ"""
+        if self.training:
+            self._power_iteration()
+        W = ops.reshape(self.w, (self.u.size, self.v.size))
+        return self.w / ((self.u @ W) * self.v).sum()
+
+
+class SpectralDense(_Spectral, Dense):
+    """y = x w/σ(w) + b        x (…, inputs) → y (…, outputs); a Dense that stretches no vector, see _Spectral"""
+
+    def __call__(self, x):
+        return ops.dense(x, self.normalized(), self.b)
+
+
+class SpectralConv2D(_Spectral, Conv2D):
+    """y = conv2d(x, w/σ(w)) + b, w taken as a matrix (kh·kw·channels_in, channels_out); see _Spectral, and Conv2D
+
+    (The convolution itself may still stretch by up to √(kh·kw): windows overlap.)
+    """
+
+    def __call__(self, x):
+        return ops.conv2d(x, self.normalized(), self.b, self.stride, self.padding)
+
+
+class MinibatchDiscrimination(Module):
+    """[x, o]: beside its own entries each sample gets o, how close it is to the others of its batch.
+
+    M_i = x_i T  (kernels, dimensions),  o_ib = 1/N Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)  x (N, inputs) → (N, inputs + kernels)
+
+    Samples that are all alike have a large o, so a D with this layer sees a collapse.
+    (Salimans et al. 2016, section 3.2. The sum there is a mean here: of entries up to N the least step of Adam in the
+    next layer's weights would throw D's answer to and fro.)
+    """
+
+    def __init__(self, inputs, kernels, dimensions, *, rng, init=initializers.glorot_uniform):
+        inputs, kernels, dimensions = sizes(self, rng, inputs=inputs, kernels=kernels, dimensions=dimensions)
+        self.kernels, self.dimensions = kernels, dimensions
+        self.w = Parameter(init(rng, (inputs, kernels * dimensions)))
+
+    def __call__(self, x):
+        check_arrays("MinibatchDiscrimination", x=x)
+        M = ops.reshape(ops.matmul(x, self.w), (x.shape[0], self.kernels, self.dimensions))
+        apart = ops.abs(ops.expand_dims(M, 1) - ops.expand_dims(M, 0)).sum(axis=-1)            # (N, N, kernels)
+        return ops.concat([x, (ops.exp(-apart).sum(axis=1) - 1.0) / max(x.shape[0], 1)], axis=-1)  # itself is e⁰
+
+    def describe(self):
+        return f"{self.w.shape[0]} → + {self.kernels}, by {self.dimensions} numbers each"

@@ -1,0 +1,246 @@
+"""What all optimizers share: parameters and gradients as two flat vectors, clipping, a step in chunks, a state.
+
+All parameters of an optimizer lie in one flat vector p, of which each parameter's data is a view, and their gradients
+in another, g. So an update is a few operations on long vectors. On the CPU they go through the vectors in chunks that
+stay in the cache, and in threads; on a GPU a chunk is the whole vector.
+"""
+
+import math
+
+import numpy as np
+
+from scratchnet.backend import array_module, is_array, kind_of, to_cpu, to_device_of
+from scratchnet.backend.threads import in_parts
+from scratchnet.optimizers.state import checked, described
+from scratchnet.optimizers.vector import leaves, one_vector, views_of
+from scratchnet.settings import number
+
+
+class Optimizer:
+    """What all optimizers share. A subclass names its state vectors in `slots` and writes `update`.
+
+    parameters     leaf Tensors of one dtype on one device; one that is listed twice is taken once
+    lr             learning rate: a number, or a schedule, which is a callable step → number (steps from 0)
+    weight_decay   λ: adds λ p to the gradient (the gradient of ½ λ ‖p‖²)
+    clip_norm      scale the gradient of all parameters together down to this Euclidean norm, if it is longer
+    clip_value     or: clip each entry of the gradient to ± this
+    Infinity as a limit, like None, clips nothing.
+
+    eps, where a method has one, is at least the smallest normal number of the parameters' dtype (6e-5 in float16): a
+    smaller one would round to 0 there, or be lost, and a gradient of zero would give 0/0.
+
+    Clipping comes before weight decay, and neither changes what `p.grad` shows.
+    A parameter without a gradient (`p.grad is None`) counts as one with gradient zero.
+    NaN or infinity in the gradient is never clipped away: under clip_norm it makes all parameters NaN, to be seen at
+    once.
+
+    copy.deepcopy((model, optimizer)) and pickle give a pair as independent as the first; copied alone, an optimizer
+    has parameters of its own.
+    """
+
+    slots = ()  # names of the state vectors, each as long as p, zero at the start
+    squares = ()  # those among them that sum squares: never negative, and infinite after too large a gradient
+    counters = ("step_count",)  # numbers that belong to the state: whole ones, or shares
+    memory = ()  # settings without which the state cannot be read, such as the decay of a sum in it
+    settings = ()  # what repr shows besides lr
+    chunk = 65536  # entries: Adam then works on 1.3 MB (benchmarks/NOTES.md)
+
+    def __init__(self, parameters, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
+        self.lr = lr if callable(lr) else self._number("lr", lr, "a number ≥ 0 or a schedule", lambda x: x >= 0.0)
+        self.weight_decay = self._number("weight_decay", weight_decay, "a number ≥ 0", lambda x: x >= 0.0)
+        self.clip_norm, self.clip_value = (
+            None if limit is None or np.ndim(limit) == 0 and limit == math.inf else
+            self._number(name, limit, "a number > 0 or None", lambda x: x > 0.0)
+            for name, limit in (("clip_norm", clip_norm), ("clip_value", clip_value)))
+        self._require(self.clip_norm is None or self.clip_value is None, "clip by norm or by value, not both")
+        self.parameters, self.step_count = leaves(type(self).__name__, parameters), 0
+        self._lay_out()
+        if hasattr(self, "eps"):
+            self.eps = max(self.eps, float(np.finfo(self.flat.dtype).tiny))
+        self.state = {name: self.xp.zeros_like(self.flat) for name in self.slots}
+        self._cut()
+
+    def _lay_out(self):
+        """The parameters and their gradients become views of two vectors."""
+        self.xp, self.flat, self.views = one_vector(self.parameters)
+        self.flat_grad = self.xp.zeros_like(self.flat)
+        self.grad_views = views_of(self.flat_grad, self.parameters)
+        for p, view, grad_view in zip(self.parameters, self.views, self.grad_views, strict=True):
+            p.data, p.grad_buffer = view, grad_view
+
+    def _cut(self):
+        """All vectors in chunks."""
+        size = self.flat.size
+        self.length = length = min(self.chunk, size) if self.xp is np else size
+        vectors = [self.flat, self.flat_grad, *self.state.values()]
+        self.chunks = [[v[i:i + length] for v in vectors] for i in range(0, size, length or 1)]
+
+    def update(self, lr, a, b, p, g, *state):
+        """Change one chunk of p, and of the state vectors, in place. g must stay as it is; a and b are scratch."""
+        raise NotImplementedError
+
+    @property
+    def current_lr(self):
+        """The learning rate of the next step."""
+        try:
+            lr = self.lr(self.step_count) if callable(self.lr) else self.lr
+        except OverflowError:  # in a power
+            lr = math.inf
+        if not (type(lr) is float and 0.0 <= lr < math.inf):
+            lr = self._number(f"what lr={self.lr} gives for step {self.step_count}", lr, "a number ≥ 0",
+                              lambda x: x >= 0.0)
+        return float(lr)
+
+    def zero_grad(self):
+        """Forget the gradients: the next backward starts from none."""
+        for p in self.parameters:
+            p.grad = None
+
+    def step(self):
+        """One update of all parameters from their gradients."""
+        self._collect_gradients()
+        lr, (divisor, factor) = self.current_lr, self._clip()
+        self.step_count += 1
+        flush = self.step_count % 100 == 0
+
+        def work(chunks):
+            scratch = [self.xp.empty_like(self.flat[:self.length]) for _ in range(3)]
+            for p, g, *state in chunks:
+                a, b, changed = (s[:len(p)] for s in scratch)
+                if divisor is not None:
+                    g = self.xp.divide(g, divisor, out=changed)
+                if factor is not None:
+                    g = self.xp.multiply(g, factor, out=changed)
+                if self.clip_value is not None:
+                    g = self.xp.clip(g, -self.clip_value, self.clip_value, out=changed)
+                if self.weight_decay:
+                    g = self.decay(lr, a, p, g, out=changed)
+                self.update(lr, a, b, p, g, *state)
+                for s in state if flush else ():
+                    flush_denormals(s)
+        in_parts(work, self.chunks)
+        for p in self.parameters:
+            p.version += 1
+
+    def decay(self, lr, a, p, g, out):
+        # g ← g + λ p
+        return self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=a), out=out)
+
+    def _clip(self):
+        """What to divide g by and what then to multiply it by, numbers on the device or None, so that ‖g‖ ≤ clip_norm.
+
+        g · min(1, max_norm / (‖g‖ + 1e-6)), the 1e-6 as in PyTorch.        (Pascanu et al. 2013, algorithm 1)
+        In float32 the square of 1e20 is infinite, in float16 that of 300. So float16 is summed in float32, and where
+        that does not suffice, as on a GPU always, g is first divided by its largest entry s: ‖g‖ = s ‖g/s‖.
+        """
+        if self.clip_norm is None or not self.flat.size:
+            return None, None
+        xp, limit, wide = self.xp, self.clip_norm, np.promote_types(self.flat.dtype, np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if xp is np:
+                g = self.flat_grad.astype(wide, copy=False)
+                norm = np.sqrt(g @ g)
+                if np.finfo(wide).tiny**0.4 < norm < np.inf:
+                    return None, None if norm + 1e-6 <= limit else limit / (norm + 1e-6)
+            s = xp.maximum(self.flat_grad.max(), -self.flat_grad.min()).astype(wide)
+            s = xp.where(s > 0.0, s, xp.ones_like(s))
+            parts = (xp.divide(g, s) for _, g, *_ in self.chunks)
+            norm = xp.sqrt(sum(g @ g for g in parts))
+            short = s * norm + 1e-6 <= limit
+            return xp.where(short, xp.ones_like(s), s), xp.where(short, xp.ones_like(s), limit / (norm + 1e-6 / s))
+
+    def _collect_gradients(self):
+        """See that every parameter still is a part of `flat`, and that its gradient is in `flat_grad`."""
+        who = type(self).__name__
+        for i, (p, view, g) in enumerate(zip(self.parameters, self.views, self.grad_views, strict=True)):
+            if p.data is not view:
+                raise RuntimeError(f"{who}: parameter {i} of shape {view.shape} is no longer this optimizer's: another "
+                                   f"one took it over, or its data was moved to another device or replaced. Make a "
+                                   f"new optimizer; to set values, write p.data[...] = values")
+            if p.grad is None:
+                g[...] = 0.0
+            elif p.grad is not g:
+                g[...] = self._checked_gradient(i, p.grad, g)
+
+    def _checked_gradient(self, i, grad, g):
+        """The gradient of parameter i, which somebody has set, if g can hold it."""
+        shape = getattr(grad, "shape", f"none ({type(grad).__name__})")
+        self._require(shape == g.shape, f"parameter {i} has shape {g.shape}, but its grad has shape {shape}")
+        kind = (kind_of(grad) if not is_array(grad) else "masked" if isinstance(grad, np.ma.MaskedArray) else
+                f"an array of {array_module(grad).__name__}" if array_module(grad) is not self.xp else
+                f"of {grad.dtype}" if grad.dtype.kind not in "biuf" else None)
+        if kind is not None:
+            raise TypeError(f"{type(self).__name__}: the grad of parameter {i} of shape {g.shape} is {kind}, expected "
+                            f"a real array of {self.xp.__name__} without a mask")
+        return grad
+
+    def state_dict(self, names=None):
+        """Counters, copies of the state vectors on the host, shapes of the parameters, the state of the schedule
+        under `lr.`, if it has one, and whose state it is. The parameters are the model's to save, the settings are in
+        the program.
+
+        names    what the parameters are called, if anybody knows: then that is how a state finds them again
+        """
+        schedule = self.lr.state_dict() if hasattr(self.lr, "state_dict") else {}
+        return ({name: getattr(self, name) for name in self.counters}
+                | {name: to_cpu(vector).copy() for name, vector in self.state.items()}
+                | {"parameters": described(type(self).__name__, self.parameters, names), "optimizer": self._kind()}
+                | {f"lr.{name}": value for name, value in schedule.items()})
+
+    def _kind(self):
+        """What the state means depends on the class and on these settings."""
+        return {"class": type(self).__name__} | {name: np.array(getattr(self, name)).tolist() for name in self.memory}
+
+    def load_state_dict(self, state, names=None):
+        """Take up what state_dict gave, with the same names, from an optimizer of the same class, whose sums decay
+        alike. All of it is checked before anything is changed."""
+        vectors, numbers = checked(self, self.state_dict(names), state)
+        if hasattr(self.lr, "load_state_dict"):
+            self.lr.load_state_dict({name[3:]: value for name, value in state.items() if name.startswith("lr.")})
+        vars(self).update(numbers)
+        for name, vector in self.state.items():
+            vector[...] = to_device_of(vectors[name], vector)
+
+    def __getstate__(self):
+        """For copy and pickle: all but the views, which are made anew over the parameters that were copied along. A
+        parameter that another optimizer has taken over stays that one's."""
+        made = ("xp", "flat", "views", "flat_grad", "grad_views", "length", "chunks")
+        kept = {name: value for name, value in vars(self).items() if name not in made}
+        return kept | {"owned": [p.data is view for p, view in zip(self.parameters, self.views, strict=True)]}
+
+    def __setstate__(self, state):
+        vars(self).update({name: value for name, value in state.items() if name != "owned"})
+        before = [(p.data, p.grad_buffer) for p in self.parameters]
+        self._lay_out()
+        for p, owned, (data, buffer), g in zip(self.parameters, state["owned"], before, self.grad_views, strict=True):
+            if not owned:
+                p.data, p.grad_buffer = data, buffer
+            elif p.grad is not None and p.grad is buffer:
+                g[...] = p.grad
+                p.grad = g
+        self._cut()
+
+    def __copy__(self):
+        raise TypeError(f"{type(self).__name__}: two optimizers cannot share parameters; "
+                        f"copy.deepcopy((model, optimizer)) copies both")
+
+    def __repr__(self):
+        given = [name for name in ("weight_decay", "clip_norm", "clip_value") if getattr(self, name)]
+        settings = "".join(f", {name}={getattr(self, name)}" for name in ("lr", *self.settings, *given))
+        return (f"{type(self).__name__}({self.flat.size:,} parameters in {len(self.parameters)} arrays of "
+                f"{self.flat.dtype}{settings}; {self.step_count:,} steps done)")
+
+    def _number(self, name, value, expected, right):
+        return number(type(self).__name__, name, value, expected, right)
+
+    def _require(self, right, message):
+        if not right:
+            raise ValueError(f"{type(self).__name__}: {message}")
+
+
+def flush_denormals(s):
+    """Zero what is denormal, in place. Where the gradient stays zero, as for a dead unit, a running mean decays into
+    denormal numbers and, rounded, stays there; with them Adam's step takes ten times as long. (Not in float16, where
+    they are no slower, and needed.)"""
+    if s.dtype.itemsize >= 4:
+        s *= array_module(s).abs(s) >= np.finfo(s.dtype).tiny
