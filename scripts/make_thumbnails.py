@@ -21,8 +21,9 @@ PICTURES = {  # demo → its picture, and the part of it that is shown: left, to
     "denoising": ("repaired.png", WHOLE), "sparse_autoencoder": ("filters-kl-to-the-target.png", WHOLE),
     "contractive_autoencoder": ("singular-values.png", WHOLE), "conv_autoencoder": ("deconvolution.png", WHOLE),
     "pretraining": ("errors.png", WHOLE), "image_retrieval": ("neighbours.png", (0, 0, 1, 0.55)),
-    "document_retrieval": ("map.png", (0.5, 0, 1, 1)), "gan_theory": ("game.png", WHOLE), "gan_losses": ("starving.png", WHOLE),
-    "gan_points": ("points.png", WHOLE), "mode_collapse": ("ring-of-8.png", WHOLE),
+    "document_retrieval": ("map.png", (0.5, 0, 1, 1)), "gan_theory": ("game.png", WHOLE),
+    "gan_losses": ("starving.png", WHOLE), "gan_points": ("points.png", WHOLE),
+    "mode_collapse": ("ring-of-8.png", WHOLE),
     "gan_digits": ("samples-dcgan.png", (0, 0, 0.6, 0.7)), "gan_evaluation": ("sets.png", WHOLE),
     "conditional_gan": ("digits.png", WHOLE), "image_to_image": ("answers.png", WHOLE),
     "cyclegan": ("images.png", WHOLE)}
