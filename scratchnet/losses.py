@@ -24,6 +24,7 @@ SLACK = 1e-3  # by so much a target may miss its range: rounding, or a step of a
 
 @differentiable
 def _bce(x, t):
+    """ℓ = max(x, 0) − x t + ln(1 + e^−|x|)"""
     xp = array_module(x)
     size = xp.abs(x)
     if _is_finite(size):
@@ -59,6 +60,7 @@ def bce_with_logits(x, t, reduction):
 
 @differentiable
 def _cross_entropy(x, t):
+    """ℓ = −Σₖ tₖ ln softmax(x)ₖ        (…, K) → (…,)"""
     y = log_softmax(_settled(x))
     return -(t * (y if _is_finite(y) else array_module(x).where(t != 0, y, 0.0))).sum(axis=-1)  # 0 · ln 0 is 0
 
@@ -129,6 +131,7 @@ def one_hot(labels, classes, dtype="float32"):
 
 @differentiable
 def _squared_error(x, t):
+    """ℓ = (x − t)²"""
     return array_module(x).square(x - t)
 
 
@@ -151,6 +154,7 @@ def mse(x, t, reduction):
 
 @differentiable
 def _l1(x, t):
+    """ℓ = |x − t|"""
     return array_module(x).abs(x - t)
 
 
@@ -173,6 +177,7 @@ def l1(x, t, reduction):
 
 @differentiable
 def _huber(x, t, delta):
+    """ℓ = ½ q² + δ (d − q),  d = |x − t|,  q = min(d, δ)"""
     d = array_module(x).abs(x - t)
     q = array_module(x).minimum(d, delta)
     return 0.5 * (q * q) + delta * (d - q)
@@ -203,6 +208,7 @@ def huber(x, t, reduction, delta=1.0):
 
 @differentiable
 def _hinge(x, t):
+    """ℓ = max(0, 1 − t x)"""
     return array_module(x).maximum(1.0 - t * x, 0.0)
 
 
@@ -228,6 +234,7 @@ def hinge(x, t, reduction):
 
 @differentiable
 def _gaussian_kl(mean, logvar):
+    """½ (e^s + μ² − 1 − s),  s = logvar"""
     xp = array_module(mean)
     return 0.5 * (xp.expm1(logvar) + mean * mean - xp.minimum(logvar, _largest(logvar)))  # e^∞ − ∞ is ∞
 
@@ -258,6 +265,7 @@ def gaussian_kl(mean, logvar, reduction):
 
 @differentiable
 def _gaussian_nll(x, mean, logvar):
+    """½ (s + (x − μ)² e^−s + ln 2π),  s = logvar"""
     d, xp = x - mean, array_module(x)
     q = d * d * _precision(d, logvar)
     return 0.5 * (xp.where(xp.isinf(q), 0.0, logvar) + q + math.log(2 * math.pi))  # ∞ outweighs s = −∞

@@ -190,13 +190,6 @@ def layer_cases(rng):
     }
 
 
-# The registered ops behind composite functions, by the row that exercises them.
-BEHIND = {"_concat": "concat", "_getitem": "getitem", "_matmul": "matmul", "_max_of_rows": "max",
-          "_bce": "bce_with_logits", "_cross_entropy": "softmax_cross_entropy",
-          "_squared_error": "mse", "_l1": "l1", "_huber": "huber", "_hinge": "hinge", "_gaussian_kl": "gaussian_kl",
-          "_gaussian_nll": "gaussian_nll", "_lstm": "lstm"}
-
-
 def _like(x, constant):
     """A constant array where x lives: NumPy, the stand-in, or CuPy."""
     constant = constant if constant.dtype.kind != "f" else constant.astype(data_of(x).dtype)

@@ -11,10 +11,6 @@ from examination import Entry, examine_all
 from scratchnet import Tensor, check, differentiable, enable_grad, grad, layers, losses, ops
 from scratchnet.autograd import data_of
 from scratchnet.module import Parameter
-from scratchnet.ops.linear import _matmul
-from scratchnet.ops.recurrent import _lstm
-from scratchnet.ops.reduction import _max_of_rows
-from scratchnet.ops.shape import _concat, _getitem
 
 ENTRIES = []
 
@@ -233,29 +229,27 @@ wrong("scale_large_mean", "broadcast axis averaged | factor 1/N | constant facto
 # ================================================================ matrix products
 
 wrong("matmul_no_transposes", "Jacobian not transposed", "gy b and a gy, square",
-      _matmul, lambda gy, a, b: (gy @ b, a @ gy), normal(110, 4, 4), normal(111, 4, 4), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b, a @ gy), normal(110, 4, 4), normal(111, 4, 4))
 wrong("matmul_order", "", "bᵀ gy and gy aᵀ: the right factors in the wrong order",
-      _matmul, lambda gy, a, b: (b.T @ gy, gy @ a.T), normal(112, 3, 3), normal(113, 3, 3), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (b.T @ gy, gy @ a.T), normal(112, 3, 3), normal(113, 3, 3))
 wrong("matmul_result_transposed", "axes permuted", "gyᵀ a for aᵀ gy, square",
-      _matmul, lambda gy, a, b: (gy @ b.T, gy.T @ a), normal(114, 4, 4), normal(115, 4, 4), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b.T, gy.T @ a), normal(114, 4, 4), normal(115, 4, 4))
 wrong("matmul_elementwise", "treated as elementwise", "* for @",
-      _matmul, lambda gy, a, b: (gy * b, gy * a), normal(116, 3, 3), normal(117, 3, 3), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy * b, gy * a), normal(116, 3, 3), normal(117, 3, 3))
 wrong("matmul_reshape", "Jacobian not transposed | axes permuted", "reshape for transpose, not square",
-      _matmul, lambda gy, a, b: (gy @ b.reshape(b.shape[::-1]), a.T @ gy), normal(118, 5, 3), normal(119, 3, 4),
-      f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b.reshape(b.shape[::-1]), a.T @ gy), normal(118, 5, 3), normal(119, 3, 4))
 wrong("matmul_swapped_square", "inputs swapped", "the tuple in the wrong order, square",
-      _matmul, lambda gy, a, b: (a.T @ gy, gy @ b.T), normal(120, 4, 4), normal(121, 4, 4), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (a.T @ gy, gy @ b.T), normal(120, 4, 4), normal(121, 4, 4))
 wrong("matmul_shape", "wrong shape | axes permuted", "gyᵀ a, not square",
-      _matmul, lambda gy, a, b: (gy @ b.T, gy.T @ a), normal(122, 5, 3), normal(123, 3, 4), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b.T, gy.T @ a), normal(122, 5, 3), normal(123, 3, 4))
 wrong("batched_last_only", "overwritten, not accumulated | broadcast axis not summed",
       "the loop over the batch overwrites gb",
-      _matmul, lambda gy, a, b: (gy @ b.T, a[-1].T @ gy[-1]), normal(124, 3, 4, 2), normal(125, 2, 5), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b.T, a[-1].T @ gy[-1]), normal(124, 3, 4, 2), normal(125, 2, 5))
 wrong("batched_mean", "broadcast axis averaged | factor 1/N | constant factor", "mean over the batch",
-      _matmul, lambda gy, a, b: (gy @ b.T, (a.swapaxes(1, 2) @ gy).mean(axis=0)), normal(126, 3, 4, 2),
-      normal(127, 2, 5), f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b.T, (a.swapaxes(1, 2) @ gy).mean(axis=0)), normal(126, 3, 4, 2),
+      normal(127, 2, 5))
 wrong("batched_T", "axes permuted", ".T reverses all three axes of a cube",
-      _matmul, lambda gy, a, b: (gy @ b.T, a.swapaxes(1, 2) @ gy), normal(128, 3, 3, 3), normal(129, 3, 3, 3),
-      f=ops.matmul)
+      ops.matmul, lambda gy, a, b: (gy @ b.T, a.swapaxes(1, 2) @ gy), normal(128, 3, 3, 3), normal(129, 3, 3, 3))
 wrong("dense_w_averaged", "factor 1/N | constant factor", "xᵀ gy / N, though the loss has the mean",
       ops.dense, lambda gy, x, w: (gy @ w.T, x.T @ gy / len(x), gy.sum(axis=0)),
       normal(130, 6, 3), normal(131, 3, 4), normal(132, 4))
@@ -356,13 +350,13 @@ def put_averaged(g, index, gy):
 
 TOKENS = np.array([2, 0, 2, 4, 2, 1, 0])
 wrong("embedding_plus_equals", "overwritten, not accumulated", "g[index] += gy keeps one of several",
-      _getitem, scattered(put_plus), normal(165, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
+      ops.getitem, scattered(put_plus), normal(165, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
 wrong("embedding_one_too_far", "shifted by one", "tokens counted from 1",
-      _getitem, scattered(put_shifted), normal(166, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
+      ops.getitem, scattered(put_shifted), normal(166, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
 wrong("embedding_averaged", "", "divided by how often a token occurs",
-      _getitem, scattered(put_averaged), normal(167, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
+      ops.getitem, scattered(put_averaged), normal(167, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
 wrong("slice_from_zero", "shifted by one | off by one in time", "x[:, 1:] put back at x[:, :-1]",
-      _getitem, scattered(lambda g, index, gy: g[:, :-1].__iadd__(gy)), normal(168, 3, 6), f=lambda x: x[:, 1:])
+      ops.getitem, scattered(lambda g, index, gy: g[:, :-1].__iadd__(gy)), normal(168, 3, 6), f=lambda x: x[:, 1:])
 
 # ================================================================ softmax and losses
 
@@ -397,7 +391,7 @@ def entropy_of(reduction, t=ONE_HOT):
     return lambda x: losses.softmax_cross_entropy(x, t, reduction)
 
 
-cross_entropy = losses._cross_entropy
+cross_entropy = losses.softmax_cross_entropy
 wrong("ce_without_gy", "upstream gradient ignored", "p − t, as in the lecture",
       cross_entropy, lambda gy, x, t: np_softmax(x) - t, normal(181, 6, 4), f=entropy_of("none"))
 wrong("ce_divided_again", "factor 1/N | constant factor", "/ N besides the mean of the reduction",
@@ -487,7 +481,7 @@ def bce_of(x):
     return losses.bce_with_logits(x, TARGETS, "none")
 
 
-bce = losses._bce
+bce = losses.bce_with_logits
 wrong("bce_no_sigmoid", "evaluated at the input", "x − t", bce, lambda gy, x, t: gy * (x - t), normal(201, 4, 5),
       f=bce_of)
 wrong("bce_extra_slope", "derivative applied twice", "(p − t) p (1 − p)",
@@ -514,7 +508,7 @@ wrong("bce_logit_gradient", "", "p − t, the gradient by the logit",
 right("bce_one_fraction", "(p − t) / (p (1 − p))",
       bce_of_p, lambda gy, p, t: gy * (p - t) / (p * (1 - p)), PROBABILITIES, BITS)
 
-squared_error = losses._squared_error
+squared_error = losses.mse
 wrong("mse_no_two", "factor 1/2 | constant factor", "x − t",
       squared_error, lambda gy, x, t: (gy * (x - t), gy * (t - x)), normal(207, 3, 5), normal(208, 3, 5),
       f=lambda x, t: losses.mse(x, t, "none"))
@@ -543,7 +537,7 @@ wrong("huber_no_sign", "", "δ for δ sign d",
 right("huber_clip", "the derivative as a clip of d",
       huber, lambda gy, d, delta: gy * np.clip(d, -delta, delta), normal(216, 4, 5), f=huber_of)
 
-kl = losses._gaussian_kl
+kl = losses.gaussian_kl
 
 
 def kl_of(mean, logvar):
@@ -701,16 +695,16 @@ wrong("norm_of_all", "wrong axis", "divided by the norm of all rows together",
       ops.norm, lambda gy, x: gy[:, None] * x / np.sqrt((x * x).sum()), normal(275, 4, 3),
       f=lambda x: ops.norm(x, axis=1))
 wrong("max_everywhere", "spread over the window | derivative left out", "gy to all entries of the row",
-      _max_of_rows, lambda gy, x_shape: np.broadcast_to(gy[..., None], x_shape), normal(276, 4, 5),
+      ops.max, lambda gy, x_shape: np.broadcast_to(gy[..., None], x_shape), normal(276, 4, 5),
       f=lambda x: ops.max(x, axis=1))
 wrong("max_by_value", "value taken for index | other argument as a factor", "the largest value for the 1",
-      _max_of_rows, lambda gy, x, y: gy[..., None] * x * (x == y[..., None]), normal(277, 4, 7),
+      ops.max, lambda gy, x, y: gy[..., None] * x * (x == y[..., None]), normal(277, 4, 7),
       f=lambda x: ops.max(x, axis=1))
 wrong("max_first", "", "gy to the first entry of the row",
-      _max_of_rows, lambda gy, x: np.concatenate([gy[:, None], np.zeros_like(x[:, 1:])], axis=1), normal(278, 4, 5),
+      ops.max, lambda gy, x: np.concatenate([gy[:, None], np.zeros_like(x[:, 1:])], axis=1), normal(278, 4, 5),
       f=lambda x: ops.max(x, axis=1))
 wrong("max_of_all", "wrong axis", "only the largest of the whole array counts",
-      _max_of_rows, lambda gy, x: gy[:, None] * (x == x.max()), normal(279, 4, 5), f=lambda x: ops.max(x, axis=1))
+      ops.max, lambda gy, x: gy[:, None] * (x == x.max()), normal(279, 4, 5), f=lambda x: ops.max(x, axis=1))
 wrong("logsumexp_unnormalized", "", "eˣ", ops.logsumexp, lambda gy, x: gy * np.exp(x), normal(280, 3, 4))
 wrong("logsumexp_shifted_only", "", "e^(x − max)",
       ops.logsumexp, lambda gy, x: gy * np.exp(x - x.max()), normal(281, 3, 3))
@@ -989,9 +983,9 @@ wrong("reshape_flat", "wrong shape", "ravel",
 wrong("flip_kept", "axis reversed | derivative left out", "gy",
       ops.flip, lambda gy: gy, normal(334, 3, 5), f=lambda x: ops.flip(x, 1))
 wrong("concat_exchanged", "inputs swapped", "the halves exchanged",
-      _concat, lambda gy: (gy[3:], gy[:3]), normal(335, 3, 4), normal(336, 3, 4), f=lambda a, b: ops.concat([a, b]))
+      ops.concat, lambda gy: (gy[3:], gy[:3]), normal(335, 3, 4), normal(336, 3, 4), f=lambda a, b: ops.concat([a, b]))
 wrong("concat_offset", "", "the offset never moves on: both get the first part",
-      _concat, lambda gy: (gy[:3], gy[:3]), normal(337, 3, 2), normal(338, 3, 2), f=lambda a, b: ops.concat([a, b]))
+      ops.concat, lambda gy: (gy[:3], gy[:3]), normal(337, 3, 2), normal(338, 3, 2), f=lambda a, b: ops.concat([a, b]))
 wrong("pad_crop", "shifted by one", "cropped from 0, not from the border",
       ops.pad, lambda gy, x_shape: gy[:x_shape[0]], normal(339, 5, 3), f=lambda x: ops.pad(x, ((1, 1), (0, 0))))
 
@@ -1132,8 +1126,8 @@ for id, names, why, rule in (
         ("no_tanh_of_cell", "activation's derivative left out", "1 − tanh² c forgotten",
          lstm_rule(slope_of_tanh_c=lambda c: 1)),
         ("candidate_as_gate", "", "g (1 − g) for 1 − g²", lstm_rule(candidate=lambda g: g * (1 - g)))):
-    wrong(f"lstm_{id}", names, why, _lstm, rule, *LSTM, f=lambda *a: ops.lstm(*a)[0])
-right("lstm_right", "step by step", _lstm, lstm_rule(), *LSTM, f=lambda *a: ops.lstm(*a)[0])
+    wrong(f"lstm_{id}", names, why, ops.lstm, rule, *LSTM, f=lambda *a: ops.lstm(*a)[0])
+right("lstm_right", "step by step", ops.lstm, lstm_rule(), *LSTM, f=lambda *a: ops.lstm(*a)[0])
 
 
 @differentiable
@@ -1341,7 +1335,7 @@ wrong("second_softmax", SECOND, "y as data",
 wrong("second_detached", SECOND, "a detached Tensor", ops.sigmoid,
       lambda gy, y: Tensor(data_of(gy) * data_of(y) * (1 - data_of(y))), normal(395, 4, 2), order=2)
 wrong("second_matmul", SECOND, "b as data",
-      _matmul, lambda gy, a, b: (gy @ data_of(b).T, ops.transpose(a) @ gy), normal(396, 3, 2), normal(397, 2, 4),
+      ops.matmul, lambda gy, a, b: (gy @ data_of(b).T, ops.transpose(a) @ gy), normal(396, 3, 2), normal(397, 2, 4),
       order=2, f=lambda a, b: ops.tanh(ops.matmul(a, b)))
 wrong("second_multiply_half", SECOND, "one factor as data",
       ops.multiply, lambda gy, a, b: (gy * b, gy * data_of(a)), normal(398, 3, 4), normal(399, 3, 4), order=2)
@@ -1410,12 +1404,12 @@ right("softmax_jacobian", "the whole Jacobian, row by row", ops.softmax, softmax
 right("softmax_einsum", "einsum", ops.softmax,
       lambda gy, y: np.einsum("ni,nij->nj", gy, np.einsum("ni,ij->nij", y, np.eye(4)) - y[:, :, None] * y[:, None]),
       normal(415, 3, 4))
-right("matmul_einsum", "einsum", _matmul,
+right("matmul_einsum", "einsum", ops.matmul,
       lambda gy, a, b: (np.einsum("ij,kj->ik", gy, b), np.einsum("ik,ij->kj", a, gy)),
-      normal(416, 3, 4), normal(417, 4, 2), f=ops.matmul)
-right("matmul_loop", "three loops", _matmul, matmul_loop, normal(418, 3, 4), normal(419, 4, 2), f=ops.matmul)
-right("matmul_transposed_views", "(b gyᵀ)ᵀ, not contiguous", _matmul, lambda gy, a, b: ((b @ gy.T).T, (gy.T @ a).T),
-      normal(420, 3, 4), normal(421, 4, 2), f=ops.matmul)
+      normal(416, 3, 4), normal(417, 4, 2))
+right("matmul_loop", "three loops", ops.matmul, matmul_loop, normal(418, 3, 4), normal(419, 4, 2))
+right("matmul_transposed_views", "(b gyᵀ)ᵀ, not contiguous", ops.matmul, lambda gy, a, b: ((b @ gy.T).T, (gy.T @ a).T),
+      normal(420, 3, 4), normal(421, 4, 2))
 right("dense_list", "a list of three", ops.dense, lambda gy, x, w: [gy @ w.T, x.T @ gy, np.ones(len(gy)) @ gy],
       normal(422, 5, 3), normal(423, 3, 2), normal(424, 2))
 right("tanh_fortran", "Fortran order", ops.tanh, lambda gy, y: np.asfortranarray(gy * (1 - y * y)), normal(425, 3, 4))
@@ -1460,12 +1454,12 @@ right("bce_two_terms", "(1 − t) σ(x) − t σ(−x)", bce,
       lambda gy, x, t: gy * ((1 - t) * np_sigmoid(x) - t * np_sigmoid(-x)), normal(446, 4, 5), f=bce_of)
 right("kl_expm1", "expm1", kl, lambda gy, mean, logvar: (gy * mean, gy * 0.5 * np.expm1(logvar)), normal(447, 4, 3),
       normal(448, 4, 3), f=kl_of)
-right("embedding_one_hot", "a product with one-hot rows", _getitem, lambda gy, index: np.eye(6)[index].T @ gy,
+right("embedding_one_hot", "a product with one-hot rows", ops.getitem, lambda gy, index: np.eye(6)[index].T @ gy,
       normal(449, 6, 3), f=lambda w: ops.embedding(TOKENS, w))
 right("tanh_zero_d", "one number, no axis", ops.tanh, lambda gy, y: gy * (1 - y * y), np.array(0.7))
 right("tanh_empty", "no entries", ops.tanh, lambda gy, y: gy * (1 - y * y), np.zeros((0, 3)))
 right("sign_zeros", "zero everywhere", ops.sign, lambda gy, x: np.zeros(x.shape), away(450, 3, 4))
-right("max_argmax", "put_along_axis", _max_of_rows,
+right("max_argmax", "put_along_axis", ops.max,
       lambda gy, x: (np.arange(x.shape[-1]) == x.argmax(-1)[..., None]) * gy[..., None], normal(451, 4, 7),
       f=lambda x: ops.max(x, axis=1))
 right("roll_right", "a permutation matrix", roll, lambda gy: gy @ np.roll(np.eye(5), 1, axis=1).T, normal(452, 2, 5))

@@ -301,10 +301,10 @@ NAMED = [
      "off by one in time"),
     ("rnn: no first state", rnn, lambda gy, x, w, u, h0, y: _rnn_back(gy, x, w, u, h0, y, lambda y, h0: _one_before(
         y, 0 * h0)), rnn, SEQUENCE, "off by one in time"),
-    ("lstm: gates", REGISTRY["scratchnet.ops.recurrent._lstm"],
+    ("lstm: gates", ops.lstm,
      lambda gy, x, w, u, b, h0, c0, y, gates, cells: _lstm_back(gy, x, w, u, b, h0, c0, y, gates, cells, (0, 1, 3, 2)),
      lambda *a: ops.lstm(*a)[0], LSTM, "gates exchanged"),
-    ("lstm: cₜ for cₜ₋₁", REGISTRY["scratchnet.ops.recurrent._lstm"],
+    ("lstm: cₜ for cₜ₋₁", ops.lstm,
      lambda gy, x, w, u, b, h0, c0, y, gates, cells: _lstm_back(gy, x, w, u, b, h0, c0, y, gates, cells, late=1),
      lambda *a: ops.lstm(*a)[0], LSTM, "off by one in time"),
     ("large tanh", ops.tanh, lambda gy, x: gy * (1 - x * x), ops.tanh, [RNG.standard_normal((600, 500))],
@@ -321,10 +321,10 @@ NAMED = [
      "spread over the window"),
     ("another argument", ops.multiply, lambda gy, a, b: (gy * b * a, gy * a), ops.multiply, [X, X[::-1] + 3],
      "other argument as a factor"),
-    ("KL: −1", REGISTRY["scratchnet.losses._gaussian_kl"], lambda gy, mean, logvar: (
+    ("KL: −1", losses.gaussian_kl, lambda gy, mean, logvar: (
         gy * mean, gy * 0.5 * np.exp(logvar)), lambda m, s: losses.gaussian_kl(m, s, "none"), [X, X[::-1] + 0.3],
      "constant term"),
-    ("KL: σ for σ²", REGISTRY["scratchnet.losses._gaussian_kl"], lambda gy, mean, logvar: (
+    ("KL: σ for σ²", losses.gaussian_kl, lambda gy, mean, logvar: (
         gy * mean, gy * 0.5 * (np.exp(0.5 * logvar) - 1)), lambda m, s: losses.gaussian_kl(m, s, "none"),
      [X, X[::-1] + 0.3], "standard deviation for variance"),
     ("batch_norm: ε", ops.batch_norm, _batch_norm_without_epsilon,
@@ -342,7 +342,7 @@ def test_the_right_rules_written_out_here_pass():
     check.gradients(conv, IMAGE, IMAGE[:, :, :3, :2])
     check.gradients(rnn, *SEQUENCE)
     check.gradients(instance_norm, IMAGE)
-    with REGISTRY["scratchnet.ops.recurrent._lstm"].using(_lstm_back_right):
+    with ops.lstm.using(_lstm_back_right):
         check.gradients(lambda *a: ops.lstm(*a)[0], *LSTM)
 
 
@@ -351,6 +351,17 @@ def _lstm_back_right(gy, x, w, u, b, h0, c0, y, gates, cells):
 
 
 # ---------------------------------------------------------------- what a learner finds at hand
+
+def test_an_op_goes_by_its_public_name():
+    @differentiable
+    def _cube(x):
+        return x * x * x
+    assert _cube.op.name == "cube" and REGISTRY[f"{__name__}.cube"] is _cube
+    assert REGISTRY["scratchnet.losses.mse"] is losses.mse and losses.mse.op.name == "mse"
+    assert all(key == f"{call.op.module}.{call.op.name}" for key, call in REGISTRY.items())
+    assert not any(call.op.name.startswith("_") for call in REGISTRY.values())
+    assert "from=getitem" in repr(Tensor(X, requires_grad=True)[0])
+
 
 def test_names_of_a_rule_are_found_without_an_error():
     assert ops.tanh.names == ["x", "y", "x_shape", "y_shape"]

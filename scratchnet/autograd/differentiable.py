@@ -70,8 +70,8 @@ class Op:
     def __init__(self, forward, extras, cache, broadcasts):
         ufunc = isinstance(forward, np.ufunc)  # np.tanh: of its arguments only the inputs are the op's
         parameters = list(inspect.signature(forward).parameters.values())[:forward.nin if ufunc else None]
-        self.forward, self.name = forward, getattr(forward, "__name__", type(forward).__name__)
-        self.broadcasts, self.public_name = broadcasts or ufunc, self.name.lstrip("_")
+        self.forward, self.broadcasts = forward, broadcasts or ufunc
+        self.name, self.module = _name_of(forward).lstrip("_"), getattr(forward, "__module__", "numpy")
         self.params = [p.name for p in parameters]
         self.defaults = [p.default for p in parameters]
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # only ever the last one
@@ -127,7 +127,7 @@ class Op:
         if self.extras or self.cache:
             return result[:1 + len(self.extras)] if self.extras else result[0]
         if type(result) is not np.ndarray:
-            check_result(self.public_name, result, args)
+            check_result(self.name, result, args)
         return result
 
     def __call__(self, args, kwargs):
@@ -142,7 +142,7 @@ class Op:
                 a = a.data
             elif isinstance(a, _NOT_PLAIN):
                 if isinstance(a, LOSSY):
-                    refuse(self.public_name, a)
+                    refuse(self.name, a)
                 scalars = True
             arrays.append(a)
         if scalars:
@@ -159,7 +159,7 @@ class Op:
         if self.extras or self.cache:
             result, *more = result
         if type(result) is not np.ndarray:
-            check_result(self.public_name, result, arrays)
+            check_result(self.name, result, arrays)
         if any_tensor:
             y = Tensor(result)
             if needs and y.data.dtype.kind in "fc":  # integers and booleans are steps: constant almost everywhere
@@ -252,29 +252,38 @@ def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
         for a in args:
             if isinstance(a, _NOT_PLAIN):
                 if isinstance(a, LOSSY):
-                    refuse(op.public_name, a)
+                    refuse(op.name, a)
                 if isinstance(a, Tensor):
                     return op(args, kwargs)
                 args = plain_numbers(args, args)
         return op.on_arrays(args, kwargs)
 
     call.backward = op.backward
-    REGISTRY[f"{getattr(forward, '__module__', 'numpy')}.{op.name}"] = call
+    REGISTRY[f"{op.module}.{op.name}"] = call
     return handle(op)(call)
 
 
 def handle(op):
-    """Make a function the public face of an op: `using`, `names` and, in its docstring, the names for a rule."""
+    """Make a function the public face of an op: `using`, `names` and, in its docstring, the names for a rule.
+
+    An op whose forward function is private, `_x`, takes the name of its face in errors, reports and REGISTRY.
+    """
     op = getattr(op, "op", op)
 
     def mark(function):
         function.op, function.using, function.names = op, op.using, op.names
-        if op.name.startswith("_"):
-            op.public_name = function.__name__  # as errors and reports call it
+        if _name_of(op.forward).startswith("_") and not function.__name__.startswith("_"):
+            REGISTRY.pop(f"{op.module}.{op.name}", None)
+            op.name = function.__name__
+            REGISTRY[f"{op.module}.{op.name}"] = function
         function.__doc__ = (f"{inspect.cleandoc(function.__doc__ or '')}\n\n"
                             f"Behind gy, a gradient rule may name: {', '.join(op.names)}")
         return function
     return mark
+
+
+def _name_of(forward):
+    return getattr(forward, "__name__", type(forward).__name__)
 
 
 _NOT_PLAIN = (Tensor, np.generic, *LOSSY)

@@ -14,11 +14,11 @@ def explain(op, error, arrays):
         return None
     for name, default, a in zip(op.params, op.defaults, arrays, strict=False):
         if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(name, a, default):
-            return TypeError(f"{op.public_name}: {name} must be an array or a Tensor, got {kind_of(a)}")
+            return TypeError(f"{op.name}: {name} must be an array or a Tensor, got {kind_of(a)}")
     if mixed := _explain_mixed_devices(op.name, arrays):
         return mixed
     shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(op.params, arrays, strict=False) if hasattr(a, "shape"))
-    return retold(error, f"{op.public_name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
+    return retold(error, f"{op.name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
 
 
 def check_result(op, result, arguments):

@@ -57,8 +57,8 @@ def _of_faults(function, report, rng):
         return any(word in fault for fault in report.faults for word in words)
     if told("changes the cotangent", "changed its input", "computed again", "not linear") and (
             op := _writes(function, rng)):
-        evidence = f"the rule of `{op.public_name}` changes an array that it was handed"
-        return Diagnosis("changed in place", "high", evidence, MISTAKES["changed in place"], op.public_name)
+        evidence = f"the rule of `{op.name}` changes an array that it was handed"
+        return Diagnosis("changed in place", "high", evidence, MISTAKES["changed in place"], op.name)
     if told("another result", "computed again"):
         return Diagnosis("not a function", "high", report.faults[0],
                          "What is read or changed there besides the arguments?")
@@ -92,10 +92,10 @@ def _of_the_tape(function, report, rng):
     if function.of:
         return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
     if (op := _with_a_memory(function, rng)):
-        evidence = (f"alone the rule of `{op.public_name}` is right, but among others it gives another gradient for "
+        evidence = (f"alone the rule of `{op.name}` is right, but among others it gives another gradient for "
                     f"the same numbers")
         return Diagnosis("not a function", "high", evidence, "What does the rule read besides what it is handed?",
-                         op.public_name)
+                         op.name)
     specific = _explain(function, rng, only="regularizer")
     if specific.name != "unknown":
         return specific
@@ -127,7 +127,7 @@ def relied_on(function, rng):
     that is wrong, or None). What f computes with a wrong rule is wrong, and its gradient may fit to that."""
     names, culprit, broken = [], None, None
     for call in _kinds(function.calls_inside()):
-        names += [call.op.public_name] * (call.op.public_name not in names)
+        names += [call.op.name] * (call.op.name not in names)
         if not (culprit or broken):
             culprit, broken = _judged(call, False, rng)
     found = _explain_broken(*broken, rng) if broken else _explain(culprit, rng) if culprit else None
@@ -215,7 +215,7 @@ def _hides_a_path(function, rng):
 
 def _explain(function, rng, only=None):
     """The Diagnosis of a Function whose own rule is wrong: the explanation that fits the wrong inputs best."""
-    found, moved, report, op = {}, [], None, getattr(getattr(function, "op", None), "public_name", None)
+    found, moved, report, op = {}, [], None, getattr(getattr(function, "op", None), "name", None)
     recorded = getattr(function, "recorded", False)
     if any(x.size > INPUTS for x in function.values) and (less := smaller(function, rng)) is not None:
         less.recorded = recorded
@@ -316,7 +316,7 @@ def _explain_broken(call, message, rng):
     name, evidence = of_wrong_shape(call, rng)
     if name is None:
         return Diagnosis("wrong shape", "high", message, "Which axes does the input have, and in which order?",
-                         call.op.public_name, _misshapen(call, rng))
+                         call.op.name, _misshapen(call, rng))
     return _named(name, "high", f"{message}; {evidence}", call, _misshapen(call, rng))
 
 
@@ -328,5 +328,5 @@ def _misshapen(call, rng):
 
 
 def _named(name, confidence, evidence, call, inputs=()):
-    op = getattr(getattr(call, "op", None), "public_name", None)
+    op = getattr(getattr(call, "op", None), "name", None)
     return Diagnosis(name, confidence, evidence, MISTAKES[name], op, list(inputs))

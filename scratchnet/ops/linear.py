@@ -13,6 +13,7 @@ from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
 
 @differentiable(broadcasts=True)
 def _matmul(a, b):
+    """y = a b        (…, n, k) (…, k, m) → (…, n, m)"""
     return a @ b
 
 

@@ -117,7 +117,7 @@ SHORT = 6  # up to here entry after entry over all rows is faster than row after
 
 @differentiable(cache=("winner",))
 def _max_of_rows(x):
-    """The largest along the last axis (…, n) → (…,), and where it stands: the first on a tie."""
+    """yᵢ = maxⱼ xᵢⱼ along the last axis (…, n) → (…,), and the place j of the winner: the first on a tie."""
     xp, n = array_module(x), x.shape[-1]
     if n > SHORT:
         winner = xp.argmax(x, axis=-1)

@@ -106,6 +106,7 @@ def _list_of_arrays(op, xs):
 
 @differentiable
 def _concat(axis, *xs):
+    """y = x₀, x₁, … one behind the other along `axis`"""
     return array_module(xs[0]).concatenate(xs, axis=axis)
 
 
@@ -180,6 +181,7 @@ def _as_part(part, x):
 
 @differentiable
 def _getitem(x, index):
+    """y = x[index]"""
     return x[index]
 
 
