@@ -1,7 +1,7 @@
 """Keeping the game of a GAN in balance: a gradient penalty, clipped weights, packs, a memory of old samples, unrolling.
 
-Each is a remedy for one of two ailments: a D whose slope is too steep to learn from (gradient_penalty, clip_weights),
-and a G that draws few modes of the data (pack, Replay, unrolled). The losses themselves are in games.py.
+Each is a remedy for one of two ailments: a D too steep for G to learn from (gradient_penalty, clip_weights), or a G
+that covers few modes of the data (pack, Replay, unrolled). The losses themselves are in games.py.
 """
 
 from contextlib import contextmanager
@@ -16,9 +16,9 @@ from scratchnet.settings import number, whole
 def gradient_penalty(discriminator, real, fake, rng):
     """mean (‖∂D/∂x̂‖₂ − 1)²,  x̂ = u x + (1 − u) G(z),  u ~ U[0, 1) for each pair        arrays (N, …) → a number
 
-    The gradient of the best D of Wasserstein's game has length 1 there, and points along the way. That of the penalty
-    is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
-    D has to treat samples one by one: no batch norm in it.
+    On the lines between coupled samples, the best D of the Wasserstein game has a gradient of length 1 along the line.
+    The gradient of the penalty is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
+    D must treat samples one by one, without batch norm. ValueError unless real and fake have one shape.
     """
     check_arrays("gradient_penalty", real=real, fake=fake)
     if real.shape != fake.shape:
@@ -29,12 +29,15 @@ def gradient_penalty(discriminator, real, fake, rng):
     with enable_grad():
         x = Tensor(fake + u * (real - fake), requires_grad=True)
         g = ops.flatten(grad(discriminator(x).sum(), x, create_graph=True))  # row n: ∂D(x̂ₙ)/∂x̂ₙ
-        length = ops.sqrt(ops.square(g).sum(axis=1) + 1e-12)                 # has a gradient at 0, too
+        length = ops.sqrt(ops.square(g).sum(axis=1) + 1e-12)                 # with a gradient at 0
         return ops.square(length - 1.0).mean()
 
 
 def clip_weights(parameters, limit):
-    """Each weight back into [−limit, limit], after a step of D.        (Arjovsky et al. 2017, algorithm 1)"""
+    """Clip each weight to [−limit, limit] in place, after a step of D.        (Arjovsky et al. 2017, algorithm 1)
+
+    ValueError unless limit > 0.
+    """
     limit = number("clip_weights", "limit", limit, "above 0", lambda x: x > 0)
     for p in parameters:
         if not isinstance(p, Tensor):
@@ -44,10 +47,11 @@ def clip_weights(parameters, limit):
 
 
 def pack(x, m):
-    """Samples (N, …, C) → (N/m, …, m C): m of them side by side, in the last axis, for a D that judges m at once.
+    """(N, …, C) → (N/m, …, m C): m samples side by side in the last axis, for a D that judges m at once.
 
-    If all generated samples are alike, so are the m, and D sees at once that they are not real: modes that are missing
-    are easier to see in packs.        (Lin et al. 2018, "PacGAN")
+    If all generated samples are alike, so are the m of a pack, and D sees that they are not real. Missing modes are
+    easier to see in packs.        (Lin et al. 2018, "PacGAN")
+    ValueError unless m ≥ 1 divides N.
     """
     check_arrays("pack", x=x)
     m = int(number("pack", "m", m, "a whole number ≥ 1", lambda m: m == int(m)))
@@ -62,12 +66,12 @@ def pack(x, m):
 
 
 class Replay:
-    """Remembers generated samples: `mix(fake)` gives the batch with half of it exchanged for older ones.
+    """A memory of `size` generated samples; `mix(fake)` exchanges half of a batch for older ones.
 
-    So D goes on telling from real what G has given up, and G cannot come round to it again and again.
-    (Shrivastava et al. 2017, section 2.3)        `size` samples are kept. Until there are as many, all that come are;
-    then the first half of each batch take the places of random ones. The first batch comes back as it is, and of a
-    batch of one none is exchanged, nor kept once the memory is full.
+    D keeps rejecting the samples that G has given up, so G cannot come round to them again and again.
+    (Shrivastava et al. 2017, section 2.3)
+    The memory stores all samples until it is full. From then on, the first half of each batch replaces random ones.
+    The first batch comes back unchanged. So does a batch of one, which a full memory does not store.
     """
 
     def __init__(self, size, rng):
@@ -75,7 +79,7 @@ class Replay:
         self.size, self.rng, self.kept = size, rng, None
 
     def mix(self, fake):
-        """Generated samples (N, …), an array → (N, …), of which ⌊N/2⌋ are older."""
+        """Generated samples (N, …), an array → (N, …), of which ⌊N/2⌋ are older. ValueError for another shape."""
         check_arrays("Replay", fake=fake)
         fake = data_of(fake)
         if not len(fake):
@@ -96,11 +100,11 @@ class Replay:
         return xp.concatenate([old, fake[half:]])
 
     def state_dict(self):
-        """What is remembered, on the host."""
+        """The samples in memory, on the host."""
         return {} if self.kept is None else {"kept": to_cpu(self.kept).copy()}
 
     def load_state_dict(self, state):
-        """Take up what state_dict gave."""
+        """Restore a state from state_dict. ValueError if it holds more than `size` samples."""
         kept = state.get("kept")
         if kept is not None and len(kept) > self.size:
             raise ValueError(f"Replay: {len(kept)} samples for a memory of {self.size}")
@@ -109,15 +113,15 @@ class Replay:
 
 @contextmanager
 def unrolled(discriminator, loss_of_discriminator, steps, lr):
-    """Inside, D has the weights that it would have after `steps` steps of gradient descent on its loss:
+    """Inside, D has the weights that `steps` steps of gradient descent on its loss L_D would give it:
 
         θ₀ = θ,  θₖ₊₁ = θₖ − lr ∂L_D(θₖ)/∂θₖ
 
-    They are functions of what G generated, and remember it. So G's loss, taken inside, has a gradient that knows how D
-    will answer: it does not pay to flee to one mode after another.        (Metz et al. 2017, eq. 7 to 10)
-    The paper's loss for it is −L_D, whose gradient in θ is 0 at D's best answer, and so is what G could gain there by
-    misleading D's steps. A loss of G's own, like the non-saturating one, has no such bound: keep the steps small.
-    Afterwards D is as before, its buffers too; nor does the gradient of a loss taken inside reach its parameters.
+    These weights are recorded as functions of the generated samples. So a loss of G taken inside has a gradient that
+    foresees D's answer, and fleeing from mode to mode does not pay.        (Metz et al. 2017, eq. 7 to 10)
+    The paper's loss of G is −L_D. Its gradient in θ is 0 at D's best answer, so G gains nothing there by misleading D's
+    steps. Other losses of G, like the non-saturating one, have no such bound: keep the steps small.
+    Afterwards D is as before, buffers included. The gradient of a loss taken inside does not reach D's parameters.
     """
     if not (steps >= 0 and 0 <= lr < float("inf")):
         raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0, and a finite rate")

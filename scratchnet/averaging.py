@@ -1,4 +1,4 @@
-"""The average of the weights along a training, to be used in place of the last ones."""
+"""A running average of the weights during training, to use instead of the last weights."""
 
 from contextlib import contextmanager
 
@@ -14,13 +14,13 @@ from scratchnet.settings import number, whole
 
 
 class ExponentialMovingAverage:
-    """The mean of the weights along the way, the recent ones counting most: often better than the last weights.
+    """A mean of the weights so far in which recent ones count most. It is often better than the last weights.
 
     average = Σᵢ dᵗ⁻ⁱ pᵢ / Σᵢ dᵗ⁻ⁱ,  i = 1 … t updates, d the decay        (Kingma & Ba 2015, section 7.2)
 
-    Dividing by the sum Σᵢ dᵗ⁻ⁱ is the bias correction: the weights before training are no part of the mean.
-    Until the first update it holds the weights as they are. Call `update()` after each step, and use the average
-    inside `with ema.swapped():`.
+    The divisor Σᵢ dᵗ⁻ⁱ is the bias correction: it keeps the weights before training out of the mean.
+    Until the first update, the average is the present weights. Call `update()` after each step, and use the average
+    inside `with ema.swapped():`. ValueError unless 0 ≤ d < 1.
     """
 
     def __init__(self, optimizer_or_parameters, decay=0.999):
@@ -46,7 +46,7 @@ class ExponentialMovingAverage:
 
     @contextmanager
     def swapped(self):
-        """Inside, the parameters hold the average; afterwards, whatever happened, what they held before."""
+        """Inside, the parameters hold the average; afterwards, even after an error, their own values again."""
         before = [p.data.copy() for p in self.parameters]
         self._write(self.views)
         try:
@@ -60,12 +60,13 @@ class ExponentialMovingAverage:
             p.version += 1
 
     def state_dict(self, names=None):
-        """The number of updates, the average as one vector on the host, and shapes and names as in an optimizer's."""
+        """The number of updates, the average as one vector on the host, and shapes by name, as an optimizer has them.
+        """
         return {"update_count": self.update_count, "average": to_cpu(self.flat).copy(),
                 "parameters": described(type(self).__name__, self.parameters, names)}
 
     def load_state_dict(self, state, names=None):
-        """Take up what state_dict gave, with the same names. All of it is checked before anything is changed."""
+        """Restore a state from state_dict, under the same names. An error leaves everything as it was."""
         who, mine = type(self).__name__, self.state_dict(names)
         check_state(who, mine, state)
         average = arranged(who, {"average": self.flat}, mine["parameters"], state)["average"]
@@ -75,7 +76,7 @@ class ExponentialMovingAverage:
         self.flat[...] = to_device_of(average, self.flat)
 
     def __getstate__(self):
-        """For copy and pickle: a copied average follows the parameters that were copied along."""
+        """For copy and pickle: a copied average follows the parameters copied with it."""
         kept = ("parameters", "decay", "update_count", "flat")
         return {name: getattr(self, name) for name in kept}
 

@@ -1,9 +1,9 @@
-"""How unlike two densities p and q are: f-divergences, computed exactly, and from below, as a discriminator sees them.
+"""f-divergences of two densities p and q: their exact values, and their lower bounds as a discriminator sees them.
 
     D_f(p ‖ q) = ∫ q f(p/q)  ≥  E_p[T] − E_q[f*(T)]  for every function T,        f*(t) = sup_u (u t − f(u))
 
-with equality for T* = f′(p/q). The right side needs no densities, only samples of both: a net that makes it as large
-as it can measures D_f. Its output v becomes T = g(v), so that T stays where f* is finite:
+with equality for T* = f′(p/q). The right side needs samples of both, but no densities. A net that maximises it measures
+D_f. The net's output v becomes T = g(v), so that T stays where f* is finite:
 
     divergence        f(u)                                  T = g(v)       f*(T)               v for T*
     KL                u ln u                                v              e^(v − 1)           1 + ln(p/q)
@@ -12,15 +12,16 @@ as it can measures D_f. Its output v becomes T = g(v), so that T stays where f* 
     Jensen-Shannon    ½ u ln u − ½ (u + 1) ln ½(u + 1)      ½ ln 2σ(v)     −½ ln 2(1 − σ(v))   ln(p/q)
 
 (Nowozin, Cseke & Tomioka 2016, "f-GAN", section 2 and Table 2; the inequality is by Nguyen et al. 2010. Pearson's f*
-is that for T ≥ −2, where T* is; below, the true one is −1, and the larger one makes the bound lower.) The last line
-is half of theirs, so that the divergence is JS itself, and its bound is that of the first GAN, D = σ(v):
+holds for T ≥ −2, where T* lies. Below −2, f* is −1, and the table's larger value only lowers the bound.) The last line
+is half of theirs, which makes the divergence JS itself. With D = σ(v), its bound is that of the first GAN:
 
     V(D, G) = E_p[ln D] + E_q[ln(1 − D)] = 2 bound − 2 ln 2 ≤ 2 JS(p ‖ q) − 2 ln 2,  with equality for D* = p/(p + q)
 
-(Goodfellow et al. 2014, proposition 1 and theorem 1). As a loss of samples it is −games.minimax_discriminator.
+(Goodfellow et al. 2014, proposition 1 and theorem 1). Estimated from samples, V is −games.minimax_discriminator.
 
-Everywhere p and q are the probabilities of N cells, (N,): of the members of a finite set, or densities times the width
-of the cells of a grid. Then every sum below is a quadrature, and the bounds hold exactly, at every N.
+In the functions below, p and q (N,) are the probabilities of N cells: the members of a finite set, or the cells of a
+grid, where a probability is a density times a width. Every sum is then a quadrature, and the bounds hold exactly at
+every N.
 """
 
 import math
@@ -43,7 +44,7 @@ class Divergence(NamedTuple):
 
 
 def _relative(p, q):
-    """p ln(p/q), 0 where p is; ∞ where only q is 0"""
+    """p ln(p/q): 0 where p = 0, else ∞ where q = 0"""
     return np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0)
 
 
@@ -64,7 +65,7 @@ DIVERGENCES = {
 
 
 def divergence(name):
-    """The line of that name; ValueError for a name that is not among DIVERGENCES."""
+    """The line of the table with this name; ValueError for a name that is not in DIVERGENCES."""
     if not isinstance(name, str) or name not in DIVERGENCES:
         raise ValueError(f"there is no divergence {name!r}, expected one of {', '.join(DIVERGENCES)}")
     return DIVERGENCES[name]
@@ -73,7 +74,8 @@ def divergence(name):
 def exact(name, p, q):
     """D_f(p ‖ q) = Σᵢ qᵢ f(pᵢ/qᵢ), in nats        probabilities of cells (N,) → a float, which may be ∞
 
-    JS lies in [0, ln 2]; KL and Pearson are ∞ where p lives and q does not, the reverse KL the other way round.
+    JS lies in [0, ln 2]. KL and Pearson are ∞ if some cell has p > 0 and q = 0, the reverse KL if some cell has q > 0
+    and p = 0. ValueError unless p and q are probabilities of the same cells.
     """
     line, p, q = divergence(name), *_probabilities("exact", p, q)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -81,9 +83,9 @@ def exact(name, p, q):
 
 
 def best_output(name, p, q):
-    """What a net has to say in each cell for the bound to be D_f: v with g(v) = f′(p/q)        (N,) → (N,)
+    """The output v of the best net in each cell, for which the bound equals D_f: g(v) = f′(p/q)        (N,) → (N,)
 
-    ±∞ where p or q is 0 (but −2 for Pearson and p = 0), NaN where both are: there is nothing to be judged.
+    ±∞ where p or q is 0 (but −2 for Pearson at p = 0), and NaN where both are, for there is nothing to judge.
     """
     line, p, q = divergence(name), *_probabilities("best_output", p, q)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -93,7 +95,7 @@ def best_output(name, p, q):
 def bound(name, v, p, q):
     """Σᵢ pᵢ g(vᵢ) − qᵢ f*(g(vᵢ)) ≤ D_f(p ‖ q)        outputs v and probabilities, all (N,) → a number
 
-    ∂/∂vᵢ = g′(vᵢ) (pᵢ − qᵢ f*′(g(vᵢ))), which is 0 for all i at v of T* alone.
+    ∂/∂vᵢ = g′(vᵢ) (pᵢ − qᵢ f*′(g(vᵢ))), which is 0 for all i only where g(v) = T*. ValueError for unequal shapes.
     """
     line = divergence(name)
     check_arrays("bound", v=v, p=p, q=q)
@@ -105,8 +107,9 @@ def bound(name, v, p, q):
 def bound_from_samples(name, real, fake):
     """mean g(a) − mean f*(g(b)),  a and b a net's outputs for samples of p and of q, of any shape → a number
 
-    The net climbs it, a generator that makes the samples of q descends it.  (Nowozin et al. 2016, sections 2.2, 2.3)
-    Its mean over samples is the bound; the largest it can be made on some samples alone is more than that.
+    The net climbs it, and a generator of the samples of q descends it.  (Nowozin et al. 2016, sections 2.2 and 2.3)
+    Its expectation is the bound. Its maximum over all nets, on a finite set of samples, exceeds D_f on average.
+    ValueError without samples.
     """
     line = divergence(name)
     check_arrays("bound_from_samples", real=real, fake=fake)
@@ -116,11 +119,12 @@ def bound_from_samples(name, real, fake):
 
 
 def push_forward(x, edges):
-    """How likely G(z) is to fall between edges, for z uniform: x (M + 1,) = G at M + 1 evenly spaced z → (N,)
+    """The probabilities of G(z) in the N cells between edges, for uniform z: x (M + 1,), edges (N + 1,) → (N,)
 
-    edges (N + 1,), rising. Between two neighbours G is taken as a straight line, and for that the answer is exact: each
-    of the M pieces brings 1/M, spread evenly over [x_k, x_k+1], whichever is the larger. What falls beyond the edges
-    counts for the outermost cells, so that the sum is 1. (For other z, take x = G at its quantiles.)
+    x holds G at M + 1 evenly spaced z, and edges rise. G counts as a straight line between neighbours, for which the
+    answer is exact: each of the M pieces spreads 1/M evenly between x_k and x_k+1. Whatever falls beyond the edges
+    counts for the outermost cells, so that the sum is 1. For other z, take x = G at its quantiles.
+    ValueError for NaN, infinite values, other shapes, or edges that do not rise.
     """
     x, edges = (on_host("push_forward", name, a).astype(np.float64) for name, a in (("x", x), ("edges", edges)))
     if not np.isfinite(x).all():
@@ -134,13 +138,13 @@ def push_forward(x, edges):
 
 
 def _probabilities(op, p, q):
-    """Both on the host in float64; ValueError unless they are probabilities of the same cells."""
+    """p and q on the host in float64; ValueError unless they are probabilities of the same cells."""
     p, q = (on_host(op, name, a).astype(np.float64) for name, a in (("p", p), ("q", q)))
     if p.ndim != 1 or p.shape != q.shape:
         raise ValueError(f"{op}: p {p.shape} and q {q.shape}, expected probabilities of the same cells, (N,) each")
     for name, a in (("p", p), ("q", q)):
         if not (a >= 0).all() or abs(a.sum() - 1) > 1e-3:
-            raise ValueError(f"{op}: {name} sums to {a.sum():.4g} and its least is {a.min(initial=0):.3g}, expected "
-                             f"probabilities: at least 0 each, 1 in all (densities have to be multiplied by the width "
-                             f"of the cells, and the cells to reach far enough)")
+            raise ValueError(f"{op}: {name} sums to {a.sum():.4g} and its minimum is {a.min(initial=0):.3g}, "
+                             f"expected probabilities ≥ 0 with sum 1 (multiply a density by the width of the cells, "
+                             f"which must reach far enough)")
     return p, q

@@ -1,18 +1,20 @@
 """The games of a GAN: the losses of its two players, on logits a = D(x) and b = D(G(z)).
 
-A discriminator D tells real samples from generated ones; a generator G learns to have its samples taken for real
-(Goodfellow et al. 2014). A game is a pair of functions, each a mean over the batch: D's loss of a and b, and G's loss
-of b alone.
+A discriminator D tells real samples from generated ones. A generator G learns to make samples that D takes for real
+(Goodfellow et al. 2014). A game is a pair of losses, each a mean over the batch: D's of a and b, and G's of b alone.
 
-    game              D minimises                               G minimises
-    minimax           −ln σ(a) − ln(1 − σ(b))                   ln(1 − σ(b))     (Goodfellow et al. 2014, eq. 1)
-    non-saturating    the same                                  −ln σ(b)         (the same, end of section 3)
-    least squares     ½ (a − 1)² + ½ b²                         ½ (b − 1)²       (Mao et al. 2017, eq. 9)
-    hinge             max(0, 1 − a) + max(0, 1 + b)             −b               (Miyato et al. 2018, eq. 16, 17)
-    wasserstein       b − a                                     −b               (Arjovsky et al. 2017, algorithm 1)
+    game              loss of D                         loss of G       source
+    minimax           −ln σ(a) − ln(1 − σ(b))           ln(1 − σ(b))    Goodfellow et al. 2014, eq. 1
+    non-saturating    −ln σ(a) − ln(1 − σ(b))           −ln σ(b)        Goodfellow et al. 2014, end of section 3
+    least squares     ½ (a − 1)² + ½ b²                 ½ (b − 1)²      Mao et al. 2017, eq. 9
+    hinge             max(0, 1 − a) + max(0, 1 + b)     −b              Miyato et al. 2018, eq. 16 and 17
+    wasserstein       b − a                             −b              Arjovsky et al. 2017, algorithm 1
 
-Wasserstein's game needs a D of bounded slope: clip its weights, or add a gradient penalty (both in adversarial.py), or
-normalise its weights by their spectral norm (layers.SpectralDense, layers.SpectralConv2D).
+The Wasserstein game needs a D of bounded slope. Clip its weights or add a gradient penalty (both in adversarial.py), or
+divide its weights by their spectral norm (layers.SpectralDense, layers.SpectralConv2D).
+
+Below, a holds the logits of N real samples and b those of M generated ones, in any shape. Each loss is one number.
+Integers raise a TypeError, an empty batch a ValueError.
 """
 
 import math
@@ -26,12 +28,12 @@ from scratchnet.settings import number
 
 @differentiable
 def minimax_discriminator(real, fake, smoothing=0.0):
-    """−mean ln D(x) − mean ln(1 − D(G(z))),  D = σ(logit): the cross-entropy of D's two answers
+    """−mean ln σ(a) − mean ln(1 − σ(b)): the cross-entropy of D's answers, in nats
 
-    With one-sided label smoothing s the answer asked for real data is 1 − s:
-    −(1 − s) ln σ(a) − s ln(1 − σ(a)) in the first term (Salimans et al. 2016, section 3.4).
-    Without it the least value, for D* = p/(p + q), is 2 ln 2 − 2 JS(p ‖ q).
-    ∂/∂a = (σ(a) − 1 + s)/N,  ∂/∂b = σ(b)/M        logits a of N, b of M samples
+    One-sided label smoothing s lowers the target of real samples to 1 − s. The first term becomes the mean of
+    −(1 − s) ln σ(a) − s ln(1 − σ(a)).        (Goodfellow et al. 2014, eq. 1; Salimans et al. 2016, section 3.4)
+    Without smoothing, D* = p/(p + q) reaches the minimum, 2 ln 2 − 2 JS(p ‖ q).
+    ∂/∂a = (σ(a) − 1 + s)/N,  ∂/∂b = σ(b)/M
     """
     check_batches("minimax_discriminator", real=real, fake=fake)
     if not 0 <= number("minimax_discriminator", "smoothing", smoothing, "a share in [0, 1)") < 1:
@@ -52,7 +54,10 @@ def _(gy, fake):
 
 @differentiable
 def saturating_generator(fake):
-    """mean ln(1 − D(G(z))) = −mean softplus(b)        ∂/∂b = −σ(b)/N, next to nothing where D is sure: G starves"""
+    """mean ln(1 − σ(b)) = −mean softplus(b)        ∂/∂b = −σ(b)/M, almost 0 where D is sure: G starves
+
+    (Goodfellow et al. 2014, eq. 1)
+    """
     check_batches("saturating_generator", fake=fake)
     return -ops.softplus(fake).mean()
 
@@ -64,7 +69,10 @@ def _(gy, fake):
 
 @differentiable
 def non_saturating_generator(fake):
-    """−mean ln D(G(z)) = mean softplus(−b)        ∂/∂b = −(1 − σ(b))/N, next to −1/N where D is sure"""
+    """−mean ln σ(b) = mean softplus(−b)        ∂/∂b = −(1 − σ(b))/M, almost −1/M where D is sure
+
+    (Goodfellow et al. 2014, end of section 3)
+    """
     check_batches("non_saturating_generator", fake=fake)
     return ops.softplus(-fake).mean()
 
@@ -76,7 +84,7 @@ def _(gy, fake):
 
 @differentiable
 def least_squares_discriminator(real, fake):
-    """½ mean (a − 1)² + ½ mean b²        ∂/∂a = (a − 1)/N,  ∂/∂b = b/M"""
+    """½ mean (a − 1)² + ½ mean b²        ∂/∂a = (a − 1)/N,  ∂/∂b = b/M        (Mao et al. 2017, eq. 9)"""
     check_batches("least_squares_discriminator", real=real, fake=fake)
     return 0.5 * ops.square(real - 1.0).mean() + 0.5 * ops.square(fake).mean()
 
@@ -93,7 +101,7 @@ def _(gy, fake):
 
 @differentiable
 def least_squares_generator(fake):
-    """½ mean (b − 1)²        ∂/∂b = (b − 1)/N"""
+    """½ mean (b − 1)²        ∂/∂b = (b − 1)/M        (Mao et al. 2017, eq. 9)"""
     check_batches("least_squares_generator", fake=fake)
     return 0.5 * ops.square(fake - 1.0).mean()
 
@@ -105,7 +113,10 @@ def _(gy, fake):
 
 @differentiable
 def hinge_discriminator(real, fake):
-    """mean max(0, 1 − a) + mean max(0, 1 + b)        ∂/∂a = −1/N where a < 1,  ∂/∂b = 1/M where b > −1, else 0"""
+    """mean max(0, 1 − a) + mean max(0, 1 + b)        (Miyato et al. 2018, eq. 16)
+
+    ∂/∂a = −1/N where a < 1, else 0;  ∂/∂b = 1/M where b > −1, else 0
+    """
     check_batches("hinge_discriminator", real=real, fake=fake)
     return ops.relu(1.0 - real).mean() + ops.relu(1.0 + fake).mean()
 
@@ -122,9 +133,9 @@ def _(gy, fake):
 
 @differentiable
 def wasserstein_discriminator(real, fake):
-    """mean b − mean a: at its least, over all D of slope ≤ 1, minus the Wasserstein-1 distance
+    """mean b − mean a        ∂/∂a = −1/N,  ∂/∂b = 1/M        (Arjovsky et al. 2017, algorithm 1)
 
-    ∂/∂a = −1/N,  ∂/∂b = 1/M
+    Its minimum over all D of slope ≤ 1 is minus the Wasserstein-1 distance.
     """
     check_batches("wasserstein_discriminator", real=real, fake=fake)
     return fake.mean() - real.mean()
@@ -142,7 +153,7 @@ def _(gy, fake_shape):
 
 @differentiable
 def wasserstein_generator(fake):
-    """−mean b        ∂/∂b = −1/N"""
+    """−mean b        ∂/∂b = −1/M        (Arjovsky et al. 2017, algorithm 1; also G's loss in the hinge game)"""
     check_batches("wasserstein_generator", fake=fake)
     return -fake.mean()
 
@@ -153,7 +164,7 @@ def _(gy, fake_shape):
 
 
 def check_batches(name, what="logits", **arrays):
-    """Arrays of floating-point numbers, and at least one: nothing has no mean."""
+    """TypeError unless all arrays hold floating-point numbers; ValueError if one is empty, for it has no mean."""
     check_arrays(name, **arrays)
     for player, a in arrays.items():
         if a.dtype.kind not in "fc":
@@ -170,7 +181,10 @@ GAMES = {"minimax": (minimax_discriminator, saturating_generator),
 
 
 def losses_of(game):
-    """(D's loss of logits a and b, G's loss of b) for a name among GAMES, or for a pair of functions itself."""
+    """(D's loss of a and b, G's loss of b) of a game: a name in GAMES, or already such a pair of functions.
+
+    ValueError for anything else.
+    """
     if isinstance(game, (tuple, list)) and len(game) == 2 and all(map(callable, game)):
         return tuple(game)
     if not isinstance(game, str) or game not in GAMES:

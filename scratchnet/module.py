@@ -5,8 +5,8 @@
     a Module                       is a part, with parameters of its own
     a sequence or a mapping        holds any of these, at any depth: `ws.0.1`, `parts.encoder`
 
-Anything else gives its parts no names: where a Parameter or a Module stands in another object, in a partial or in the
-class, and nowhere else, `parameters` says so. It does not look into functions and methods.
+Other objects give their contents no names. If a Parameter or a Module is found only in such an object, in a partial or
+in the class, `parameters` raises a TypeError. It does not look into functions and methods.
 """
 
 import dataclasses
@@ -31,24 +31,27 @@ class Parameter(Tensor):
 
 
 class Module:
-    """Base of layers and models: finds parameters and buffers, saves, loads and moves them, and prints itself."""
+    """The base of layers and models. It finds parameters and buffers, saves, loads and moves them, and prints itself.
+    """
 
     training = True
 
     def _held(self):
-        """(path, value) for every Parameter, array and Module that the attributes hold, containers opened.
-        A path is an attribute and the indices and keys behind it; joined by dots it is the name."""
+        """(path, value) for every Parameter, array and Module in the attributes and their containers.
+
+        A path is an attribute with the indices and keys that follow it. Joined by dots, it is the name.
+        """
         for name, value in vars(self).items():
             if type(value) not in _SETTINGS:
                 yield from _leaves(value, (name,), type(self).__name__)
 
     def children(self):
-        """The parts, name → Module, in the order in which they were assigned."""
+        """The parts, name → Module, in the order of their assignment."""
         return {_name(path): value for path, value in self._held() if isinstance(value, Module)}
 
     def _modules(self):
-        """(prefix of its names, Module, what it holds) for this one and all parts, each once: so parts may know their
-        whole."""
+        """(prefix of its names, Module, its _held()) for this Module and all parts, each once, so that a part may refer
+        to the whole."""
         waiting, seen = [("", self)], set()
         while waiting:
             prefix, module = waiting.pop()
@@ -59,7 +62,7 @@ class Module:
                 waiting += [(f"{prefix}{_name(path)}.", part) for path, part in held[::-1] if isinstance(part, Module)]
 
     def _named(self, wanted):
-        """(name, owner, path, value) for every Parameter or array that is wanted, here and in all parts."""
+        """(name, owner, path, value) for every value with wanted(value), here and in all parts."""
         names = {}
         for prefix, module, held in self._modules():
             for path, value in held:
@@ -71,7 +74,10 @@ class Module:
                     yield name, module, path, value
 
     def named_parameters(self):
-        """Name → Parameter, in a stable order; one that is shared stands under its first name only."""
+        """Name → Parameter, in a stable order; a shared one appears under its first name only.
+
+        TypeError for a Parameter or a Module without a name, ValueError for two with the same name.
+        """
         found, seen = {}, {id(self): self}
         for name, _, _, value in self._named(_is_named):
             if id(value) not in seen:
@@ -82,7 +88,7 @@ class Module:
         return found
 
     def named_buffers(self):
-        """Name → array, in a stable order; those of a part that is shared stand under its first name only."""
+        """Name → array, in a stable order; those of a shared part appear under its first name only."""
         return {name: b for name, _, _, b in self._named(_is_array)}
 
     def parameters(self):
@@ -100,8 +106,11 @@ class Module:
         return {name: to_cpu(a).copy() for name, a in arrays.items()}
 
     def load_state_dict(self, state):
-        """Copy what state_dict gave into place. Names, shapes, kinds and values of all are checked before anything is
-        changed: a weight is finite, and nothing is NaN or too large for the dtype that it goes to."""
+        """Copy the arrays of a state_dict into place.
+
+        Names, shapes, kinds and values of all are checked before any is changed. ValueError if they differ, if a weight
+        is not finite, or if an entry is NaN or too large for its new dtype.
+        """
         if not isinstance(state, dict):
             raise TypeError(f"load_state_dict: expected a dict, name → array, got {kind_of(state)}")
         parameters = {name: p.data for name, p in self.named_parameters().items()}
@@ -120,7 +129,7 @@ class Module:
 
     @contextmanager
     def preserved(self):
-        """Inside, whatever is done to the data of parameters and to buffers is undone at the end."""
+        """At the end, undo all changes to buffers and to the data of parameters."""
         parameters = [(p, p.data, p.data.copy(), p.version) for p in self.parameters()]
         buffers = [(owner, path, getattr(owner, path[0]), b, b.copy()) for _, owner, path, b in self._named(_is_array)]
         try:
@@ -137,8 +146,10 @@ class Module:
 
     @contextmanager
     def substituted(self, tensors):
-        """Inside, these Tensors, one for each of parameters(), stand in their places; afterwards the parameters again.
-        The context gives a function that exchanges them for others: so a loss can be a function of computed weights."""
+        """Inside, these Tensors replace parameters(), one each; afterwards the parameters are back.
+
+        The context yields a function that exchanges them for others. So a loss can be a function of computed weights.
+        """
         parameters, places = self.parameters(), {}
         for _, owner, path, p in self._named(_is_parameter):
             places.setdefault(id(p), []).append((owner, path))
@@ -156,8 +167,8 @@ class Module:
 
     @contextmanager
     def frozen(self):
-        """Inside, no parameter requires a gradient: it passes through to the inputs, as in the generator's step of a
-        GAN through its discriminator. Buffers, like the running averages of a batch norm, do move."""
+        """Inside, no parameter requires a gradient. Gradients still pass through to the inputs, as from a GAN's
+        discriminator to its generator. Buffers, like the running averages of a batch norm, do change."""
         before = [(p, p.requires_grad) for p in self.parameters()]
         try:
             for p, _ in before:
@@ -189,13 +200,15 @@ class Module:
         return self
 
     def to_gpu(self):
+        """Move parameters and buffers to the GPU. Make optimizers after moving."""
         return self.move(to_gpu)
 
     def to_cpu(self):
+        """Move parameters and buffers to the host. Make optimizers after moving."""
         return self.move(to_cpu)
 
     def describe(self):
-        """What a line of repr says of this layer behind its class name."""
+        """The words after the class name in this layer's line of repr."""
         return ""
 
     def __repr__(self):
@@ -205,8 +218,8 @@ class Module:
         return "\n".join(lines)
 
     def _rows(self, indent, name, counted, shown):
-        """Rows (name, what, number of weights), and for each part the generator of its rows; a Parameter that stood in
-        an earlier row does not count again, and a Module that did has no rows of its own again."""
+        """Rows (name, what, number of weights), and for each part the generator of its rows. A Parameter counted in an
+        earlier row does not count again, and a Module shown before has no rows again."""
         what = f"{type(self).__name__} {self.describe()}".rstrip()
         if id(self) in shown:
             yield f"{indent}{name}", f"{what} (above)", ""
@@ -228,7 +241,7 @@ class Module:
 
 
 def _leaves(value, path, who, above=()):
-    """(path, value) for every Parameter, array and Module in a value: itself, or in the containers that it is made of.
+    """(path, value) for every Parameter, array and Module in a value: the value itself, or the contents of containers.
     """
     if _is_named(value) or _is_array(value):
         if isinstance(value, np.ndarray) and value.dtype.kind == "O" and any(map(_is_named, value.flat)):
@@ -249,7 +262,7 @@ def _leaves(value, path, who, above=()):
                 yield found
 
 
-# Kinds of attributes in which nothing can stand: most settings are of them, and are passed over at once.
+# Types that can hold no Parameter. Most settings are of these types, and are skipped at once.
 _SETTINGS = {bool, int, float, complex, str, bytes, bytearray, range, memoryview, type(None), types.FunctionType,
              types.BuiltinFunctionType, np.dtype, np.random.Generator}
 
@@ -259,7 +272,7 @@ def _is_container(value):
 
 
 def _refuse_lost(found):
-    """TypeError where one of the Modules found, id → it, has a Parameter or Module that is not, as it gets no name."""
+    """TypeError if a Module in found, id → value, has a Parameter or Module that is not there, having no name."""
     for module in found.values():
         if not isinstance(module, Module):
             continue
@@ -268,7 +281,7 @@ def _refuse_lost(found):
             if type(value) not in _SETTINGS and any(id(part) not in found for part in _nameless(value)):
                 raise TypeError(f"{who}: {name} is {kind_of(value).partition(';')[0]} and holds Parameters or Modules "
                                 f"where they get no name, so nothing would train or save them; put them into "
-                                f"attributes, lists or dicts, or make a Module of what holds them")
+                                f"attributes, lists or dicts, or make their holder a Module")
         for name, value in _class_attributes(type(module)):
             if name not in vars(module) and any(id(part) not in found for part in _nameless(value)):
                 raise TypeError(f"{who}: {name} is an attribute of the class, which all instances would share; "
@@ -276,8 +289,8 @@ def _refuse_lost(found):
 
 
 def _nameless(value, objects=2):
-    """Every Parameter and Module that stands in a value, in containers and in objects, also where they get no name; of
-    objects in objects so many levels are looked through."""
+    """Every Parameter and Module in a value, in containers and in objects, named or not. `objects` is the number of
+    levels of objects in objects to search."""
     waiting, seen = [(value, objects)], set()
     while waiting:
         value, objects = waiting.pop()
@@ -293,13 +306,13 @@ def _nameless(value, objects=2):
 
 
 def _attributes(value):
-    """What an object is made of: the arguments of a partial or an iterator, the variables of a generator, attributes.
+    """The contents of an object: the arguments of a partial or an iterator, the variables of a generator, attributes.
     """
     if isinstance(value, functools.partial):
         return value.func, *value.args, *value.keywords.values()
     if isinstance(value, types.GeneratorType):
         return value.gi_frame.f_locals.values() if value.gi_frame else ()
-    if hasattr(value, "__next__") and type(value).__module__ == "builtins":  # iter(…), map, zip: a look takes none out
+    if hasattr(value, "__next__") and type(value).__module__ == "builtins":  # iter(…), map, zip: this takes nothing out
         return value.__reduce__()[1]
     if isinstance(value, (type, types.ModuleType)):
         return ()
@@ -309,7 +322,7 @@ def _attributes(value):
 
 
 def _class_attributes(cls):
-    """(name, value) of what a class and its bases, up to Module, define beside functions and the like."""
+    """(name, value) of the attributes of a class and its bases, up to Module, except functions and settings."""
     for base in cls.__mro__[:cls.__mro__.index(Module)]:
         for name, value in vars(base).items():
             if type(value) not in _SETTINGS and not name.startswith("__"):
@@ -317,7 +330,7 @@ def _class_attributes(cls):
 
 
 def _flat(rows):
-    """The items of a generator and, where one of them is a generator, the items of that, however deep they nest."""
+    """The items of a generator, where each item that is itself a generator yields its items, at any depth."""
     open_ones = [rows]
     while open_ones:
         item = next(open_ones[-1], None)
@@ -336,7 +349,7 @@ def _put(owner, path, value):
 
 
 def _with(container, path, value):
-    """The container with a value at a path; a tuple and the like is made anew, others are changed in place."""
+    """The container with a value at a path. Tuples and read-only mappings are made anew, others changed in place."""
     if not path:
         return value
     key, *rest = path
@@ -368,7 +381,7 @@ def _is_named(value):
 
 
 def _is_array(value):
-    """Whether a value is a buffer. A NumPy scalar, np.float64(0.1), is a setting: it cannot be written to."""
+    """Whether a value is a buffer. A NumPy scalar like np.float64(0.1) is a setting, for it cannot be written to."""
     return isinstance(value, np.ndarray) or (hasattr(value, "__array_namespace__")
                                              and not isinstance(value, (np.generic, type)))
 
@@ -378,7 +391,7 @@ def _is_read_only(a):
 
 
 def _misfit(value, mine, finite):
-    """What keeps a value of a state from being copied into an array of a Module; None if nothing does."""
+    """The reason why a value of a state cannot be copied into an array of a Module, or None if it can."""
     if not _is_array(value) or isinstance(value, np.ma.MaskedArray):
         return f"expected an array, got {kind_of(value)}"
     if _is_read_only(mine):

@@ -1,4 +1,4 @@
-"""What is added to a loss so that a code is sparse, or moves little when its input does."""
+"""Penalties on a code, added to a loss: they make it sparse, or keep it still when its input moves."""
 
 import math
 
@@ -10,7 +10,10 @@ from scratchnet.settings import number
 
 
 def l1_activity(h):
-    """Σⱼ |hⱼ| per image        activities h (N, K) → a number        (Olshausen & Field 1996)"""
+    """1/N Σₙⱼ |hₙⱼ|        activities h (N, K) of N images → a number        (Olshausen & Field 1996)
+
+    ∂/∂h = sign(h)/N        ValueError without images
+    """
     check_arrays("l1_activity", h=h)
     if 0 in h.shape or not h.shape:
         raise ValueError(f"l1_activity: there is no mean over images, h (N, K)={h.shape}")
@@ -20,9 +23,10 @@ def l1_activity(h):
 def sparsity_kl(h, target):
     """Σⱼ ρ ln(ρ/ρ̂ⱼ) + (1 − ρ) ln((1 − ρ)/(1 − ρ̂ⱼ)),  ρ̂ⱼ the mean of hⱼ over the batch, ρ the target
 
-    Activities h (N, K) in [0, 1], those of sigmoids → a number. Zero where every unit is active a share ρ of the time.
-    ∂/∂ρ̂ⱼ = (ρ̂ⱼ − ρ) / (ρ̂ⱼ (1 − ρ̂ⱼ))        (Ng 2011, "Sparse autoencoder", section 3)
-    10⁻⁷ is added inside of the logarithms, so that a dead unit is pushed up, and not infinitely.
+    Activities h (N, K) in [0, 1], such as those of sigmoids → a number. It is 0 if every unit is active a share ρ of
+    the time. ∂/∂ρ̂ⱼ = (ρ̂ⱼ − ρ) / (ρ̂ⱼ (1 − ρ̂ⱼ))        (Ng 2011, CS294A lecture notes, "Sparse autoencoder", section 3)
+    The logarithms add 10⁻⁷ to ρ̂ and 1 − ρ̂, so that the push on a dead unit is finite.
+    ValueError for ρ outside (0, 1), activities outside [0, 1] and an empty batch.
     """
     target = number("sparsity_kl", "the target", target, "a share in (0, 1)", lambda x: 0 < x < 1)
     check_arrays("sparsity_kl", h=h)
@@ -35,9 +39,9 @@ def sparsity_kl(h, target):
 
 
 def contraction_of_sigmoid(h, w):
-    """‖∂h/∂x‖²_F per image for h = σ(x w + b), in closed form: Σⱼ (hⱼ (1 − hⱼ))² Σᵢ wᵢⱼ²
+    """The mean over images of ‖∂h/∂x‖²_F for h = σ(x w + b), in closed form: Σⱼ (hⱼ (1 − hⱼ))² Σᵢ wᵢⱼ²
 
-    h (N, K), w (D, K) → a number        (Rifai et al. 2011)
+    h (N, K), w (D, K) → a number; ValueError for other shapes        (Rifai et al. 2011)
     """
     check_arrays("contraction_of_sigmoid", h=h, w=w)
     if h.ndim != 2 or w.ndim != 2 or h.shape[1] != w.shape[1] or 0 in h.shape:
@@ -47,10 +51,11 @@ def contraction_of_sigmoid(h, w):
 
 
 def contraction(encode, x):
-    """‖∂h/∂x‖²_F per image for any encoder that treats images one by one: Σⱼ ‖∂hⱼ/∂x‖², one backward pass for each j,
-    recorded, so that the penalty has a gradient itself.        (Rifai et al. 2011)
+    """The mean over images of ‖∂h/∂x‖²_F = Σⱼ ‖∂hⱼ/∂x‖², for any encoder h that treats images one by one
 
-    x (N, …), an array → a number
+    x (N, …), an array → a number. Each j takes a backward pass, recorded, so that the penalty has a gradient in the
+    weights.        (Rifai et al. 2011)
+    TypeError if encode(x) is not a Tensor (N, …) computed from x.
     """
     with enable_grad():
         rows = _rows_of_jacobian("contraction", encode, x, create_graph=True)
@@ -58,14 +63,17 @@ def contraction(encode, x):
 
 
 def jacobian(encode, x):
-    """∂h/∂x for each image, codes h and images x as vectors: x (N, …) → (N, K, D), an array"""
+    """∂h/∂x of each image, for an encoder that treats images one by one
+
+    x (N, …), an array → an array (N, K, D), with D entries an image and K entries a code. Errors as in `contraction`.
+    """
     with enable_grad():
         rows = [row.data.reshape(len(x), -1) for row in _rows_of_jacobian("jacobian", encode, x, retain_graph=True)]
     return array_module(rows[0]).stack(rows, axis=1)
 
 
 def _rows_of_jacobian(op, encode, x, **options):
-    """∂hⱼ/∂x for each j, in the shape of x. Images do not mix, so row n of the gradient of Σₙ hₙⱼ is ∂hₙⱼ/∂xₙ."""
+    """∂hⱼ/∂x for each j, in the shape of x. As images do not mix, row n of the gradient of Σₙ hₙⱼ is ∂hₙⱼ/∂xₙ."""
     check_arrays(op, x=x)
     if not callable(encode):
         raise TypeError(f"{op}: encode must be a function or a Module, got {kind_of(encode)}")

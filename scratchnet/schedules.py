@@ -2,7 +2,7 @@
 
 A schedule is a callable step → learning rate, with steps counted from 0. It remembers nothing, so a resumed run needs
 only its step: `Adam(parameters, lr=warmup(cosine(1e-3, steps=9_500), steps=500))`. A constant rate is just a number.
-ReduceOnPlateau and EarlyStopping do remember, and have a state_dict.
+ReduceOnPlateau and EarlyStopping do remember, and have a state_dict. Settings out of range raise a ValueError.
 """
 
 import math
@@ -14,8 +14,10 @@ from scratchnet.settings import number, whole
 
 
 class Schedule:
-    """A formula (*settings, step) → learning rate, with its settings, that prints as it was written. The formula is a
-    function of a module, so that a schedule can be copied and pickled."""
+    """A formula (*settings, step) → learning rate, and its settings. It prints as the call that made it.
+
+    The formula is a function defined in a module, so that schedules can be copied and pickled.
+    """
 
     def __init__(self, text, formula, *settings):
         self.text, self.formula, self.settings = text, formula, settings
@@ -28,7 +30,7 @@ class Schedule:
 
 
 def step_decay(lr, every, factor=0.1):
-    """lr · factorᵏ after every k-th of `every` steps: k = ⌊step / every⌋"""
+    """lr · factorᵏ,  k = ⌊step / every⌋"""
     lr, factor = _rate("step_decay", lr), _factor("step_decay", factor)
     every = whole("step_decay", "every", every, 1)
     return Schedule(f"step_decay({lr}, every={every}, factor={factor})", _step_decay, lr, every, factor)
@@ -49,7 +51,7 @@ def _exponential(lr, factor, step):
 
 
 def cosine(lr, steps, lr_min=0.0):
-    """lr_min + ½ (lr − lr_min) (1 + cos(π step / steps)), and lr_min after that; steps need not be whole
+    """lr_min + ½ (lr − lr_min) (1 + cos(π step / steps)) while step < steps, then lr_min; steps need not be whole
 
     (Loshchilov & Hutter 2017, eq. 5, without restarts)
     """
@@ -63,7 +65,7 @@ def _cosine(lr, steps, lr_min, step):
 
 
 def warmup(schedule, steps):
-    """A straight rise to the first rate of `schedule` (or to a constant) over `steps` steps, then the schedule itself.
+    """A linear rise over `steps` steps to the first rate of `schedule`, or to a constant, then the schedule itself.
 
     schedule(0) · (step + 1) / (steps + 1)  while step < steps,  then  schedule(step − steps)
 
@@ -81,14 +83,14 @@ def _warmup(schedule, steps, step):
 
 
 class EarlyStopping:
-    """Says when a metric has stopped getting better.
+    """Says when a metric has stopped improving.
 
-    patience    so many updates in a row may pass without improvement; the next one stops
-    min_delta   an improvement is a change by more than this, measured from the best so far
+    patience    the number of updates in a row that may pass without an improvement; the next one stops
+    min_delta   an improvement changes the best value so far by more than this
     mode        "min" if smaller is better, "max" if larger is
 
     `best` is the best value so far (None before the first), `waited` the number of updates since then.
-    NaN never counts as an improvement, so a run that only gives NaN stops too.
+    NaN is never an improvement, so a run that yields only NaN stops as well.
     """
 
     def __init__(self, patience=10, min_delta=0.0, mode="min"):
@@ -101,7 +103,7 @@ class EarlyStopping:
         self.best, self.waited = None, 0
 
     def update(self, metric):
-        """Take in one value of the metric. True when it is time to stop."""
+        """Take in one value of the metric. True if it is time to stop. TypeError unless it is one number."""
         metric = _metric(type(self).__name__, metric)
         sign = 1.0 if self.mode == "max" else -1.0
         gain = -math.inf if math.isnan(metric) else math.inf if self.best is None else sign * (metric - self.best)
@@ -112,11 +114,11 @@ class EarlyStopping:
         return self.waited > self.patience
 
     def state_dict(self):
-        """What has been seen so far; the settings are in the program."""
+        """`best` and `waited`; the settings are in the program."""
         return {"best": self.best, "waited": self.waited}
 
     def load_state_dict(self, state):
-        """Take up what state_dict gave; ValueError if it came from something else."""
+        """Restore a state from state_dict; ValueError for a state of something else."""
         who = type(self).__name__
         check_state(who, self.state_dict(), state)
         best = None if state["best"] is None else _metric(who, state["best"])
@@ -129,10 +131,10 @@ class EarlyStopping:
 
 
 class ReduceOnPlateau(EarlyStopping):
-    """A learning rate that is multiplied by `factor` whenever a metric has stopped getting better.
+    """A learning rate that falls by `factor`, but not below `lr_min`, whenever a metric has stopped improving.
 
-    It stands where a schedule stands, `lr=plateau`, but depends on `plateau.update(metric)`, not on the step.
-    patience, min_delta, mode, `best`, `waited`, and NaN are as in EarlyStopping; a reduction starts the wait anew.
+    Use it like a schedule, `lr=plateau`. It depends on `plateau.update(metric)`, not on the step. The rest is as in
+    EarlyStopping. A reduction starts the wait anew.
     """
 
     def __init__(self, lr, factor=0.1, patience=10, min_delta=0.0, mode="min", lr_min=0.0):
@@ -143,7 +145,7 @@ class ReduceOnPlateau(EarlyStopping):
         self.factor = number(who, "factor", factor, "a number between 0 and 1", lambda x: 0.0 < x < 1.0)
 
     def update(self, metric):
-        """Take in one value of the metric. True when the learning rate was reduced."""
+        """Take in one value of the metric. True if it reduced the learning rate."""
         reduce = super().update(metric)
         if reduce:
             self.lr, self.waited = max(self.lr * self.factor, self.lr_min), 0
@@ -166,9 +168,9 @@ class ReduceOnPlateau(EarlyStopping):
 
 
 def check_state(who, mine, state):
-    """Raise a ValueError that lists every difference in names and shapes between two state dicts."""
+    """Raise a ValueError that lists every difference in names and shapes between a state and `mine`."""
     if not isinstance(state, dict):
-        raise TypeError(f"{who}: load_state_dict takes what state_dict gave, got {kind_of(state)}")
+        raise TypeError(f"{who}: load_state_dict takes a dict from state_dict, got {kind_of(state)}")
     faults = [f"missing: {name}" for name in mine if name not in state]
     faults += [f"unexpected: {name}" for name in state if name not in mine]
     faults += [f"{name}: shape {np.shape(state[name])} instead of {np.shape(value)}" for name, value in mine.items()

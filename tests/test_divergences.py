@@ -251,7 +251,7 @@ def test_errors():
         op = f.__name__
         with pytest.raises(ValueError, match=rf"^{op}: p \(6,\) and q \(5,\), expected probabilities of the same"):
             f("KL", p, q[:5])
-        with pytest.raises(ValueError, match=rf"^{op}: q sums to 2 and its least is .*densities have to be multiplied"):
+        with pytest.raises(ValueError, match=rf"^{op}: q sums to 2 and its minimum is .*multiply a density by"):
             f("KL", p, 2 * q)
         for wrong in ([1.5, -0.5], [np.nan, 1.0], []):
             with pytest.raises(ValueError, match=rf"^{op}: p sums to"):

@@ -233,7 +233,7 @@ def test_a_step_on_other_arrays_is_the_same_and_reads_nothing(make):
 @pytest.mark.parametrize("make", [dense_generator, dcgan_generator])
 @pytest.mark.parametrize("spoil, words", [
     (lambda x: (255 * x).astype("uint8"), "real samples are uint8"), (lambda x: 255 * x, r"must lie in \[0, 1\]"),
-    (lambda x: 2 * x - 1, r"what is generated lies in \[0, 1\], so real samples must lie in")])
+    (lambda x: 2 * x - 1, r"generated samples lie in \[0, 1\], so real samples must lie in")])
 def test_real_images_are_of_the_range_that_is_drawn(make, spoil, words):
     rng = np.random.default_rng(0)
     gan = GAN(make(rng=rng), dense_discriminator(rng=rng), 30 if make is dense_generator else 100)
@@ -251,7 +251,7 @@ def test_samples_of_any_range_go_with_a_linear_generator():
     gan.discriminator_loss(x, gan.generate(gan.noise(4, rng, x)))
     tanh = GAN(Sequential(Dense(3, 2, rng=rng), ops.tanh), Sequential(Dense(2, 1, rng=rng)), 3)
     tanh.discriminator_loss(-abs(x) / 1000, x)
-    with pytest.raises(ValueError, match=r"lies in \[-1, 1\]"):
+    with pytest.raises(ValueError, match=r"samples lie in \[-1, 1\]"):
         tanh.discriminator_loss(x, x)
     for latent in (0, 2.5, "3"):
         with pytest.raises(ValueError, match="^GAN: latent is a whole number ≥ 1"):

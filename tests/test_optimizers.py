@@ -264,7 +264,7 @@ def test_a_schedule_that_gives_no_rate_is_named_at_the_step(rate):
     p.grad = np.ones(2, np.float32)
     optimizer.step()
     before = p.data.copy()
-    with pytest.raises(ValueError, match="Adam: what lr=<function .* gives for step 1 is a number ≥ 0, got"):
+    with pytest.raises(ValueError, match="Adam: the rate of lr=<function .* at step 1 is a number ≥ 0, got"):
         optimizer.step()
     assert np.array_equal(p.data, before) and optimizer.step_count == 1
 
@@ -273,7 +273,7 @@ def test_a_schedule_that_overflows_is_named():
     p, = leaves([(2,)])
     optimizer = SGD([p], lr=exponential(1.0, 10.0))
     optimizer.step_count = 1000
-    with pytest.raises(ValueError, match=r"SGD: what lr=exponential\(1.0, factor=10.0\) gives for step 1000 is"):
+    with pytest.raises(ValueError, match=r"SGD: the rate of lr=exponential\(1.0, factor=10.0\) at step 1000 is"):
         optimizer.step()
 
 

@@ -200,7 +200,7 @@ def test_a_foreign_state_is_refused_and_changes_nothing():
     for wrong in ({"lr": -1.0}, {"lr": math.nan}, {"waited": -1}, {"waited": 0.5}, {"best": "x"}, {"lr": None}):
         with pytest.raises((ValueError, TypeError), match=f"ReduceOnPlateau: .*{'metric' if 'best' in wrong else ''}"):
             plateau.load_state_dict(before | wrong)
-    with pytest.raises(TypeError, match="ReduceOnPlateau: load_state_dict takes what state_dict gave, got a list"):
+    with pytest.raises(TypeError, match="ReduceOnPlateau: load_state_dict takes a dict from state_dict, got a list"):
         plateau.load_state_dict([1])
     assert plateau.state_dict() == before
 

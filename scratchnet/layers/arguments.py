@@ -1,4 +1,4 @@
-"""The arguments of layers, checked: sizes, windows, paddings."""
+"""Checks of the arguments of layers: sizes, windows, paddings."""
 
 import numpy as np
 
@@ -7,7 +7,8 @@ from scratchnet.settings import whole
 
 
 def sizes(layer, rng, **numbers):
-    """The sizes of a layer as Python's whole numbers ≥ 1; ValueError or TypeError names the layer and the argument."""
+    """The sizes of a layer as Python's whole numbers ≥ 1; a ValueError or TypeError names the layer and the argument.
+    """
     who = type(layer).__name__
     check_rng(who, rng)
     return [whole(who, name, value, 1) for name, value in numbers.items()]
@@ -24,11 +25,11 @@ def pair(layer, name, value):
 
 
 def kernel_of(layer, value):
-    """A kernel's size: a pair, which one whole number stands for if it is square."""
+    """The size of a kernel as a pair; one whole number stands for a square."""
     value = pair(layer, "kernel", value)
     return value if isinstance(value, tuple) else (value, value)
 
 
 def padding_of(value):
-    """A NumPy integer as Python's; ops.conv2d says what a padding may be."""
+    """A padding, with a NumPy integer as Python's. ops.conv2d checks it."""
     return value.item() if isinstance(value, np.integer) else value

@@ -1,4 +1,4 @@
-"""Convolution of images, and its adjoint."""
+"""Convolutions of images, and their adjoints."""
 
 from scratchnet import initializers, ops
 from scratchnet.layers.arguments import kernel_of, padding_of, pair, sizes
@@ -26,7 +26,8 @@ class Conv2D(Module):
 class Conv2DTranspose(Module):
     """x = conv2d_transpose(y, w) + b        y (N, Ho, Wo, channels_in) → x (N, H, W, channels_out)
 
-    w is (kh, kw, channels_out, channels_in): the kernel of the convolution that goes the other way.
+    w (kh, kw, channels_out, channels_in) is the kernel of the convolution whose adjoint this is; see
+    ops.conv2d_transpose.
     """
 
     def __init__(self, channels_in, channels_out, kernel=3, stride=1, padding="same", output_size=None, *, rng,

@@ -1,4 +1,4 @@
-"""Layers for the discriminators of GANs: weights of bounded slope, a look at the whole batch, leaky ReLU."""
+"""Layers for the discriminators of GANs: a leaky ReLU, layers of bounded slope, comparison within a batch."""
 
 from scratchnet import initializers, ops
 from scratchnet.autograd import check_arrays
@@ -10,16 +10,16 @@ from scratchnet.module import Module, Parameter
 
 
 def leaky(x):
-    """max(x, 0.2 x): what discriminators of images have between their layers        (Radford et al. 2016, section 4)"""
+    """max(x, 0.2 x), used between the layers of discriminators of images        (Radford et al. 2016, section 4)"""
     return ops.leaky_relu(x, 0.2)
 
 
 class _Spectral:
-    """W/σ(W) in place of the weight W, σ its largest singular value as a matrix (all but the last axis, outputs): so
-    the layer stretches no vector, once σ has been found.        (Miyato et al. 2018, section 2)
+    """Divides the weight W by σ, the largest singular value of W as a matrix (all other axes, outputs).
 
-    σ = uᵀ W v, with u and v found by one step of power iteration at each call in training (algorithm 1):
-    v ← Wᵀu/‖Wᵀu‖, u ← W v/‖W v‖. They count as constants: ∂σ/∂W = u vᵀ where they have converged.
+    Once σ has been found, the map by W/σ stretches no vector.        (Miyato et al. 2018, section 2)
+    σ = uᵀ W v. Each call in training takes one step of power iteration (algorithm 1): v ← Wᵀu/‖Wᵀu‖, u ← W v/‖W v‖.
+    u and v count as constants: ∂σ/∂W = u vᵀ once they have converged.
     """
 
     def __init__(self, *sizes, rng, **options):
@@ -44,16 +44,20 @@ class _Spectral:
 
 
 class SpectralDense(_Spectral, Dense):
-    """y = x w/σ(w) + b        x (…, inputs) → y (…, outputs); a Dense that stretches no vector, see _Spectral"""
+    """y = x w/σ + b, σ the largest singular value of w        x (…, inputs) → y (…, outputs)
+
+    A Dense that stretches no vector. One step of power iteration a training call finds σ; see _Spectral.
+    """
 
     def __call__(self, x):
         return ops.dense(x, self.normalized(), self.b)
 
 
 class SpectralConv2D(_Spectral, Conv2D):
-    """y = conv2d(x, w/σ(w)) + b, w taken as a matrix (kh·kw·channels_in, channels_out); see _Spectral, and Conv2D
+    """y = conv2d(x, w/σ) + b        x (N, H, W, channels_in) → y (N, Ho, Wo, channels_out); see Conv2D
 
-    (The convolution itself may still stretch by up to √(kh·kw): windows overlap.)
+    σ is the largest singular value of w as a matrix (kh·kw·channels_in, channels_out), found as in SpectralDense.
+    As windows overlap, the convolution itself may still stretch by up to √(kh·kw).
     """
 
     def __call__(self, x):
@@ -61,12 +65,12 @@ class SpectralConv2D(_Spectral, Conv2D):
 
 
 class MinibatchDiscrimination(Module):
-    """[x, o]: beside its own entries each sample gets o, how close it is to the others of its batch.
+    """x → [x, o], where o measures how close each sample is to the others of its batch.
 
     M_i = x_i T  (kernels, dimensions),  o_ib = 1/N Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)  x (N, inputs) → (N, inputs + kernels)
 
-    Samples that are all alike have a large o, so a D with this layer sees a collapse.
-    (Salimans et al. 2016, section 3.2. The sum there is a mean here: of entries up to N the least step of Adam in the
+    If all samples are alike, o is large, so a D with this layer sees a collapse.
+    (Salimans et al. 2016, section 3.2. Their sum is a mean here. With entries up to N, the smallest step of Adam in the
     next layer's weights would throw D's answer to and fro.)
     """
 
@@ -79,7 +83,7 @@ class MinibatchDiscrimination(Module):
         check_arrays("MinibatchDiscrimination", x=x)
         M = ops.reshape(ops.matmul(x, self.w), (x.shape[0], self.kernels, self.dimensions))
         apart = ops.abs(ops.expand_dims(M, 1) - ops.expand_dims(M, 0)).sum(axis=-1)            # (N, N, kernels)
-        return ops.concat([x, (ops.exp(-apart).sum(axis=1) - 1.0) / max(x.shape[0], 1)], axis=-1)  # itself is e⁰
+        return ops.concat([x, (ops.exp(-apart).sum(axis=1) - 1.0) / max(x.shape[0], 1)], axis=-1)  # − e⁰, for j = i
 
     def describe(self):
         return f"{self.w.shape[0]} → + {self.kernels}, by {self.dimensions} numbers each"

@@ -1,4 +1,4 @@
-"""Integers and times as vectors."""
+"""Integers and times become vectors."""
 
 import math
 
@@ -11,7 +11,7 @@ from scratchnet.settings import number
 
 
 class Embedding(Module):
-    """Integers (…,) in 0 … count−1 → their vectors (…, size)"""
+    """y = the rows of w that the indices name        integers (…,) in 0 … count−1 → y (…, size)"""
 
     def __init__(self, count, size, *, rng, init=initializers.normal):
         count, size = sizes(self, rng, count=count, size=size)
@@ -28,7 +28,7 @@ class Embedding(Module):
 class TimeEmbedding(Module):
     """y = [sin ω₁t … sin ω_k t, cos ω₁t … cos ω_k t],  ωⱼ = 10000^(−(j−1)/k),  k = size/2
 
-    Times t (N,), integers or not → (N, size). High frequencies tell near times apart, low ones far times. No weights.
+    Times t (N,), integers or not → y (N, size). High frequencies tell near times apart, low ones far times. No weights.
     (Vaswani et al. 2017, section 3.5; for the steps of a diffusion Ho et al. 2020, appendix B)
     """
 

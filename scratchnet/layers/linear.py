@@ -21,7 +21,10 @@ class Dense(Module):
 
 
 class Maxout(Module):
-    """y_j = maxₖ (x wₖ + bₖ)_j,  k = 1 … pieces        x (N, inputs) → y (N, outputs)     (Goodfellow et al. 2013)"""
+    """y = maxₖ (x wₖ + bₖ), entry by entry, k = 1 … pieces        x (…, inputs) → y (…, outputs)
+
+    (Goodfellow et al. 2013)
+    """
 
     def __init__(self, inputs, outputs, pieces, *, rng, init=initializers.glorot_uniform):
         inputs, outputs, pieces = sizes(self, rng, inputs=inputs, outputs=outputs, pieces=pieces)

@@ -8,11 +8,11 @@ from scratchnet.settings import number, whole
 
 
 class BatchNorm(Module):
-    """y = γ (x − μ)/√(σ² + ε) + β per channel (the last axis); see ops.batch_norm
+    """y = γ (x − μ)/√(σ² + ε) + β for each channel        x (…, channels) → y (…, channels); see ops.batch_norm
 
-    In training μ and σ² are those of the batch, and the running averages follow them:
-    running ← momentum · running + (1 − momentum) · batch, with the unbiased variance, in the dtype that they have. In
-    evaluation they take over.
+    In training, μ and σ² are those of the batch, and running averages follow them:
+    running ← momentum · running + (1 − momentum) · batch, with the unbiased variance, in the dtype of the averages.
+    In evaluation, μ and σ² are the running averages.        (Ioffe & Szegedy 2015)
     """
 
     def __init__(self, channels, momentum=0.9, eps=1e-5):
@@ -40,7 +40,10 @@ class BatchNorm(Module):
 
 
 class LayerNorm(Module):
-    """y = γ (x − μ)/√(σ² + ε) + β over the last axis of each row; see ops.layer_norm"""
+    """y = γ (x − μ)/√(σ² + ε) + β, μ and σ² over the last axis        x (…, channels) → y (…, channels)
+
+    See ops.layer_norm.        (Ba, Kiros & Hinton 2016)
+    """
 
     def __init__(self, channels, eps=1e-5):
         channels, self.eps = whole("LayerNorm", "channels", channels, 1), _eps(self, eps)
@@ -55,7 +58,10 @@ class LayerNorm(Module):
 
 
 class Dropout(Module):
-    """In training: entries zeroed with probability `rate`, the rest scaled by 1/(1 − rate). In evaluation: nothing."""
+    """In training, zero entries with probability `rate` and scale the rest by 1/(1 − rate); in evaluation, y = x.
+
+    x → y of any shape; see ops.dropout.        (Srivastava et al. 2014)
+    """
 
     def __init__(self, rate, *, rng):
         check_rng("Dropout", rng)

@@ -1,4 +1,4 @@
-"""Windows of images pooled, and undone."""
+"""Pooling over the windows of images, and the ways back."""
 
 from scratchnet import ops
 from scratchnet.layers.arguments import padding_of, pair
@@ -6,7 +6,7 @@ from scratchnet.module import Module
 
 
 class _Pooling(Module):
-    """Holds the size, stride and padding of the windows; the stride is the size unless given."""
+    """Holds the size, stride and padding of the windows. The default stride is the size."""
 
     def __init__(self, size=2, stride=None, padding="valid"):
         self.size, self.padding = pair(self, "size", size), padding_of(padding)
@@ -17,35 +17,41 @@ class _Pooling(Module):
 
 
 class MaxPoolWithArgmax(_Pooling):
-    """x → (y, argmax): the largest of each window, and where it stood; see ops.max_pool_with_argmax"""
+    """y = the maximum of each window, argmax its place        x (N, H, W, C) → y, argmax (N, Ho, Wo, C)
+
+    See ops.max_pool_with_argmax.
+    """
 
     def __call__(self, x):
         return ops.max_pool_with_argmax(x, self.size, self.stride, self.padding)
 
 
 class Unpool(_Pooling):
-    """(y, argmax) → x: each entry put back where argmax says, zeros elsewhere; see ops.unpool"""
+    """Put each y back to the place in its window that argmax names, zeros elsewhere; see ops.unpool
+
+    y, argmax (N, Ho, Wo, C) → x (N, H, W, C)
+    """
 
     def __call__(self, y, argmax, output_size=None):
         return ops.unpool(y, argmax, self.size, self.stride, self.padding, output_size)
 
 
 class AvgPool2D(_Pooling):
-    """x → y: the mean of each window; see ops.avg_pool"""
+    """y = the mean of each window        x (N, H, W, C) → y (N, Ho, Wo, C); see ops.avg_pool"""
 
     def __call__(self, x):
         return ops.avg_pool(x, self.size, self.stride, self.padding)
 
 
 class MaxPool2D(_Pooling):
-    """x → y: the largest of each window, without the argmax"""
+    """y = the maximum of each window        x (N, H, W, C) → y (N, Ho, Wo, C); see ops.max_pool"""
 
     def __call__(self, x):
         return ops.max_pool(x, self.size, self.stride, self.padding)
 
 
 class UpSampling2D(Module):
-    """(N, H, W, C) → (N, f·H, f·W, C): each entry repeated over an f × f window"""
+    """Repeat each entry over an f × f window, f = factor        x (N, H, W, C) → y (N, f·H, f·W, C)"""
 
     def __init__(self, factor=2):
         self.factor = pair(self, "factor", factor)

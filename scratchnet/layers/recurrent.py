@@ -1,4 +1,4 @@
-"""Layers that go along a sequence step by step."""
+"""Layers that follow a sequence step by step."""
 
 from scratchnet import initializers, ops
 from scratchnet.autograd import check_arrays
@@ -9,12 +9,13 @@ from scratchnet.module import Module, Parameter
 class LSTM(Module):
     """h, (h_T, c_T) = lstm(x)        x (N, T, inputs) → outputs h of all steps (N, T, size), and the last state
 
-    Gates come in the order i, f, o, g (input, forget, output, candidate): columns 0 … H−1 of w, u and b are those of i,
-    H … 2H−1 those of f, and so on; H = size.
+    The gates come in the order i, f, o, g (input, forget, output, candidate). Columns 0 … H−1 of w, u and b belong to
+    i, H … 2H−1 to f, and so on; H = size. See ops.lstm for the formulas.
 
-    `state`, a pair (h, c) of (N, size), is what to start from: that of an earlier call, to go on; detach it to cut the
-    gradient there. First weights as in Keras: w Glorot's, u orthogonal, and b = 1 in the forget gate, so that cells
-    remember at first (Gers, Schmidhuber & Cummins 2000; Jozefowicz et al. 2015). See ops.lstm.
+    `state` (h, c), a pair of (N, size), is the state before the first step, zeros by default. To continue a sequence,
+    pass the state from the call before; detach it to cut the gradient there.
+    The initial weights are those of Keras: Glorot's w, orthogonal u, and b = 1 in the forget gate, so that cells
+    remember at first (Gers, Schmidhuber & Cummins 2000; Jozefowicz et al. 2015).
     """
 
     def __init__(self, inputs, size, *, rng):

@@ -1,4 +1,4 @@
-"""Layers one after another, and what the last of them says of the result."""
+"""Layers in sequence, and checks of the images that such a net reads or draws."""
 
 from scratchnet import ops
 from scratchnet.autograd import check_arrays
@@ -9,7 +9,7 @@ from scratchnet.module import Module
 
 
 class Sequential(Module):
-    """y = fₙ(… f₂(f₁(x))): layers and plain functions, one after another."""
+    """y = fₙ(… f₂(f₁(x))), where each f is a layer or a plain function. TypeError for a step that is neither."""
 
     def __init__(self, *steps):
         for step in steps:
@@ -28,30 +28,31 @@ class Sequential(Module):
 
 
 def check_digits(who, x):
-    """ValueError unless x are images of 28 × 28 pixels (N, 28, 28, 1)."""
+    """ValueError unless x holds images of 28 × 28 pixels (N, 28, 28, 1)."""
     check_arrays(who, images=x)
     if x.shape[1:] != (28, 28, 1):
         raise ValueError(f"{who}: images {x.shape}, expected (N, 28, 28, 1): channels come last")
 
 
 def check_drawn(who, real, net):
-    """Real samples are of the kind that the net draws: if its last step is a sigmoid, floating-point numbers in [0, 1],
-    if it is a tanh, in [−1, 1]. Else a discriminator would tell them apart by their scale."""
+    """Raise unless real samples have the range of the net's: [0, 1] if its last step is a sigmoid, [−1, 1] if a tanh.
+
+    Otherwise a discriminator would tell the two apart by their scale. TypeError for integers, ValueError for the range.
+    """
     check_arrays(who, real=real)
     drawn = _DRAWN.get(_last_step(net))
     if drawn and real.dtype.kind not in "fc":
-        raise TypeError(f"{who}: real samples are {real.dtype}, expected floating-point numbers; of pixels 0 … 255 "
-                        f"make x / 255 in float32")
+        raise TypeError(f"{who}: real samples are {real.dtype}, expected floating-point numbers; for pixels 0 … 255 "
+                        f"take x / 255 in float32")
     if drawn:
-        check_interval(f"{who}: what is generated lies in {list(drawn)}, so real samples", real, *drawn)
+        check_interval(f"{who}: generated samples lie in {list(drawn)}, so real samples", real, *drawn)
 
 
 _DRAWN = {ops.sigmoid: (0, 1), ops.tanh: (-1, 1)}
 
 
 def _last_step(net):
-    """What makes the values of a net's result: the last step of a Sequential, say; a Module may name it as `ends_in`.
-    """
+    """The step that sets the values of a net's result: the last of a Sequential, or a Module's attribute `ends_in`."""
     while isinstance(net, Module):
         steps = [step for step in getattr(net, "steps", ()) if not isinstance(step, (Flatten, Reshape))]
         net = steps[-1] if steps else getattr(net, "net", None) or getattr(net, "ends_in", None)

@@ -1,4 +1,4 @@
-"""The same numbers in another shape."""
+"""Layers that change the shape and keep the numbers."""
 
 from scratchnet import ops
 from scratchnet.autograd import check_arrays
@@ -7,7 +7,7 @@ from scratchnet.settings import number
 
 
 class Flatten(Module):
-    """(N, …) → (N, product of the rest)"""
+    """x (N, …) → y (N, product of the other lengths)"""
 
     def __call__(self, x):
         check_arrays("Flatten", x=x)
@@ -15,7 +15,7 @@ class Flatten(Module):
 
 
 class Reshape(Module):
-    """(N, …) → (N, *shape); one length may be −1"""
+    """x (N, …) → y (N, *shape); one length may be −1, for the rest"""
 
     def __init__(self, *shape):
         self.shape = tuple(int(number("Reshape", "each length", n, "a whole number ≥ 1, or −1 for what is left",

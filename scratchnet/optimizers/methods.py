@@ -1,7 +1,7 @@
-"""The optimizers: from a gradient to a step. The formulas stand in the `update` methods, one short one each.
+"""The named optimizers, from SGD to Nadam. The `update` method of each is its formula.
 
 Symbols: p parameters, g gradient, t the number of the step (from 1), lr the learning rate. Where a method has variants
-(place of ε, weight decay, defaults), this is PyTorch's, so that the two agree step by step.
+(place of ε, weight decay, defaults), it follows PyTorch, so that the two agree step by step.
 """
 
 from numbers import Real
@@ -10,15 +10,15 @@ from scratchnet.backend import array_module
 from scratchnet.optimizers.optimizer import Optimizer
 
 SHARE = "a number in [0, 1)", lambda x: 0.0 <= x < 1.0
-POSITIVE = "a number > 0", lambda x: x > 0.0  # as ε, which keeps 0/0 away where there is no gradient
+POSITIVE = "a number > 0", lambda x: x > 0.0  # for ε, which prevents 0/0 where the gradient is zero
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent; with momentum μ, along a velocity u in place of g.
+    """Stochastic gradient descent; with momentum μ, along a velocity u instead of g.
 
-    p ← p − lr g   or   u ← μ u + g,  p ← p − lr u   or, Nesterov's,   p ← p − lr (g + μ u)
+    p ← p − lr g,   or with momentum   u ← μ u + g,  p ← p − lr u,   or with nesterov   p ← p − lr (g + μ u)
 
-    (Polyak 1964; Sutskever et al. 2013, section 2, but lr stands outside of u, as in PyTorch; in Keras inside)
+    (Polyak 1964; Sutskever et al. 2013, section 2, but with lr outside of u, as in PyTorch; Keras has it inside)
 
     >>> from scratchnet import Tensor
     >>> w = Tensor([1.0, 2.0], requires_grad=True)
@@ -52,7 +52,7 @@ class SGD(Optimizer):
 
 
 class Adagrad(Optimizer):
-    """Every entry has its own learning rate, which falls with the gradients that it has seen.
+    """Each entry has a learning rate of its own, which falls with the squares of its gradients so far.
 
     v ← v + g²,  p ← p − lr g / (√v + ε)        (Duchi, Hazan & Singer 2011, figure 1, diagonal; Keras has √(v + ε))
     """
@@ -98,8 +98,8 @@ class Adam(Optimizer):
     m̂ = Σᵢ β₁ᵗ⁻ⁱ gᵢ / Σᵢ β₁ᵗ⁻ⁱ,  v̂ = Σᵢ β₂ᵗ⁻ⁱ gᵢ² / Σᵢ β₂ᵗ⁻ⁱ  (i = 1 … t),  p ← p − lr m̂ / (√v̂ + ε)
 
     (Kingma & Ba 2015, algorithm 1. As Σᵢ βᵗ⁻ⁱ = (1 − βᵗ)/(1 − β), these weighted means are the paper's moments with
-    its bias correction. Kept are the sums m and v, not yet divided: 10 passes over memory instead of 12.
-    Keras leaves ε outside of the correction of v: the paper's ε̂.)
+    its bias correction. The state holds the sums m and v before the division, which saves 2 of 12 passes over memory.
+    Keras adds ε to the uncorrected √v: the paper's ε̂.)
     """
 
     slots, squares, settings, memory = ("m", "v"), ("v",), ("betas", "eps"), ("betas",)
@@ -113,7 +113,7 @@ class Adam(Optimizer):
         super().__init__(parameters, lr, **options)
 
     def add_moments(self, a, g, m, v):
-        """m ← β₁ m + g,  v ← β₂ v + g²,  and s₁, s₂ with sₖ = Σᵢ βₖᵗ⁻ⁱ, so that m̂ = m/s₁ and v̂ = v/s₂."""
+        """m ← β₁ m + g,  v ← β₂ v + g².  Returns s₁, s₂ with sₖ = Σᵢ βₖᵗ⁻ⁱ, so that m̂ = m/s₁ and v̂ = v/s₂."""
         (beta1, beta2), t = self.betas, self.step_count
         m *= beta1
         m += g
@@ -128,9 +128,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the weights themselves, p ← p − lr λ p, and stays out of the gradient.
+    """Adam with a weight decay that shrinks the weights themselves, p ← p − lr λ p, and stays out of the gradient.
 
-    (Loshchilov & Hutter 2019, algorithm 2; the decay is multiplied by lr, as in PyTorch)
+    (Loshchilov & Hutter 2019, algorithm 2, but with the decay multiplied by lr, as in PyTorch)
     """
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, **options):
@@ -143,12 +143,12 @@ class AdamW(Adam):
 
 
 class Nadam(Adam):
-    """Adam with Nesterov's look ahead: the step uses the momentum as it will be one step later.
+    """Adam with Nesterov's look ahead: the step uses the momentum of the next step.
 
     μₜ = β₁ (1 − ½ · 0.96^(t ψ)),  Πₜ = μ₁ μ₂ … μₜ,  m ← β₁ m + (1 − β₁) g
     p ← p − lr [ (1 − μₜ) / (1 − Πₜ) · g + μₜ₊₁ / (1 − Πₜ₊₁) · m ] / (√v̂ + ε)
 
-    (Dozat 2016, “Incorporating Nesterov Momentum into Adam”. ψ is momentum_decay. m is kept as in Adam, undivided.)
+    (Dozat 2016, "Incorporating Nesterov Momentum into Adam"; ψ is momentum_decay. The code keeps Adam's sum m instead.)
     """
 
     counters, settings = ("step_count", "product"), ("betas", "eps", "momentum_decay")
@@ -178,7 +178,7 @@ class Nadam(Adam):
 
 
 def _descend(p, size, direction, v, eps, a):
-    """p ← p − size · direction / (√v + ε), with a as scratch"""
+    """p ← p − size · direction / (√v + ε); a is scratch"""
     xp = array_module(p)
     xp.sqrt(v, out=a)
     a += eps

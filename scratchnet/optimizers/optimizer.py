@@ -1,8 +1,8 @@
-"""What all optimizers share: parameters and gradients as two flat vectors, clipping, a step in chunks, a state.
+"""The base of all optimizers: parameters and gradients as two flat vectors, clipping, a step in chunks, a state.
 
-All parameters of an optimizer lie in one flat vector p, of which each parameter's data is a view, and their gradients
-in another, g. So an update is a few operations on long vectors. On the CPU they go through the vectors in chunks that
-stay in the cache, and in threads; on a GPU a chunk is the whole vector.
+All parameters of an optimizer lie in one flat vector p, and their gradients in another, g. Each parameter's data is a
+view of p. So an update is a few operations on long vectors. On the CPU, threads work through the vectors in chunks that
+stay in the cache; on a GPU, a chunk is the whole vector.
 """
 
 import math
@@ -17,32 +17,35 @@ from scratchnet.settings import number
 
 
 class Optimizer:
-    """What all optimizers share. A subclass names its state vectors in `slots` and writes `update`.
+    """The base of all optimizers. A subclass names its state vectors in `slots` and writes `update`.
 
-    parameters     leaf Tensors of one dtype on one device; one that is listed twice is taken once
+    parameters     leaf Tensors of one dtype on one device; one listed twice counts once
     lr             learning rate: a number, or a schedule, which is a callable step → number (steps from 0)
     weight_decay   λ: adds λ p to the gradient (the gradient of ½ λ ‖p‖²)
-    clip_norm      scale the gradient of all parameters together down to this Euclidean norm, if it is longer
-    clip_value     or: clip each entry of the gradient to ± this
+    clip_norm      scale the gradient of all parameters together down to this Euclidean norm if it is longer
+    clip_value     clip each entry of the gradient to ± this; not together with clip_norm
     Infinity as a limit, like None, clips nothing.
 
-    eps, where a method has one, is at least the smallest normal number of the parameters' dtype (6e-5 in float16): a
-    smaller one would round to 0 there, or be lost, and a gradient of zero would give 0/0.
+    If a method has an eps, it is at least the smallest normal number of the parameters' dtype (6e-5 in float16). A
+    smaller one could round to 0, and a gradient of zero would give 0/0.
 
-    Clipping comes before weight decay, and neither changes what `p.grad` shows.
+    Clipping comes before weight decay, and neither changes `p.grad`.
     A parameter without a gradient (`p.grad is None`) counts as one with gradient zero.
-    NaN or infinity in the gradient is never clipped away: under clip_norm it makes all parameters NaN, to be seen at
-    once.
+    NaN and infinity in the gradient are never clipped away. Under clip_norm they make all parameters NaN, where they
+    show at once.
 
-    copy.deepcopy((model, optimizer)) and pickle give a pair as independent as the first; copied alone, an optimizer
-    has parameters of its own.
+    copy.deepcopy((model, optimizer)) and pickle make an independent pair. An optimizer copied alone has parameters of
+    its own.
+
+    ValueError for settings out of range, an empty list, or parameters of different dtypes or devices; TypeError for
+    parameters that are not leaf Tensors.
     """
 
     slots = ()  # names of the state vectors, each as long as p, zero at the start
     squares = ()  # those among them that sum squares: never negative, and infinite after too large a gradient
-    counters = ("step_count",)  # numbers that belong to the state: whole ones, or shares
-    memory = ()  # settings without which the state cannot be read, such as the decay of a sum in it
-    settings = ()  # what repr shows besides lr
+    counters = ("step_count",)  # numbers in the state: whole numbers, or shares
+    memory = ()  # settings that give the state its meaning, such as the decay of a sum in it
+    settings = ()  # settings that repr shows besides lr
     chunk = 65536  # entries: Adam then works on 1.3 MB (benchmarks/NOTES.md)
 
     def __init__(self, parameters, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
@@ -76,7 +79,7 @@ class Optimizer:
         self.chunks = [[v[i:i + length] for v in vectors] for i in range(0, size, length or 1)]
 
     def update(self, lr, a, b, p, g, *state):
-        """Change one chunk of p, and of the state vectors, in place. g must stay as it is; a and b are scratch."""
+        """Change one chunk of p and of the state vectors in place, but not of g; a and b are scratch."""
         raise NotImplementedError
 
     @property
@@ -87,7 +90,7 @@ class Optimizer:
         except OverflowError:  # in a power
             lr = math.inf
         if not (type(lr) is float and 0.0 <= lr < math.inf):
-            lr = self._number(f"what lr={self.lr} gives for step {self.step_count}", lr, "a number ≥ 0",
+            lr = self._number(f"the rate of lr={self.lr} at step {self.step_count}", lr, "a number ≥ 0",
                               lambda x: x >= 0.0)
         return float(lr)
 
@@ -127,11 +130,11 @@ class Optimizer:
         return self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=a), out=out)
 
     def _clip(self):
-        """What to divide g by and what then to multiply it by, numbers on the device or None, so that ‖g‖ ≤ clip_norm.
+        """The divisor and then the factor, numbers on the device or None, that bring ‖g‖ down to clip_norm.
 
-        g · min(1, max_norm / (‖g‖ + 1e-6)), the 1e-6 as in PyTorch.        (Pascanu et al. 2013, algorithm 1)
-        In float32 the square of 1e20 is infinite, in float16 that of 300. So float16 is summed in float32, and where
-        that does not suffice, as on a GPU always, g is first divided by its largest entry s: ‖g‖ = s ‖g/s‖.
+        g · min(1, clip_norm / (‖g‖ + 1e-6)), with 1e-6 as in PyTorch.        (Pascanu et al. 2013, algorithm 1)
+        The square of 1e20 is infinite in float32, that of 300 in float16. So float16 is summed in float32. If that does
+        not suffice, and always on a GPU, g is first divided by its largest entry s: ‖g‖ = s ‖g/s‖.
         """
         if self.clip_norm is None or not self.flat.size:
             return None, None
@@ -150,7 +153,7 @@ class Optimizer:
             return xp.where(short, xp.ones_like(s), s), xp.where(short, xp.ones_like(s), limit / (norm + 1e-6 / s))
 
     def _collect_gradients(self):
-        """See that every parameter still is a part of `flat`, and that its gradient is in `flat_grad`."""
+        """Check that each parameter is still a view of `flat`, and bring its gradient into `flat_grad`."""
         who = type(self).__name__
         for i, (p, view, g) in enumerate(zip(self.parameters, self.views, self.grad_views, strict=True)):
             if p.data is not view:
@@ -163,7 +166,7 @@ class Optimizer:
                 g[...] = self._checked_gradient(i, p.grad, g)
 
     def _checked_gradient(self, i, grad, g):
-        """The gradient of parameter i, which somebody has set, if g can hold it."""
+        """A gradient that someone has set for parameter i, after a check that g can hold it."""
         shape = getattr(grad, "shape", f"none ({type(grad).__name__})")
         self._require(shape == g.shape, f"parameter {i} has shape {g.shape}, but its grad has shape {shape}")
         kind = (kind_of(grad) if not is_array(grad) else "masked" if isinstance(grad, np.ma.MaskedArray) else
@@ -175,11 +178,11 @@ class Optimizer:
         return grad
 
     def state_dict(self, names=None):
-        """Counters, copies of the state vectors on the host, shapes of the parameters, the state of the schedule
-        under `lr.`, if it has one, and whose state it is. The parameters are the model's to save, the settings are in
-        the program.
+        """Counters, copies of the state vectors on the host, shapes of the parameters, the class with the settings in
+        `memory`, and the state of the schedule under `lr.`, if it has one. The model saves the parameters; the other
+        settings are in the program.
 
-        names    what the parameters are called, if anybody knows: then that is how a state finds them again
+        names    optional names of the parameters, in their order, by which load_state_dict finds them again
         """
         schedule = self.lr.state_dict() if hasattr(self.lr, "state_dict") else {}
         return ({name: getattr(self, name) for name in self.counters}
@@ -188,12 +191,14 @@ class Optimizer:
                 | {f"lr.{name}": value for name, value in schedule.items()})
 
     def _kind(self):
-        """What the state means depends on the class and on these settings."""
+        """The class and the settings on which the meaning of the state depends."""
         return {"class": type(self).__name__} | {name: np.array(getattr(self, name)).tolist() for name in self.memory}
 
     def load_state_dict(self, state, names=None):
-        """Take up what state_dict gave, with the same names, from an optimizer of the same class, whose sums decay
-        alike. All of it is checked before anything is changed."""
+        """Restore a state from state_dict, under the same names, of an optimizer of the same class and `memory`.
+
+        ValueError or TypeError for any other state, which leaves everything as it was.
+        """
         vectors, numbers = checked(self, self.state_dict(names), state)
         if hasattr(self.lr, "load_state_dict"):
             self.lr.load_state_dict({name[3:]: value for name, value in state.items() if name.startswith("lr.")})
@@ -202,8 +207,8 @@ class Optimizer:
             vector[...] = to_device_of(vectors[name], vector)
 
     def __getstate__(self):
-        """For copy and pickle: all but the views, which are made anew over the parameters that were copied along. A
-        parameter that another optimizer has taken over stays that one's."""
+        """For copy and pickle: everything but the views, which are made anew over the parameters copied with it. A
+        parameter that another optimizer has taken over stays with that one."""
         made = ("xp", "flat", "views", "flat_grad", "grad_views", "length", "chunks")
         kept = {name: value for name, value in vars(self).items() if name not in made}
         return kept | {"owned": [p.data is view for p, view in zip(self.parameters, self.views, strict=True)]}
@@ -239,8 +244,8 @@ class Optimizer:
 
 
 def flush_denormals(s):
-    """Zero what is denormal, in place. Where the gradient stays zero, as for a dead unit, a running mean decays into
-    denormal numbers and, rounded, stays there; with them Adam's step takes ten times as long. (Not in float16, where
-    they are no slower, and needed.)"""
+    """Set denormal numbers to zero, in place. While a gradient stays zero, as for a dead unit, a running mean decays to
+    a denormal number and, by rounding, stays there. Adam's step then takes ten times as long. (Not in float16, where
+    such numbers are no slower, and needed.)"""
     if s.dtype.itemsize >= 4:
         s *= array_module(s).abs(s) >= np.finfo(s.dtype).tiny

@@ -1,4 +1,4 @@
-"""The state of an optimizer, or of an average of weights: shapes by name, and checks before anything is taken up."""
+"""The state of an optimizer, or of an average of weights: shapes by name, and checks of a state to be restored."""
 
 import math
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from scratchnet.settings import number, whole
 
 
 def described(who, parameters, names):
-    """Name → shape, in their order; without names they are counted."""
+    """Name → shape of the parameters, in their order; without names, they are numbered."""
     if isinstance(names, (str, bytes, set, frozenset)) or not isinstance(names, (Iterable, type(None))):
         raise TypeError(f"{who}: names are a list, one for each parameter in their order, got {kind_of(names)}")
     names = [str(name) for name in (range(len(parameters)) if names is None else names)]
@@ -24,8 +24,8 @@ def described(who, parameters, names):
 
 
 def arranged(who, vectors, mine, state):
-    """What the state holds for these vectors, name → array in their dtype, its parts in the order of `mine`, which is
-    `described`. ValueError for other parameters, and for what a vector cannot hold."""
+    """The state's arrays for these vectors, name → array in the vector's dtype, with its parts in the order of `mine`,
+    a result of `described`. ValueError for other parameters, and for numbers that a vector cannot hold."""
     theirs = state["parameters"]
     if not isinstance(theirs, dict):
         raise TypeError(f"{who}: parameters: expected name → shape, got {kind_of(theirs)}")
@@ -56,8 +56,8 @@ def arranged(who, vectors, mine, state):
 
 
 def checked(optimizer, mine, state):
-    """(vectors, counters) of a state, name → value each; an error unless this optimizer, whose state is `mine`, can go
-    on from it."""
+    """(vectors, counters) of a state, name → value each, after a check that this optimizer, whose own state is `mine`,
+    can go on from it."""
     who = type(optimizer).__name__
     check_state(who, mine, state)
     if state["optimizer"] != mine["optimizer"]:
@@ -75,7 +75,7 @@ def checked(optimizer, mine, state):
 
 
 def _in_words(kind):
-    """What `_kind` gives, as it would be written: Adam(betas=[0.9, 0.999])."""
+    """A `_kind` as a call: Adam(betas=[0.9, 0.999])."""
     if not (isinstance(kind, dict) and "class" in kind):
         return f"no optimizer ({kind!r:.80})"
     return f"{kind['class']}({', '.join(f'{name}={value}' for name, value in kind.items() if name != 'class')})"

@@ -1,4 +1,4 @@
-"""Many parameters as one flat vector."""
+"""Parameters as one flat vector."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from scratchnet.backend import array_module, kind_of
 
 
 def leaves(who, parameters):
-    """The parameters as a list, each once, after checking that they can lie in one vector."""
+    """The parameters as a list, each once, after a check that they can lie in one vector."""
     if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
         raise TypeError(f"{who}: parameters are a list of Tensors, such as model.parameters(), got "
                         f"{kind_of(parameters)}")
@@ -26,14 +26,14 @@ def leaves(who, parameters):
 
 
 def one_vector(parameters):
-    """Their array module, one vector with a copy of all their values, and its views in their shapes."""
+    """The array module of the parameters, a vector with a copy of all their values, and its views in their shapes."""
     xp = array_module(parameters[0].data)
     flat = xp.concatenate([p.data.reshape(-1) for p in parameters])
     return xp, flat, views_of(flat, parameters)
 
 
 def views_of(flat, parameters):
-    """Views of the flat vector, one for each parameter, in its shape."""
+    """Views of the flat vector, one for each parameter and in its shape."""
     views, start = [], 0
     for p in parameters:
         views.append(flat[start:start + p.size].reshape(p.shape))
