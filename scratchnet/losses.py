@@ -1,11 +1,13 @@
-"""Loss functions. Each gives one number per entry and says over which axes; `reduction` is always named by the caller:
+"""Loss functions. Each computes one number per entry, and the caller always names the `reduction`:
 
-    "none"   the numbers per entry, to be summed over pixels and averaged over images by hand
-    "sum"    one number, the sum over all of them
+    "none"   the numbers per entry, for the caller to sum over pixels and average over images
+    "sum"    one number, their sum
     "mean"   one number, their mean
 
 Where a sigmoid or softmax would come before the loss, the loss takes the logits, so that nothing overflows or cancels.
 Predictions and targets must have equal shapes: (N, 1) against (N,) would broadcast to (N, N) without a word.
+Unequal shapes, empty batches, targets out of range and an unknown reduction raise a ValueError; integers, unless they
+are labels, a TypeError.
 """
 
 import math
@@ -19,7 +21,7 @@ from scratchnet.ops.elementwise import positive_part
 from scratchnet.ops.linear import check_range
 from scratchnet.settings import number, whole
 
-SLACK = 1e-3  # by so much a target may miss its range: rounding, or a step of a gradient check
+SLACK = 1e-3  # a target may miss its range by this much: rounding, or a step of a gradient check
 
 
 @differentiable
@@ -29,7 +31,7 @@ def _bce(x, t):
     size = xp.abs(x)
     if _is_finite(size):
         hard = positive_part(x) - x * t
-    else:  # the same as |x| · (1 − t or t), in which 0 · ∞ is to be 0; slower by far on a CPU
+    else:  # the same as |x| times 1 − t or t, but with 0 · ∞ = 0; far slower on a CPU
         wrong = xp.where(x > 0, 1.0 - t, t)
         hard = xp.where(wrong != 0, size, 0.0) * wrong
     return hard + xp.log1p(xp.exp(-size))
@@ -49,9 +51,9 @@ def _(gy, x):
 def bce_with_logits(x, t, reduction):
     """ℓ = −t ln σ(x) − (1 − t) ln(1 − σ(x)) = max(x, 0) − x t + ln(1 + e^−|x|)        per entry, any shape
 
-    The cross-entropy, in nats, of a Bernoulli variable with logit x; t in [0, 1].
+    The cross-entropy, in nats, of a Bernoulli variable with logit x and target t in [0, 1].
     ∂ℓ/∂x = σ(x) − t,  ∂ℓ/∂t = −x        (Bishop 2006, eq. 4.90 and 4.91)
-    An infinite logit that is right costs nothing, one that is wrong ∞.
+    An infinite logit costs 0 if it is right and ∞ if it is wrong.
     """
     _check("bce_with_logits", x, t)
     check_interval("bce_with_logits: targets", t, 0, 1)
@@ -76,7 +78,8 @@ def _(gy, x):
 
 
 def _settled(x):
-    """Logits, but (−∞, …, 0, …, −∞) for each row with one +∞: the limit of its softmax, which ∞ − ∞ does not give."""
+    """The logits, with each row that has one +∞ replaced by (−∞, …, 0, …, −∞), whose softmax is the limit. (∞ − ∞ would
+    make it NaN.)"""
     data = data_of(x)
     if isinstance(data, np.ndarray) and data.max() < np.inf:
         return x
@@ -90,10 +93,11 @@ def _settled(x):
 def softmax_cross_entropy(x, t, reduction):
     """ℓ = −Σₖ tₖ ln softmax(x)ₖ over the last axis        logits x (…, K) → ℓ (…,), in nats
 
-    t: integers (…,) in 0 … K−1, or probabilities (one-hot, smoothed, …) (…, K), which add up to 1, or to less where a
-    row has a smaller weight.        ∂ℓ/∂x = softmax(x) Σₖ tₖ − t        (Bishop 2006, eq. 4.108 and 4.109)
-    A logit of −∞ rules its class out: it has no part in the loss, and its gradient is 0. A logit of +∞ rules out all
-    others: its class costs 0, each other ∞. A row of −∞ alone, or of several +∞, has no limit: its loss is NaN.
+    t holds integers (…,) in 0 … K−1, or probabilities (…, K), one-hot or smoothed. They add up to 1, or to less if a
+    row has a smaller weight.
+    ∂ℓ/∂x = softmax(x) Σₖ tₖ − t,  ∂ℓ/∂t = −ln softmax(x)        (Bishop 2006, eq. 4.108 and 4.109)
+    A logit of −∞ rules its class out. It has no part in the loss, and its gradient is 0. A logit of +∞ rules out all
+    other classes: its own costs 0, any other ∞. A row of −∞ only, or with several +∞, has no limit; its loss is NaN.
 
     >>> round(float(softmax_cross_entropy(np.log([[1.0, 2.0, 5.0]]), np.array([2]), "mean")), 6)  # −ln (5/8)
     0.470004
@@ -117,7 +121,10 @@ def softmax_cross_entropy(x, t, reduction):
 
 
 def one_hot(labels, classes, dtype="float32"):
-    """Integers (…,) in 0 … classes − 1 → (…, classes): 1 at the label's place, else 0."""
+    """Labels (…,), integers in 0 … classes − 1 → (…, classes): 1 at the label's place, else 0.
+
+    ValueError for labels out of range, TypeError unless they are integers and dtype is numeric.
+    """
     check_arrays("one_hot", labels=labels)
     labels = data_of(labels)
     if labels.dtype.kind not in "iu":
@@ -125,7 +132,7 @@ def one_hot(labels, classes, dtype="float32"):
     classes = whole("one_hot", "classes", classes, 1)
     check_range("one_hot: labels", labels, classes)
     if dtype is None or not _is_numeric(dtype):
-        raise TypeError(f"one_hot: dtype is one of numbers, such as 'float32', got {dtype!r}")
+        raise TypeError(f"one_hot: dtype must be numeric, such as 'float32', got {dtype!r}")
     return (labels[..., None] == array_module(labels).arange(classes)).astype(dtype)
 
 
@@ -170,7 +177,7 @@ def _(gy, x, t):
 
 @handle(_l1)
 def l1(x, t, reduction):
-    """ℓ = |x − t|        per entry, any shape;  ∂ℓ/∂x = sign(x − t) = −∂ℓ/∂t, 0 where they are equal"""
+    """ℓ = |x − t|        per entry, any shape;  ∂ℓ/∂x = sign(x − t) = −∂ℓ/∂t, which is 0 where x = t"""
     _check("l1", x, t)
     return _reduce("l1", _l1(x, t), reduction)
 
@@ -195,9 +202,9 @@ def _(gy, x, t, delta):
 
 @handle(_huber)
 def huber(x, t, reduction, delta=1.0):
-    """ℓ = ½ d² where |d| ≤ δ, else δ (|d| − ½ δ),  d = x − t        per entry        (Huber 1964)
+    """ℓ = ½ d² where |d| ≤ δ, else δ (|d| − ½ δ),  d = x − t        per entry, any shape        (Huber 1964)
 
-    With q = min(|d|, δ) that is ½ q² + δ (|d| − q).        ∂ℓ/∂x = d, cut off at ±δ, = −∂ℓ/∂t
+    With q = min(|d|, δ), ℓ = ½ q² + δ (|d| − q).        ∂ℓ/∂x = d clipped to ±δ = −∂ℓ/∂t;  δ = delta > 0
     """
     _check("huber", x, t)
     delta = number("huber", "delta", delta, "a number > 0")
@@ -224,11 +231,14 @@ def _(gy, x, t):
 
 @handle(_hinge)
 def hinge(x, t, reduction):
-    """ℓ = max(0, 1 − t x)        per entry, t = −1 or +1;  ∂ℓ/∂x = −t where t x < 1, else 0"""
+    """ℓ = max(0, 1 − t x)        per entry, any shape, t = −1 or +1
+
+    ∂ℓ/∂x = −t and ∂ℓ/∂t = −x where t x < 1, else 0        (Cortes & Vapnik 1995)
+    """
     _check("hinge", x, t)
-    if _is_data(t) and not (np.abs(np.abs(data_of(t)) - 1.0) <= SLACK).all():  # so NaN, too
+    if _is_data(t) and not (np.abs(np.abs(data_of(t)) - 1.0) <= SLACK).all():  # NaN as well
         raise ValueError(f"hinge: targets must be −1 or +1, got {data_of(t).min()} … {data_of(t).max()}; "
-                         f"of labels 0 and 1 make 2 t − 1")
+                         f"for labels 0 and 1, take 2 t − 1")
     return _reduce("hinge", _hinge(x, t), reduction)
 
 
@@ -251,9 +261,10 @@ def _(gy, logvar):
 
 @handle(_gaussian_kl)
 def gaussian_kl(mean, logvar, reduction):
-    """KL( N(μ, e^s) ‖ N(0, 1) ) = ½ (e^s + μ² − 1 − s)        per dimension, s = logvar; in nats
+    """KL( N(μ, e^s) ‖ N(0, 1) ) = ½ ((e^s − 1) + μ² − s)        per dimension, any shape, s = logvar; in nats
 
-    Sum over the last axis for the divergence of the whole code.
+    Sum over the last axis for the divergence of the whole code. e^s − 1 is expm1(s): for s near 0, the subtraction
+    would leave little but rounding errors.
     ∂/∂μ = μ,  ∂/∂s = ½ (e^s − 1)        (Kingma & Welling 2014, appendix B)
 
     >>> gaussian_kl(np.array([0.0, 1.0]), np.array([0.0, 0.0]), "none")
@@ -288,15 +299,15 @@ def _(gy, x, mean, logvar):
 
 
 def _precision(d, logvar):
-    """e^−s; 1 where it would be infinite and d is 0, for then d e^−s counts as 0."""
+    """e^−s, but 1 where e^−s is infinite and d = 0, so that d e^−s is 0 there."""
     return exp(-where((d == 0) & (logvar < -math.log(_largest(logvar))), 0.0, logvar))
 
 
 @handle(_gaussian_nll)
 def gaussian_nll(x, mean, logvar, reduction):
-    """−ln N(x; μ, e^s) = ½ (s + (x − μ)² e^−s + ln 2π)        per entry, s = logvar; in nats
+    """−ln N(x; μ, e^s) = ½ (s + (x − μ)² e^−s + ln 2π)        per entry, any shape, s = logvar; in nats
 
-    ∂/∂x = (x − μ) e^−s = −∂/∂μ,  ∂/∂s = ½ (1 − (x − μ)² e^−s)
+    ∂/∂x = (x − μ) e^−s = −∂/∂μ,  ∂/∂s = ½ (1 − (x − μ)² e^−s)        (Kingma & Welling 2014, appendix C.2)
     """
     _check("gaussian_nll", x, mean, ("x", "mean"))
     _check("gaussian_nll", mean, logvar, ("mean", "logvar"))
@@ -311,7 +322,8 @@ def _is_numeric(dtype):
 
 
 def _is_finite(x):
-    """Whether a NumPy array has finite numbers only. Of others it is not known: a look would wait for the device."""
+    """Whether all numbers of a NumPy array are finite. False for other arrays, where a look would wait for the device.
+    """
     return isinstance(x, np.ndarray) and x.size > 0 and -np.inf < x.min() and x.max() < np.inf
 
 
@@ -321,7 +333,7 @@ def _largest(x):
 
 
 def _check(name, x, t, names=("x", "t")):
-    """Arrays of equal shapes, floating-point, and at least one entry."""
+    """Raise unless both arrays are floating-point, of equal shapes and not empty."""
     check_arrays(name, **dict(zip(names, (x, t), strict=True)))
     if x.shape != t.shape:
         raise ValueError(f"{name}: both arguments need the same shape, got {x.shape} and {t.shape}")
@@ -332,23 +344,23 @@ def _check(name, x, t, names=("x", "t")):
 
 
 def check_interval(what, x, low, high, slack=SLACK):
-    """ValueError unless all numbers of an array that is data lie in [low, high], see _is_data."""
+    """ValueError unless all numbers of x lie in [low, high]. It checks data only, see _is_data."""
     if _is_data(x) and x.size:
         x = data_of(x)
         least, most = x.min(), x.max()
-        if not (least >= low - slack and most <= high + slack):  # so NaN, too
-            raise ValueError(f"{what} must lie in [{low}, {high}], got {least} … {most}"
-                             + "; divide images by 255" * bool(low == 0 and 1 < most <= 255 and least >= 0))
+        if not (least >= low - slack and most <= high + slack):  # NaN as well
+            advice = "; divide images by 255" if low == 0 and 1 < most <= 255 and least >= 0 else ""
+            raise ValueError(f"{what} must lie in [{low}, {high}], got {least} … {most}{advice}")
 
 
 def _is_data(x):
-    """Whether the values of x can be checked: not what is to be differentiated, for derivatives are defined beyond the
-    range, too, nor what lies on a GPU, where a look at it would wait for the device."""
+    """Whether x is data, whose values can be checked. A Tensor that requires a gradient is not, since derivatives exist
+    beyond the range; nor is an array on a GPU, where a look would wait for the device."""
     return isinstance(data_of(x), np.ndarray) and x.dtype.kind != "c" and not getattr(x, "requires_grad", False)
 
 
 def check_images(what, x):
-    """Images that a model's loss compares with what it draws in [0, 1]: floating-point numbers in the same range."""
+    """Raise unless images, which a loss compares with a model's in [0, 1], are floating-point numbers in that range."""
     check_arrays(what, images=x)
     if x.dtype.kind not in "fc":
         raise TypeError(f"{what}: images are {x.dtype}, expected floating-point numbers in [0, 1]; divide them by 255")
@@ -356,7 +368,7 @@ def check_images(what, x):
 
 
 def _check_sums(name, t):
-    """ValueError where probabilities (…, K) that are data add up to more than 1."""
+    """ValueError if probabilities (…, K) add up to more than 1. It checks data only, see _is_data."""
     if _is_data(t):
         sums = data_of(t).sum(axis=-1)
         if (sums > 1.0 + SLACK).any():

@@ -1,4 +1,4 @@
-"""Games of two players: the losses by hand, their gradients, and what keeps the game in balance."""
+"""Games of two players: the losses by hand, their gradients, and the remedies that keep the game in balance."""
 
 import numpy as np
 import pytest
@@ -45,13 +45,13 @@ def test_the_losses_by_hand_and_their_gradients(name):
     by_hand = BY_HAND[name]
     assert of_discriminator(A, B) == pytest.approx(by_hand[0](A, B))
     assert of_generator(B) == pytest.approx(by_hand[1](B))
-    smooth = name not in ("hinge", "wasserstein")  # of those the second derivative is 0, and the first a constant
+    smooth = name not in ("hinge", "wasserstein")  # those have constant slopes and no second derivative
     check.gradients(of_discriminator, A, B, order=1 + smooth)
     check.gradients(of_generator, B, order=1 + smooth)
 
 
-def test_generator_and_discriminator_want_the_opposite():
-    """In each game a step that G likes raises the logits of generated samples, and one that D likes lowers them."""
+def test_generator_and_discriminator_pull_in_opposite_directions():
+    """In each game, G's step raises the logits of generated samples, and D's step lowers them."""
     for name, (of_discriminator, of_generator) in games.GAMES.items():
         b = Tensor(np.full((3, 1), 0.3), requires_grad=True)
         assert (grad(of_generator(b), b).data < 0).all(), name
@@ -84,7 +84,7 @@ def test_label_smoothing():
 
 
 def test_the_best_discriminator_reaches_the_jensen_shannon_divergence():
-    """On a finite set −loss is largest at D* = p/(p + q), where it is 2 JS − 2 ln 2."""
+    """On a finite set, −loss has its maximum 2 JS − 2 ln 2 at D* = p/(p + q)."""
     p, q = np.array([0.5, 0.3, 0.2]), np.array([0.1, 0.3, 0.6])
     m = (p + q) / 2
     js = (p * np.log(p / m)).sum() / 2 + (q * np.log(q / m)).sum() / 2
@@ -125,7 +125,7 @@ def test_penalty_of_a_linear_critic():
 
 
 def test_penalty_is_taken_between_each_pair():
-    """D(x) = ½ ‖x‖² has the gradient x̂ = u x + (1 − u) y, so the lengths tell where it was taken."""
+    """D(x) = ½ ‖x‖² has the gradient x̂ = u x + (1 − u) y, so its length shows where it was taken."""
     real, fake = np.full((400, 1, 2), [[3.0, 0.0]]), np.full((400, 1, 2), [[5.0, 0.0]])
     seen = []
 
@@ -193,7 +193,7 @@ def test_packs():
             adversarial.pack(samples, m)
 
 
-def test_replay_gives_back_what_it_saw():
+def test_replay_returns_samples_it_has_seen():
     replay, n = adversarial.Replay(10, rng()), 0
     for step in range(50):
         fake = np.arange(n, n + 5.0)[:, None]
@@ -202,7 +202,7 @@ def test_replay_gives_back_what_it_saw():
         np.testing.assert_array_equal(mixed[2:] if step else mixed, fake[2:] if step else fake)
         assert step == 0 or (mixed[:2] < n - 5).all()
     assert replay.kept.shape == (10, 1) and len(np.unique(replay.kept)) == 10
-    assert replay.kept.mean() > n / 2                                         # old ones have gone
+    assert replay.kept.mean() > n / 2                                         # old samples have left
     assert not np.shares_memory(replay.kept, fake)
 
 
@@ -220,7 +220,7 @@ def test_replay_can_be_resumed():
     third, kept = adversarial.Replay(7, rng()), state["kept"].copy()
     third.load_state_dict(state)
     third.mix(batches[0])
-    np.testing.assert_array_equal(state["kept"], kept)                            # not the same memory
+    np.testing.assert_array_equal(state["kept"], kept)                            # a copy
     assert third.mix(batches[0][:0]).shape == (0, 2)
     with pytest.raises(ValueError, match=r"^Replay: samples \(3,\), but \(2,\) are remembered"):
         third.mix(np.ones((4, 3)))
@@ -252,8 +252,8 @@ def test_unrolled_discriminator_is_the_one_after_the_steps():
         np.testing.assert_allclose(D(real).data, ahead, rtol=1e-10)
 
 
-def test_generator_knows_how_the_discriminator_will_answer():
-    """The gradient with respect to what G made, against differences: through the steps of D as well."""
+def test_the_generator_foresees_the_answer_of_the_discriminator():
+    """The gradient in the generated samples, through D's steps as well, against differences."""
     D, real = tiny(rng()), rng(3).normal(size=(5, 2))
 
     def loss(fake):
@@ -358,14 +358,14 @@ def test_spectral_layers_stretch_nothing():
 
 
 def test_gradient_of_spectral_normalisation():
-    """u and v are constants of the rule: so they are held still, and the rule is right for W/(uᵀ W v) with them."""
+    """The rule treats u and v as constants. With both held still, it is right for W/(uᵀ W v)."""
     for layer, x in ((layers.SpectralDense(5, 3, rng=rng()), rng(1).normal(size=(4, 5))),
                      (layers.SpectralConv2D(2, 3, rng=rng()), rng(1).normal(size=(2, 5, 4, 2)))):
         layer.move(lambda a: a.astype(np.float64)).eval()
         check.gradients(lambda layer=layer, x=x: ops.square(layer(x)).sum(), parameters=layer, order=2)
     for _ in range(200):
         layer.train().normalized()
-    # where u and v are the singular vectors the constants do no harm: ∂σ/∂W = u vᵀ
+    # at the singular vectors, treating u and v as constants is exact: ∂σ/∂W = u vᵀ
     w, step = layer.w.data.reshape(-1, 3), 1e-6 * rng(2).normal(size=(18, 3))
     change = (np.linalg.norm(w + step, 2) - np.linalg.norm(w - step, 2)) / 2
     assert change == pytest.approx((np.outer(layer.u, layer.v) * step).sum(), rel=1e-5)
@@ -392,7 +392,7 @@ def test_minibatch_discrimination():
     check.gradients(layer, x, order=2)
     check.gradients(lambda: ops.square(layer(x)).sum(), parameters=layer)
     np.testing.assert_allclose(layer(np.repeat(x[:1], 4, axis=0)).data[:, 4:], 0.75)  # all alike
-    np.testing.assert_allclose(layer(x[:1]).data[:, 4:], 0.0, atol=1e-12)            # nobody to compare with
+    np.testing.assert_allclose(layer(x[:1]).data[:, 4:], 0.0, atol=1e-12)            # no other sample
 
 
 def test_substituted_weights_are_used_and_given_back():
@@ -427,7 +427,7 @@ def test_substituted_weights_are_used_and_given_back():
     (lambda r: games.minimax_discriminator(A, A, np.nan), "^minimax_discriminator: smoothing is a share"),
     (lambda r: games.least_squares_generator((10 * A).astype(int)),
      "^least_squares_generator: the logits `fake` must be floating-point")])
-def test_what_a_game_cannot_be_played_with_is_named(make, words):
+def test_wrong_arguments_of_a_game_are_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make(rng(0))
 

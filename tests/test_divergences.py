@@ -1,4 +1,4 @@
-"""f-divergences against their definition and closed forms; the bounds, which trained nets must approach from below."""
+"""f-divergences against their definition and closed forms; the bounds, which trained nets approach from below."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def some(n=6, seed=0):
 
 
 def gaussian(mean, std, edges):
-    """Its density in the middle of each cell, times the width."""
+    """Probabilities of cells: the density in the middle of each, times its width."""
     x, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
     return np.exp(-((x - mean) / std)**2 / 2) / (std * np.sqrt(2 * np.pi)) * width
 
@@ -70,15 +70,15 @@ def test_gaussians_in_closed_form(mean, std):
                                                           / 2)
 
 
-def test_where_one_of_them_is_not():
+def test_where_one_of_them_is_zero():
     p, q, inf = np.array([0.0, 0.5, 0.5, 0.0]), np.array([0.0, 0.0, 0.5, 0.5]), np.inf
     assert [exact(name, p, q) for name in NAMES] == [inf, inf, inf, pytest.approx(np.log(2) / 2)]
-    p = np.array([0.0, 0.0, 1.0, 0.0])                                        # lives where q does
+    p = np.array([0.0, 0.0, 1.0, 0.0])                                        # zero wherever q is
     assert [exact(name, p, q) for name in NAMES] == [pytest.approx(np.log(2)), inf, pytest.approx(1),
                                                      pytest.approx(0.75 * np.log(4 / 3))]
     assert exact("reverse KL", q, p) == pytest.approx(np.log(2))
     assert exact("Jensen-Shannon", [1.0, 0.0], [0.0, 1.0]) == pytest.approx(np.log(2))
-    tiny = np.array([5e-324, 1.0])                                            # p/q overflows here, the divergence not
+    tiny = np.array([5e-324, 1.0])                                            # p/q overflows, the divergence does not
     assert exact("KL", [0.5, 0.5], tiny) == pytest.approx(0.5 * np.log(0.5) - 0.5 * np.log(5e-324) + 0.5 * np.log(0.5))
     assert np.isfinite(exact("Jensen-Shannon", tiny, [0.5, 0.5]))
 
@@ -105,7 +105,7 @@ def test_the_best_output_makes_the_bound_exact_and_no_other_does(name):
             assert bound(name, v + size * rng(seed).normal(size=6), p, q) < exact(name, p, q)
 
 
-def test_outputs_where_nothing_can_be_known():
+def test_outputs_where_both_are_zero():
     p, q = np.array([0.0, 0.5, 0.5, 0.0]), np.array([0.0, 0.0, 0.5, 0.5])
     np.testing.assert_array_equal(best_output("Jensen-Shannon", p, q), [np.nan, np.inf, 0, -np.inf])
 
@@ -157,7 +157,7 @@ Q = gaussian(0.8, 1, GRID)
 
 
 def trained(name, steps=400):
-    """Outputs of a net on GRID that has climbed the bound, in float64; and the values that it passed."""
+    """Outputs on GRID, in float64, of a net that has climbed the bound, and the values of the bound on the way."""
     net = dense_net([1, 32, 32, 1], ops.tanh, rng=rng())
     optimizer, passed = Adam(net.parameters(), lr=cosine(1e-2, steps)), []
     x, p, q = (a.astype(np.float32) for a in ((GRID[1:, None] + GRID[:-1, None]) / 2, P, Q))
@@ -180,7 +180,7 @@ def test_a_trained_net_reaches_the_divergence_from_below(name):
 
 
 def test_a_trained_discriminator_brings_the_value_of_the_game_to_its_optimum_from_below():
-    """V(D, G) = E_p[ln D] + E_q[ln(1 − D)] within 2 % of 2 JS − 2 ln 2, and of 2 JS too, which is the harder half."""
+    """V(D, G) = E_p[ln D] + E_q[ln(1 − D)] is within 2 % of 2 JS − 2 ln 2; V + 2 ln 2, which is harder, of 2 JS."""
     v, _ = trained("Jensen-Shannon")
     D = 1 / (1 + np.exp(-v))
     value, js = (P * np.log(D) + Q * np.log(1 - D)).sum(), exact("Jensen-Shannon", P, Q)
@@ -190,21 +190,21 @@ def test_a_trained_discriminator_brings_the_value_of_the_game_to_its_optimum_fro
     assert ((P + Q) / 2 * np.abs(D - P / (P + Q))).sum() < 0.02
 
 
-# ---------------------------------------------------------------- the density of what a generator makes
+# ---------------------------------------------------------------- the density of generated samples
 
 def test_push_forward_by_hand():
     z = np.linspace(0, 1, 101)
     np.testing.assert_allclose(push_forward(z, [0, 0.25, 0.5, 1]), [0.25, 0.25, 0.5], atol=1e-12)
     np.testing.assert_allclose(push_forward(1 - z, [0, 0.25, 0.5, 1]), [0.25, 0.25, 0.5], atol=1e-12)
     np.testing.assert_allclose(push_forward([0, 1, 0, 3], [0, 1, 2, 3]), [2 / 3 + 1 / 9, 1 / 9, 1 / 9])
-    for flat in (2.5, 2.0):                                                   # all in one cell, and on its edge
+    for flat in (2.5, 2.0):                                                   # all mass in one cell, then on its edge
         np.testing.assert_allclose(push_forward([flat] * 3, [0, 1, 2, 3]), [0, 0, 1])
     np.testing.assert_allclose(push_forward([-9, 1.5, 9.0], [1, 2, 3, 4]), [0.5 * (1 + 0.5 / 7.5), 1 / 15,
                                                                            0.5 * 6 / 7.5], rtol=1e-6)
 
 
-def test_push_forward_of_what_is_known():
-    """x = −ln(1 − z) is exponential; x = sin z folds twice, and its density has poles, which samples find too."""
+def test_push_forward_of_known_distributions():
+    """x = −ln(1 − z) is exponential. x = sin z folds twice; samples confirm the poles of its density."""
     z = np.linspace(0, 1 - 1e-9, 20_001)
     edges = np.linspace(0, 12, 61)
     expected = np.exp(-edges[:-1]) - np.exp(-edges[1:])
@@ -220,7 +220,7 @@ def test_push_forward_of_what_is_known():
 @pytest.mark.parametrize("wrong", [
     ((0.5, 0.2), (0, 1), (1, 1)), ((1,), (0, 1), (1, 1)), ((2, -1), (0, 1), (1, 1)), ((0.5, 0.5), (0, 1), (1, 0)),
     ((np.nan, 0.5), (0, 1), (1, 1))])
-def test_mixtures_that_are_none(wrong):
+def test_invalid_mixtures_are_refused(wrong):
     for use in (lambda m: m.draw(3, rng()), lambda m: m.cells(np.arange(4))):
         with pytest.raises(ValueError, match="^Mixture: .*, expected tuples of one length, weights of at least 0"):
             use(toy1d.Mixture(*wrong))
@@ -240,7 +240,7 @@ def test_cells_and_samples_of_a_mixture():
     np.testing.assert_allclose(np.histogram(samples, coarse)[0][1:-1] / 4e5, mixture.cells(coarse)[1:-1], atol=3e-3)
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- errors
 
 def test_errors():
     p, q = some()

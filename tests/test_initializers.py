@@ -21,7 +21,7 @@ def test_one_seed_one_result_in_both_precisions(f):
     assert not np.array_equal(a, other)
     assert (a.dtype, double.dtype) == (np.float32, np.float64)
     assert np.array_equal(a, double.astype(np.float32))
-    assert not np.array_equal(a, double)  # really float64, not float32 made longer
+    assert not np.array_equal(a, double)  # real float64, not float32 widened
 
 
 @pytest.mark.parametrize("f", [*RANDOM, init.zeros, init.constant])
@@ -40,7 +40,7 @@ def test_integers_are_refused(f):
 
 @pytest.mark.parametrize("f", [init.uniform, init.normal, init.truncated_normal])
 @pytest.mark.parametrize("shape", [(), (5,), (0,), (2, 0, 3)])
-def test_unscaled_ones_take_any_shape(f, shape):
+def test_unscaled_initializers_take_any_shape(f, shape):
     w = f(np.random.default_rng(0), shape)
     assert w.shape == shape and w.dtype == np.float32
 
@@ -116,7 +116,7 @@ def test_orthogonal_columns_or_rows(shape):
 def test_orthogonal_is_uniform_over_all_orthogonal_matrices():
     rng = np.random.default_rng(5)
     q = np.stack([init.orthogonal(rng, (3, 3), "float64") for _ in range(4000)])
-    assert np.abs(q.mean(axis=0)).max() < 5 / math.sqrt(3 * 4000)  # the diagonal too: QR alone gives it one sign
+    assert np.abs(q.mean(axis=0)).max() < 5 / math.sqrt(3 * 4000)  # also the diagonal, to which QR alone gives one sign
     assert np.allclose((q**2).mean(axis=0), 1 / 3, atol=0.025)
     assert abs(np.linalg.det(q).mean()) < 5 / math.sqrt(4000)
 
@@ -131,7 +131,7 @@ def test_he_keeps_the_signal_through_relu_layers_and_glorot_through_linear_ones(
 
 
 @pytest.mark.parametrize("f", [*RANDOM, init.zeros, init.constant])
-def test_shapes_and_dtypes_of_another_kind_are_named(f):
+def test_wrong_shapes_and_dtypes_are_named(f):
     rng = np.random.default_rng(0)
     for shape in (None, "ab", 1.5, np.nan, (2, -1), (2.5, 3), ("a", 2), {}, True, (None, 2)):
         with pytest.raises(ValueError, match=r"^\w+: .*shape"):
@@ -146,7 +146,7 @@ def test_shapes_and_dtypes_of_another_kind_are_named(f):
     (init.constant, "value"), (init.uniform, "low"), (init.uniform, "high"), (init.normal, "mean"),
     (init.normal, "std"), (init.truncated_normal, "mean"), (init.truncated_normal, "std"), (init.orthogonal, "gain")])
 @pytest.mark.parametrize("value", [None, "1", [1.0], np.nan, np.inf, True])
-def test_settings_of_another_kind_are_named(f, setting, value):
+def test_wrong_settings_are_named(f, setting, value):
     with pytest.raises(ValueError, match=f"^{f.__name__}: {setting} is a finite number.*, got "):
         f(np.random.default_rng(0), (2, 3), **{setting: value})
 

@@ -1,4 +1,4 @@
-"""Layers and Module: names, saving, loading, moving, modes, and what they print."""
+"""Layers and Module: names, saving, loading, moving, modes, repr."""
 
 import collections.abc
 import copy
@@ -28,7 +28,7 @@ class Tied(Module):
         self.parts = [Dense(3, 2, rng=rng, bias=False), ops.relu, BatchNorm(2)]
 
 
-def test_names_are_stable_and_shared_parameters_stand_once():
+def test_names_are_stable_and_shared_parameters_appear_once():
     model = Tied(np.random.default_rng(0))
     assert list(model.named_parameters()) == [
         "scale", "first.w", "first.b", "parts.0.w", "parts.2.gamma", "parts.2.beta"]
@@ -139,7 +139,7 @@ def test_float32_stays_and_nothing_given_is_changed(name, seed):
     for leaf in leaves:
         assert leaf.grad.dtype == np.float32 and leaf.grad.shape == leaf.shape
     for parameter, value in weights.items():
-        if parameter not in ("mean", "var", "steps.1.mean", "steps.1.var"):  # running averages move
+        if parameter not in ("mean", "var", "steps.1.mean", "steps.1.var"):  # running averages change
             np.testing.assert_array_equal(layer.state_dict()[parameter], value)
 
 
@@ -169,7 +169,7 @@ def test_preserved_undoes_changes_of_data_and_buffers():
         np.testing.assert_array_equal(value, state[name])
 
 
-def test_a_loss_of_weights_that_were_preserved_away_has_no_gradient():
+def test_a_loss_of_weights_that_preserved_undid_has_no_gradient():
     rng = np.random.default_rng(0)
     net = Sequential(Dense(3, 4, rng=rng), Dense(4, 2, rng=rng))
     optimizer = SGD(net.parameters(), lr=0.1)
@@ -181,7 +181,7 @@ def test_a_loss_of_weights_that_were_preserved_away_has_no_gradient():
         loss.backward()
 
 
-def test_embedding_refuses_what_it_has_not():
+def test_embedding_refuses_indices_out_of_range():
     layer = Embedding(5, 3, rng=np.random.default_rng(0))
     assert layer(np.array([[0, 4]])).shape == (1, 2, 3)
     with pytest.raises(ValueError, match="must lie in 0 … 4, got 5"):
@@ -231,7 +231,7 @@ def test_parameters_are_a_list_and_gpus_are_asked_for():
     (Conv2D, (2, 7, 6, 5), {"stride": 1, "padding": "same"}, {"w": (3, 3, 3, 5), "b": (5,)}),
     (layers.Conv2DTranspose, (2, 7, 6, 5), {"stride": 1, "padding": "same", "output_size": None},
      {"w": (3, 3, 5, 3), "b": (5,)})])
-def test_what_a_layer_is_if_nothing_is_said(make, shape, settings, parameters):
+def test_defaults_of_layers(make, shape, settings, parameters):
     layer = make(3, 5, rng=np.random.default_rng(0))
     assert {name: p.shape for name, p in layer.named_parameters().items()} == parameters
     assert {name: getattr(layer, name) for name in settings} == settings
@@ -241,7 +241,7 @@ def test_what_a_layer_is_if_nothing_is_said(make, shape, settings, parameters):
     assert make(3, 5, rng=np.random.default_rng(0), bias=False).b is None
 
 
-def test_numbers_of_normalization_and_pooling_if_nothing_is_said():
+def test_default_numbers_of_normalization_and_pooling():
     norm, pool = layers.BatchNorm(3), layers.MaxPoolWithArgmax()
     assert (norm.momentum, norm.eps, layers.LayerNorm(3).eps) == (0.9, 1e-5, 1e-5)
     assert (layers.LayerNorm(3).gamma.data == 1).all() and not layers.LayerNorm(3).beta.data.any()
@@ -275,7 +275,7 @@ def test_time_embedding():
     np.testing.assert_allclose(layer(t), np.concatenate([np.sin(t[:, None] * omega), np.cos(t[:, None] * omega)], 1),
                                atol=1e-4)
     assert layer(t).dtype == layer(t.astype(np.float32)).dtype == np.float32
-    exact = np.sin(t[:, None] * omega)  # of times in float64 to all digits
+    exact = np.sin(t[:, None] * omega)  # for times in float64, to the last digit
     np.testing.assert_allclose(layer(t.astype(np.float64))[:, :4], exact, atol=1e-12)
     assert repr(layer).strip() == "TimeEmbedding 8  0 parameters"
     for size in (0, 5):
@@ -297,7 +297,7 @@ class Nested(Module):
 NAMES = ["ws.0.0", "ws.0.1", "ws.1", "b", "parts.encoder.w", "parts.encoder.b", "parts.blocks.0.w"]
 
 
-def test_what_stands_in_containers_is_found_at_any_depth():
+def test_contents_of_containers_are_found_at_any_depth():
     model = Nested()
     assert list(model.named_parameters()) == NAMES and len(model.parameters()) == 7
     assert list(model.children()) == ["parts.encoder", "parts.blocks.0"]
@@ -313,7 +313,7 @@ def test_what_stands_in_containers_is_found_at_any_depth():
     assert (model.ws[0][1].data == 3).all() and (model.averages[1]["var"] == 5).all()
 
 
-def test_what_stands_in_containers_is_moved_preserved_and_substituted():
+def test_contents_of_containers_are_moved_preserved_and_substituted():
     model = Nested()
     averages, before = model.averages, model.state_dict()
     with model.preserved():
@@ -396,7 +396,7 @@ def test_a_sequence_that_cannot_be_changed_is_opened_and_not_moved():
     lambda p: functools.partial(print, end=p), lambda p: [Holder({"a": p})], lambda p: {p: 1},
     lambda p: Holder(Record(p))])
 @pytest.mark.parametrize("part", [Parameter(np.zeros(1)), BatchNorm(1)])
-def test_what_gets_no_name_is_refused_unless_it_has_one_elsewhere(hold, part):
+def test_parts_without_a_name_are_refused_unless_named_elsewhere(hold, part):
     model = Module()
     model.held = hold(part)
     for use in (model.parameters, model.state_dict, model.zero_grad):
@@ -409,7 +409,7 @@ def test_what_gets_no_name_is_refused_unless_it_has_one_elsewhere(hold, part):
     assert len(whole.parameters()) == len(model.parameters())
 
 
-def test_an_iterator_that_is_looked_at_loses_nothing():
+def test_inspecting_an_iterator_takes_nothing_out():
     model, part = Module(), Dense(1, 1, rng=np.random.default_rng(0))
     model.part, model.held, model.lazy = part, iter([part, 2]), (x for x in [part, 3])
     model.parameters()
@@ -442,7 +442,7 @@ def test_names_that_clash_are_refused(make):
         model.state_dict()
 
 
-def test_repr_of_many_modules_in_one_another():
+def test_repr_of_deeply_nested_modules():
     model = Module()
     for _ in range(1100):
         model, model.part = Module(), model
@@ -461,7 +461,7 @@ def test_a_state_for_a_read_only_array_changes_nothing():
     assert (layer.gamma.data == 1).all()
 
 
-def test_parts_that_know_their_whole_count_once():
+def test_parts_that_refer_to_the_whole_count_once():
     class Child(Module):
         def __init__(self, parent):
             self.parent, self.layer = parent, Dense(2, 2, rng=np.random.default_rng(0))
@@ -518,7 +518,7 @@ def test_gradients_are_forgotten():
     (Tensor(np.ones(2)), "expected an array, got a Tensor"), (None, "expected an array, got None"),
     (np.ma.masked_array([1.0, 2.0], [0, 1]), "expected an array"), (1.0, "expected an array, got a float 1.0")])
 @pytest.mark.parametrize("name", ["beta", "mean"])
-def test_a_state_of_another_kind_changes_nothing(name, value, words):
+def test_a_state_of_a_wrong_kind_changes_nothing(name, value, words):
     layer = BatchNorm(2)
     state = layer.state_dict()
     if name == "mean" and words == "NaN or infinite" and np.isinf(value).any():
@@ -538,7 +538,7 @@ def test_a_state_is_a_dict():
 
 
 RNG = np.random.default_rng(0)
-SIZED = {  # layer → (how to make it, arguments that are right, names of the sizes)
+SIZED = {  # layer → (its constructor, valid arguments, names of the sizes)
     "Dense": (Dense, {"inputs": 3, "outputs": 2}, ["inputs", "outputs"]),
     "SpectralDense": (layers.SpectralDense, {"inputs": 3, "outputs": 2}, ["inputs", "outputs"]),
     "Conv2D": (Conv2D, {"channels_in": 1, "channels_out": 2, "kernel": 3, "stride": 2},
@@ -568,7 +568,7 @@ def made(name, **arguments):
 
 
 @pytest.mark.parametrize("name", SIZED)
-def test_sizes_may_be_numpys(name):
+def test_sizes_may_be_numpy_integers(name):
     _, right, _ = SIZED[name]
     plain, numpys = made(name), made(name, **{k: np.int64(v) for k, v in right.items()})
     for a, b in zip(plain.state_dict().values(), numpys.state_dict().values(), strict=True):
@@ -585,9 +585,9 @@ def test_sizes_may_be_numpys(name):
 
 @pytest.mark.parametrize("name, size", [(name, size) for name in SIZED for size in SIZED[name][2]])
 @pytest.mark.parametrize("value", [0, -1, 2.5, True, "3", None, np.nan, np.bool_(True)])
-def test_sizes_that_are_none_are_named(name, size, value):
+def test_wrong_sizes_are_named(name, size, value):
     if value is None and size == "stride":
-        return  # as long as the window, where there is one
+        return  # None is valid: the stride is then the size of the window
     with pytest.raises(ValueError, match=f"^{name}: {size} is (a whole|an even) number ≥ ., got "):
         made(name, **{size: value})
 
@@ -595,7 +595,7 @@ def test_sizes_that_are_none_are_named(name, size, value):
 @pytest.mark.parametrize("name", ["Dense", "SpectralDense", "Conv2D", "Conv2DTranspose", "Maxout", "Embedding", "LSTM",
                                   "MinibatchDiscrimination"])
 @pytest.mark.parametrize("rng", [None, 0, "0"])
-def test_a_generator_that_is_none_is_named(name, rng):
+def test_a_wrong_generator_is_named(name, rng):
     make, right, _ = SIZED[name]
     with pytest.raises(TypeError, match=f"^{name}: rng must be a generator such as"):
         make(**right, rng=rng)
@@ -611,7 +611,7 @@ def test_a_generator_that_is_none_is_named(name, rng):
     (lambda: layers.Reshape(2.5), "^Reshape: each length"), (lambda: layers.Reshape((2, 3)), "^Reshape: each length"),
     (lambda: layers.Reshape(0), "^Reshape: each length"), (lambda: Sequential(None), "^Sequential: each step is"),
     (lambda: Sequential([Dense(1, 1, rng=RNG)]), "^Sequential: each step is a layer or a function, got a list")])
-def test_settings_that_are_none_are_named(make, words):
+def test_wrong_settings_are_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
 
@@ -646,7 +646,7 @@ def test_running_averages_keep_their_dtype():
 @pytest.mark.parametrize("name", ["Dense", "Conv2D", "Conv2DTranspose", "Maxout", "MinibatchDiscrimination", "LSTM",
                                   "BatchNorm", "LayerNorm", "MaxPool2D", "UpSampling2D", "TimeEmbedding"])
 @pytest.mark.parametrize("x", [[[1.0, 2.0, 3.0]], None])
-def test_a_layer_names_what_is_no_array(name, x):
+def test_a_layer_names_an_input_that_is_not_an_array(name, x):
     for layer in (made(name), made(name).eval()):
         with pytest.raises(TypeError, match=r"^\w+: \w+ must be an? "):
             layer(x)

@@ -1,4 +1,4 @@
-"""Losses at the ends of their range, what they refuse, and their public handles."""
+"""Losses at the ends of their range, their errors, and their public handles."""
 
 import math
 
@@ -40,7 +40,7 @@ def test_a_masked_class_has_no_part_in_the_cross_entropy(dtype, t):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("as_integers", [True, False])
-def test_a_class_that_is_sure_costs_nothing_and_the_others_all(dtype, as_integers):
+def test_a_certain_class_costs_nothing_and_the_others_infinity(dtype, as_integers):
     x = np.array([[INF, 0.0, -INF], [INF, 0.0, 1.0], [1.0, 2.0, 0.5]], dtype)
     t = np.array([0, 1, 2])
     t = t if as_integers else np.eye(3, dtype=dtype)[t]
@@ -62,7 +62,7 @@ def test_a_row_without_a_limit_is_nan_and_spoils_no_other(row):
     assert np.isnan(values[0]) and values[1] == 0
 
 
-def test_targets_that_add_up_to_less_weigh_their_row():
+def test_targets_with_a_sum_below_1_weight_their_row():
     rng = np.random.default_rng(0)
     x, t, weight = rng.normal(size=(3, 4)), rng.dirichlet(np.ones(4), 3), np.array([0.0, 0.25, 1.0])
     value, (g,) = gradients(lambda x: losses.softmax_cross_entropy(x, t * weight[:, None], "sum"), x)
@@ -110,7 +110,7 @@ def test_gaussians_of_infinite_log_variance():
 
 
 def test_gaussian_nll_where_the_precision_overflows():
-    s = np.full(1, -100, np.float32)  # e¹⁰⁰ is no float32
+    s = np.full(1, -100, np.float32)  # e¹⁰⁰ exceeds float32
     x = np.ones(1, np.float32)
     assert losses.gaussian_nll(x, x, s, "sum") == pytest.approx(-50 + 0.5 * math.log(2 * math.pi))
     _, g = gradients(lambda *a: losses.gaussian_nll(*a, "sum"), x, x, s)
@@ -139,9 +139,9 @@ ROW = np.full((2, 3), 1 / 3, np.float32)
     (lambda: losses.one_hot(np.array([1]), None), "one_hot: classes is a whole number ≥ 1, got None"),
     (lambda: losses.one_hot(np.array([1]), 1.5), "one_hot: classes is a whole number ≥ 1, got 1.5"),
     (lambda: losses.one_hot(np.array([1]), [3]), r"one_hot: classes is a whole number ≥ 1, got \[3\]"),
-    (lambda: losses.one_hot(np.array([1]), 3, "float33"), "one_hot: dtype is one of numbers, .* got 'float33'"),
-    (lambda: losses.one_hot(np.array([1]), 3, None), "one_hot: dtype is one of numbers, .* got None"),
-    (lambda: losses.one_hot(np.array([1]), 3, "U3"), "one_hot: dtype is one of numbers, .* got 'U3'"),
+    (lambda: losses.one_hot(np.array([1]), 3, "float33"), "one_hot: dtype must be numeric, .* got 'float33'"),
+    (lambda: losses.one_hot(np.array([1]), 3, None), "one_hot: dtype must be numeric, .* got None"),
+    (lambda: losses.one_hot(np.array([1]), 3, "U3"), "one_hot: dtype must be numeric, .* got 'U3'"),
     (lambda: losses.softmax_cross_entropy(X, np.array([[1.5, -0.5, 0.0]] * 2), "sum"), r"must lie in \[0, 1\]"),
     (lambda: losses.softmax_cross_entropy(X, np.array([[0], [1]]), "sum"), r"integer targets of shape \(2,\), got"),
     (lambda: losses.softmax_cross_entropy(X, np.array([0.0, 1.0]), "sum"), "targets are integers of shape .* float64"),
@@ -152,14 +152,14 @@ ROW = np.full((2, 3), 1 / 3, np.float32)
     (lambda: losses.huber(X, X, "sum", "1"), "huber: delta is a number > 0, got '1'"),
     (lambda: losses.huber(X, X, "sum", np.nan), "huber: delta is a number > 0, got nan"),
 ])
-def test_targets_of_another_kind_are_refused(make, words):
+def test_targets_of_a_wrong_kind_are_refused(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("odd", [[[0.0, 1.0]], None, "x", 1.0])
-def test_what_is_no_array_is_named(loss, odd):
+def test_an_argument_that_is_not_an_array_is_named(loss, odd):
     arguments = [np.full((1, 2), 0.5)] * (3 if loss is losses.gaussian_nll else 2)
     for place in range(len(arguments)):
         with pytest.raises(TypeError, match=f"{loss.__name__}: (x|t|mean|logvar) must be an array or a Tensor, got"):

@@ -16,7 +16,7 @@ from scratchnet.optimizers import SGD, Adagrad, Adam, AdamW, Nadam, Optimizer, R
 from scratchnet.schedules import ReduceOnPlateau, cosine, exponential, step_decay, warmup
 
 SHAPES = [(5, 3), (3,), (), (2, 3, 1, 4), (0, 3), (1,)]
-EVERY = [  # (name in both libraries, class, settings that both take); eps large enough for its place to matter
+EVERY = [  # (name in both libraries, class, settings of both), with an eps so large that its place matters
     ("SGD", SGD, {"lr": 0.1}),
     ("SGD", SGD, {"lr": 0.1, "momentum": 0.9}),
     ("SGD", SGD, {"lr": 0.1, "momentum": 0.8, "nesterov": True}),
@@ -54,7 +54,7 @@ def same(a, b):
     return len(a) == len(b) and all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-# ---------------------------------------------------------------- the formulas, written down a second time
+# ---------------------------------------------------------------- the formulas, written a second time
 
 def by_hand(kind, gradients, p, lr, momentum=0.0, nesterov=False, alpha=0.99, betas=(0.9, 0.999), eps=1e-8,
             momentum_decay=0.004, weight_decay=0.0):
@@ -182,7 +182,7 @@ def test_clip_norm_bounds_the_step_over_all_parameters_together():
     p.grad, q.grad = np.array([3.0, 4.0]), np.array([[12.0]])  # norm 13
     optimizer.step()
     assert np.concatenate([p.data, q.data[0]]) == pytest.approx([-1.5, -2.0, -6.0], rel=1e-6)
-    p.grad, q.grad = np.array([0.3, 0.4]), None  # short: untouched, exactly
+    p.grad, q.grad = np.array([0.3, 0.4]), None  # within the limit: exactly untouched
     p.data[...] = 0.0
     optimizer.step()
     assert np.array_equal(p.data, [-0.3, -0.4])
@@ -258,7 +258,7 @@ def test_a_schedule_is_asked_for_steps_from_0():
 
 
 @pytest.mark.parametrize("rate", [float("nan"), -0.1, float("inf"), None, "0.1", np.ones(2), True])
-def test_a_schedule_that_gives_no_rate_is_named_at_the_step(rate):
+def test_a_schedule_without_a_rate_is_named_with_the_step(rate):
     p, = leaves([(2,)])
     optimizer = Adam([p], lr=lambda step: 0.1 if step < 1 else rate)
     p.grad = np.ones(2, np.float32)
@@ -376,7 +376,7 @@ def test_a_step_allocates_nothing_long(name, kind, settings):
     optimizer.step()
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 4_000_000  # one vector has 8 000 000 bytes; each of 4 threads three chunks of 262 144 for scratch
+    assert peak < 4_000_000  # one vector takes 8 000 000 bytes; each of 4 threads has three scratch chunks of 262 144
 
 
 def test_parameters_without_entries():
@@ -386,7 +386,7 @@ def test_parameters_without_entries():
     assert optimizer.step_count == 1 and p.shape == (0, 3)
 
 
-# ---------------------------------------------------------------- together with the engine
+# ---------------------------------------------------------------- with the engine
 
 @pytest.mark.parametrize(("kind", "settings", "steps"), [
     (SGD, {"lr": 0.3}, 60), (SGD, {"lr": 0.1, "momentum": 0.6}, 100),
@@ -407,7 +407,7 @@ def test_finds_the_bottom_of_a_quadratic(kind, settings, steps):
     assert np.abs(x.data - bottom).max() < 2e-3
 
 
-def test_backward_after_a_step_refuses_the_weights_that_are_gone():
+def test_backward_after_a_step_refuses_overwritten_weights():
     x = Tensor(np.ones(3), requires_grad=True)
     optimizer = SGD([x], lr=0.1)
     y = (x * x).sum()
@@ -476,7 +476,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(name, kind, settings
         optimizer_1 = kind(first, **settings | {"lr": make_lr()})
         run(first, optimizer_1, cut, rng)
         weights, state = values(first), optimizer_1.state_dict()
-        run(first, optimizer_1, 1, np.random.default_rng(0))  # what goes on after saving is not in the state
+        run(first, optimizer_1, 1, np.random.default_rng(0))  # training after the save does not change the state
 
         second = leaves(seed=99)
         optimizer_2 = kind(second, **settings | {"lr": make_lr()})
@@ -510,7 +510,7 @@ FOREIGN = [
 ]
 
 
-def test_numbers_are_kept_as_such():
+def test_settings_and_counters_are_plain_copies():
     betas = [0.8, 0.9]
     optimizer = Adam(leaves(), betas=betas)
     betas[0] = 0.1
@@ -527,7 +527,7 @@ OTHERS = [
 
 
 @pytest.mark.parametrize(("others", "words"), OTHERS)
-def test_the_state_of_other_parameters_is_refused_though_as_long(others, words):
+def test_the_state_of_other_parameters_of_equal_size_is_refused(others, words):
     state = Adam(leaves()).state_dict()
     for saved, mine in ((state, Adam(others)), (ExponentialMovingAverage(leaves()).state_dict(),
                                                 ExponentialMovingAverage(others))):
@@ -535,7 +535,7 @@ def test_the_state_of_other_parameters_is_refused_though_as_long(others, words):
             mine.load_state_dict(saved)
 
 
-def test_a_state_with_names_goes_by_them():
+def test_a_state_with_names_finds_parameters_by_name():
     names, order = ["a", "b", "c", "d", "e", "f"], [3, 0, 5, 1, 4, 2]
     first = leaves()
     for make, view in ((Adam, lambda o: o.state["m"]), (ExponentialMovingAverage, lambda e: e.flat)):
@@ -592,13 +592,13 @@ def test_the_state_of_another_optimizer_is_refused():
     (lambda p: SGD(p, 0.1, momentum=0.9), lambda p: SGD(p, 0.1, momentum=0.5), "momentum=0.9.*momentum=0.5"),
     (lambda p: SGD(p, 0.1), lambda p: ExponentialMovingAverage(p), "missing: average"),
     (Nadam, lambda p: Nadam(p, momentum_decay=0.1), "momentum_decay=0.004.*momentum_decay=0.1")])
-def test_a_state_of_another_kind_is_refused(theirs, mine, words):
+def test_a_state_of_a_wrong_kind_is_refused(theirs, mine, words):
     state, other = theirs(leaves()).state_dict(), mine(leaves())
     with pytest.raises(ValueError, match=words):
         other.load_state_dict(state)
 
 
-def test_a_state_goes_on_under_another_rate_and_after_json():
+def test_a_state_continues_under_another_rate_and_after_json():
     one = Adam(leaves(), betas=np.array([0.5, 0.9]))
     state = one.state_dict()
     plain = json.loads(json.dumps({k: x for k, x in state.items() if not hasattr(x, "shape")}))
@@ -626,7 +626,7 @@ def test_a_damaged_state_is_refused_and_changes_nothing(change, words):
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_an_average_that_is_none_is_refused():
+def test_a_wrong_average_is_refused():
     average = ExponentialMovingAverage(leaves())
     for change, words in (({"average": np.full(44, np.inf)}, "infinite"),
                           ({"average": np.ma.masked_less(np.zeros(44), 1)}, "masked"),
@@ -657,7 +657,7 @@ def test_names_without_an_order_are_refused(names):
     (np.ma.masked_less(np.zeros(2, np.float32), 1), "is masked"), (np.zeros(2, complex), "is of complex128"),
     (np.array(["1", "2"]), "is of <U1"), (np.array([None, 1]), "is of object"),
     (np.array(["2020", "2021"], "datetime64[Y]"), r"is of datetime64\[Y\]"), (Tensor(np.zeros(2)), "is a Tensor")])
-def test_a_gradient_of_another_kind_is_refused(grad, words):
+def test_a_gradient_of_a_wrong_kind_is_refused(grad, words):
     p, q = leaves([(3,), (2,)])
     optimizer, before = SGD([p, q], lr=0.1), values([p, q])
     p.grad, q.grad = np.ones(3), grad
@@ -700,7 +700,7 @@ def test_replaced_data_is_an_error_and_written_data_is_not():
 
 
 @pytest.mark.parametrize("grad", [np.ones(1, np.float32), np.ones((3, 2), np.float32), [1.0, 2.0], 1.0])
-def test_a_gradient_of_another_shape_is_refused(grad):
+def test_a_gradient_of_a_wrong_shape_is_refused(grad):
     p, = leaves([(2, 3)])
     optimizer = SGD([p], lr=0.1)
     before = p.data.copy()
@@ -711,7 +711,7 @@ def test_a_gradient_of_another_shape_is_refused(grad):
 
 
 @pytest.mark.parametrize("make", [lambda p: Adam(p), lambda p: ExponentialMovingAverage(p)])
-def test_what_cannot_be_optimized_is_refused(make):
+def test_wrong_parameters_are_refused(make):
     x, y = leaves([(2,), (3,)])
     with pytest.raises(ValueError, match="list of parameters is empty"):
         make([])
@@ -726,7 +726,7 @@ def test_what_cannot_be_optimized_is_refused(make):
     with pytest.raises(TypeError, match="parameter 0 must be .*'weights'"):
         make({"weights": x})
     complex_leaf = Tensor(np.zeros(2, "complex128"))
-    complex_leaf.requires_grad = True  # what Tensor itself refuses
+    complex_leaf.requires_grad = True  # Tensor itself refuses this
     with pytest.raises(TypeError, match="parameter 0 must be a real"):
         make([complex_leaf])
     for wrong, words in ((Dense(2, 3, rng=np.random.default_rng(0)), "got a Dense"), (x, "got a Tensor"),
@@ -795,7 +795,7 @@ def copied_by_pickle(x):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, copied_by_pickle])
 @every
-def test_a_copy_goes_on_alone(name, kind, settings, copied):
+def test_a_copy_trains_independently(name, kind, settings, copied):
     settings = settings | {"lr": warmup(cosine(0.05, steps=8), steps=3)}
     model = Dense(3, 4, rng=np.random.default_rng(0))
     optimizer = kind(model.parameters(), clip_norm=1.0, **settings)
@@ -817,12 +817,12 @@ def test_a_copy_goes_on_alone(name, kind, settings, copied):
     assert [p.grad is g for p, g in zip(optimizer2.parameters, optimizer2.grad_views, strict=True)] == [True, True]
     end2 = go(model2, optimizer2, average2, rng2)
     assert all(np.shares_memory(p.data, optimizer2.flat) for p in model2.parameters())
-    assert same(before, [*values(model.parameters()), optimizer.flat, average.flat])       # the first did not move
-    assert same(go(model, optimizer, average, rng), end2)                                  # and goes the same way
+    assert same(before, [*values(model.parameters()), optimizer.flat, average.flat])       # the first is unchanged
+    assert same(go(model, optimizer, average, rng), end2)                                  # and trains alike
     assert optimizer2.step_count == optimizer.step_count == 6 and repr(optimizer2) == repr(optimizer)
 
 
-def test_copies_in_other_company():
+def test_copies_of_an_optimizer_alone():
     model, plateau = Dense(3, 4, rng=np.random.default_rng(0)), ReduceOnPlateau(0.1)
     first = Adam(model.parameters(), lr=plateau)
     alone = copy.deepcopy(first)                                 # with parameters, and a plateau, of its own
@@ -902,7 +902,7 @@ def test_swapped_shows_the_average_and_always_puts_the_weights_back():
     with pytest.raises(KeyError), average.swapped():
         assert np.array_equal(optimizer.flat, mean)
         assert parameters[0].version == version + 1
-        optimizer.flat += 1.0  # also what was done to them inside is undone, and the average does not see it
+        optimizer.flat += 1.0  # changes inside are undone, and do not reach the average
         raise KeyError
     assert same(values(parameters), before) and np.array_equal(average.flat, mean)
     assert parameters[0].version == version + 2

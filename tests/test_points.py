@@ -12,7 +12,7 @@ def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-# ---------------------------------------------------------------- points of one's own
+# ---------------------------------------------------------------- points from the user's files
 
 @pytest.mark.parametrize("text", ["1,2\n-3.5,4e1\n", "x,y\n1,2\n-3.5,40\n", "\ufeff1,2\r\n\r\n-3.5, 40",
                                   "a b,c\n1,2\n-3.5,40"])
@@ -29,7 +29,7 @@ def test_points_are_read(tmp_path, text):
     ("1,2\n\n3,nan\n", "line 3: '3,nan', expected two finite"), ("1;2\n", "line 1: '1;2', expected two"),
     ("1.0,2.0x\n3,4\n", "line 1: '1.0,2.0x', expected two"), ("nan,1\n3,4\n", "line 1: 'nan,1', expected two"),
     ("", "holds no points, expected lines"), ("x,y\n", "holds no points, expected lines"), ("1,2\n3,inf", "line 2")])
-def test_files_that_are_no_points(tmp_path, text, message):
+def test_files_without_points_are_refused(tmp_path, text, message):
     path = tmp_path / "points.csv"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
@@ -52,7 +52,7 @@ def test_files_that_are_no_points(tmp_path, text, message):
     ('"x,y\n' + "1.0,2.0\n" * 30_000, "line 1: field larger than field limit .*: is a quote left open there"),
     ('x,y\n1,2\n3,"4\n5,6\n', "line 3: unexpected end of data: is a quote left open there"),
     ('"two\nlines",y\n1,2\n3,x\n', "line 4: '3,x', expected two")])
-def test_lines_that_are_no_points_are_named(tmp_path, text, message):
+def test_lines_without_a_point_are_named(tmp_path, text, message):
     path = tmp_path / "points.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=f"^read_points: {path}, {message}"):
@@ -85,10 +85,10 @@ def test_numbers_that_float32_merges_are_refused(tmp_path):
             read(x)
         assert len(np.unique(read(x - x[0])[:, 1])) == len(x)
     for x in (rng().standard_normal(50_000), 1 + rng().random(50_000), np.full(10, 1e9), 1e6 * np.arange(300)):
-        np.testing.assert_array_equal(read(x)[:, 1], x.astype(np.float32))  # chance alone may make two of them one
+        np.testing.assert_array_equal(read(x)[:, 1], x.astype(np.float32))  # two of them may coincide by chance
 
 
-def test_where_points_are_not(tmp_path):
+def test_missing_files_of_points(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing.csv"):
         toy2d.read_points(tmp_path / "nothing.csv")
     with pytest.raises(IsADirectoryError):
@@ -127,7 +127,7 @@ def test_modes_covered_by_hand():
     assert metrics.modes_covered(samples, centers, 0.1) == (2, 3 / 5)
     assert metrics.modes_covered(samples + 100, centers, 0.1) == (0, 0.0)
     assert metrics.modes_covered(centers, centers, 0.1) == (3, 1.0)
-    assert metrics.modes_covered(np.array([[4.0, 0.0]]), centers, 2.0) == (1, 1.0)  # the edge counts, the nearest owns
+    assert metrics.modes_covered(np.array([[4.0, 0.0]]), centers, 2.0) == (1, 1.0)  # the edge counts
 
 
 def test_modes_of_the_mixture_itself():
@@ -183,7 +183,7 @@ def test_panels_stand_in_rows(tmp_path):
     assert [ax.get_title(loc="left") for ax in axes] == ["Title\na", "b", "c", "d", "e"]
 
 
-def test_a_frame_of_the_plane_has_things_where_they_are():
+def test_a_frame_of_the_plane_has_everything_in_its_place():
     real, fake = np.array([[0.5, 0.5]]), np.array([[-0.5, -0.5]])
     values = np.zeros((20, 20))
     values[:10, 10:] = 1.0                                                    # below, to the right
@@ -205,7 +205,7 @@ def test_a_frame_of_the_plane_has_things_where_they_are():
     assert min(at(-0.4, -0.5 + d).max() for d in above_and_below) < 100       # the arrow points to the right
     assert min(at(-0.6, -0.5 + d).min() for d in above_and_below) > 240
     again = plotting.plane_frame(values, (-1, 1, -1, 1), real, fake, np.zeros((1, 2)), "another text")
-    assert again.shape == pixels.shape                                        # no arrow, and no fault
+    assert again.shape == pixels.shape                                        # no arrow, and no error
     with pytest.raises(ValueError, match=r"^plane_frame: values \(20,\), generated \(1, 2\), arrows \(1, 2\), exp"):
         plotting.plane_frame(values[0], (-1, 1, -1, 1), real, fake, np.zeros((1, 2)), "")
     with pytest.raises(ValueError, match=r"arrows \(2, 2\), expected"):

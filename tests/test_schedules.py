@@ -120,7 +120,7 @@ def test_copies_and_pickles(copied):
 
 # ---------------------------------------------------------------- rules that watch a metric
 
-def test_early_stopping_bears_exactly_its_patience():
+def test_early_stopping_waits_exactly_its_patience():
     stop = EarlyStopping(patience=2)
     assert [stop.update(x) for x in (5.0, 4.0, 4.0, 4.5, 4.1)] == [False, False, False, False, True]
     assert (stop.best, stop.waited) == (4.0, 3)
@@ -133,7 +133,7 @@ def test_an_improvement_starts_the_wait_anew():
 
 def test_min_delta_is_measured_from_the_best_so_far():
     stop = EarlyStopping(patience=0, min_delta=0.5)
-    assert [stop.update(x) for x in (3.0, 2.4, 1.9)] == [False, False, True]  # 1.9 is exactly 0.5 below: not more
+    assert [stop.update(x) for x in (3.0, 2.4, 1.9)] == [False, False, True]  # 1.9 is 0.5 below, not more
     assert stop.best == 2.4
 
 
@@ -206,12 +206,12 @@ def test_a_foreign_state_is_refused_and_changes_nothing():
 
 
 @pytest.mark.parametrize("metric", [None, "a", np.ones(2), {}])
-def test_a_metric_that_is_none_is_named(metric):
+def test_a_wrong_metric_is_named(metric):
     with pytest.raises(TypeError, match="EarlyStopping: a metric is one number, got"):
         EarlyStopping().update(metric)
 
 
-def test_reprs_tell_where_they_are():
+def test_reprs_show_the_progress():
     assert repr(EarlyStopping(3)) == "EarlyStopping(patience=3, min_delta=0.0, mode='min'; best None, 0 updates ago)"
     assert repr(ReduceOnPlateau(0.5)).startswith("ReduceOnPlateau(0.5, factor=0.1, lr_min=0.0, patience=10, ")
 
