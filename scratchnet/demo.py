@@ -1,4 +1,4 @@
-"""What all demos share: the command line, so that `python demos/any.py --help` always reads the same, and chores."""
+"""The command line and the chores that all demos share, so `python demos/any.py --help` always reads the same."""
 
 import argparse
 import json
@@ -22,8 +22,8 @@ from scratchnet.training import Run, Stopped, start_again
 
 
 def command(main):
-    """Run a demo's main. Mistakes that are to be expected end with one line and exit code 2: a checkpoint of other
-    settings, a folder in use, a file that is not there. Those of the program itself keep their traceback."""
+    """Run a demo's main. Expected mistakes end with one line and exit code 2: a checkpoint with other settings, a
+    folder in use, a missing file. Bugs keep their traceback."""
     try:
         main()
     except Stopped:
@@ -44,14 +44,14 @@ def _refuse(message):
 
 
 def in_words(error):
-    """An OSError as a file and what is wrong with it."""
+    """An OSError as "file: reason"."""
     reason = error.strerror or str(error) or type(error).__name__
     return reason if error.filename is None else f"{error.filename}: {reason}"
 
 
 @contextmanager
 def reading(option, path):
-    """Inside, the user's file or folder is read: where that cannot be done, the program ends with one line."""
+    """A context in which the user's file or folder is read. If that fails, the program ends with one line."""
     try:
         yield
     except ValueError as error:
@@ -61,17 +61,17 @@ def reading(option, path):
 
 
 class _Parser(argparse.ArgumentParser):
-    """One line for a mistake, without the usage."""
+    """A parser that reports a mistake in one line, without the usage."""
 
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
 
 
 def arguments(name, description, seconds, argv=None, more=None):
-    """The parsed command line. seconds: how long {"quick", "default", "full"} take on two CPU cores, in words.
+    """The parsed command line: .scale ("quick", "default" or "full"), .seed, .device, .out, .resume, .detect_anomaly.
 
-    The result has .scale ("quick", "default" or "full"), .seed, .device, .out, .resume, .detect_anomaly, and what a
-    demo adds by more = {"--option": what argparse is told of it}.
+    seconds   scale → its duration on two CPU cores, in words
+    more      options of this demo alone: "--option" → keyword arguments of argparse's add_argument
     """
     parser = _Parser(prog=name, description=description)
     scale = parser.add_mutually_exclusive_group()
@@ -80,26 +80,26 @@ def arguments(name, description, seconds, argv=None, more=None):
                            help=f"takes {seconds[choice]} (default: {seconds['default']})")
     parser.add_argument("--seed", type=natural, default=0)
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--out", type=Path, default=Path("runs") / name, help="folder for everything that is written")
+    parser.add_argument("--out", type=Path, default=Path("runs") / name, help="folder for all files that are written")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in OUT, if there is one")
     parser.add_argument("--detect-anomaly", action="store_true", help="find the op behind a NaN (slow)")
     for option, settings in (more or {}).items():
         parser.add_argument(option, **settings)
     args = parser.parse_args(argv)
     if args.device == "gpu" and not gpu_available():
-        parser.error("--device gpu: no CUDA device is in reach of CuPy (install the extra cuda12 or cuda13)")
+        parser.error("--device gpu: CuPy finds no CUDA device (install the extra cuda12 or cuda13)")
     try:
-        args.claim = claim(args.out)  # until args is forgotten, no other process works in this folder
+        args.claim = claim(args.out)  # as long as args lives, no other process works in this folder
     except FolderInUse as error:
         parser.error(f"--out {error}")
     except OSError as error:
         parser.error(f"--out {in_words(error)}")
     usual = all(value == parser.get_default(key) or key in ("scale", "seed", "device", "out", "resume", "claim")
                 for key, value in vars(args).items())
-    duration = f" About {seconds[args.scale]} on two CPU cores." * usual
-    print(f"{name} ({args.scale}, {args.device}): {description}{duration}\nEverything is written to {args.out}/",
+    duration = f" About {seconds[args.scale]} on two CPU cores." if usual else ""
+    print(f"{name} ({args.scale}, {args.device}): {description}{duration}\nAll files are written to {args.out}/",
           flush=True)
-    if not args.resume:  # or a run that is killed and resumed would meet those that it has not yet come to
+    if not args.resume:  # or a run that is killed and then resumed would find old checkpoints of its later trainings
         for old in args.out.glob("*-checkpoint.safetensors"):
             start_again(old, old.with_name(old.name.replace("checkpoint.safetensors", "log.csv")))
     return args
@@ -123,12 +123,12 @@ def number(low, high):
 
 
 def mover(device):
-    """A function that brings a host array to the device."""
+    """A function that moves a host array to the device."""
     return to_gpu if device == "gpu" else lambda x: x
 
 
 def mnist(args):
-    """MNIST as a Dataset, the whole set with --full. A damaged file ends the program with one line."""
+    """MNIST as a Dataset, the full set with --full. A damaged file ends the program with one line."""
     try:
         return data.mnist(full=args.scale == "full")
     except ValueError as error:  # it names the file
@@ -136,18 +136,20 @@ def mnist(args):
 
 
 def digits(args, n_train, n_test):
-    """(training images, labels, test images, labels) of MNIST, on the device; the whole set with --full."""
+    """(training images, labels, test images, labels) of MNIST, with the images on the device; the full set with --full.
+
+    images (n_train or n_test, 28, 28, 1), labels (n_train or n_test,)
+    """
     found, device = mnist(args), mover(args.device)
     return (device(found.train_images[:n_train]), found.train_labels[:n_train],
             device(found.test_images[:n_test]), found.test_labels[:n_test])
 
 
 def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, weight_decay=0.0, **settings):
-    """Minimise loss_of(*batch) by AdamW, whose learning rate falls to 0 along half a cosine. Gives the model.
+    """Minimise loss_of(*batch) by AdamW, whose learning rate falls to 0 along half a cosine. Returns the model.
 
-    Checkpoint and log are called file_name(name). With --resume what is done is not done again; so that it ends as if
-    it had not been stopped, loss_of draws its noise from this very rng. settings are what else a resumed run must
-    share.
+    Checkpoint and log begin with file_name(name). --resume continues from the checkpoint and ends like an uninterrupted
+    run, provided loss_of draws its noise from this very rng. A resumed run must have the same settings.
     """
     if args.device == "gpu":
         model.to_gpu()
@@ -165,14 +167,13 @@ def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, wei
 
 
 def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, after=None, **settings):
-    """A game: in every step each player in turn minimises a loss of its own (written out in demos/gan_points.py).
+    """A game: in every step, each player in turn minimises its own loss (written out in demos/gan_points.py).
 
-    players   name → (optimizer, loss_of): loss_of(*batch) is what the player minimises
-    models    what the checkpoint holds: a Module, or name → whatever has state_dict and load_state_dict
-    after     after(run), if given, is called at the end of every step: to average weights, to draw pictures
+    players   name → (optimizer, loss_of), where loss_of(*batch) is the player's loss
+    models    for the checkpoint: a Module, or name → an object with state_dict and load_state_dict
+    after     after(run), if given, is called at the end of every step, to average weights or draw pictures
 
-    Checkpoint, --resume and settings as in `fit`, with the optimizers, as they print, among the settings; noise is
-    drawn from this very rng.
+    Checkpoint, --resume, rng and settings are as in `fit`; the printed optimizers count among the settings.
     """
     optimizers = {player: optimizer for player, (optimizer, _) in players.items()}
     run = Run(args.out, name=file_name(name), model=models, rng=rng, resume=args.resume, anomaly=args.detect_anomaly,
@@ -192,24 +193,23 @@ def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, af
 
 def expect(what, value, low=None, high=None, unit=""):
     """Print a measured number, its expected range, and whether it lies there."""
-    bounds = {(True, False): f"at least {low}", (False, True): f"at most {high}", (True, True): f"{low} to {high}"}
+    bounds = f"at most {high}" if low is None else f"at least {low}" if high is None else f"{low} to {high}"
     reached = (low is None or value >= low) and (high is None or value <= high)
-    print(f"{what}: {value:.4g}{unit} (expected: {bounds[low is not None, high is not None]}, "
-          f"{'reached' if reached else 'NOT REACHED'})")
+    print(f"{what}: {value:.4g}{unit} (expected: {bounds}, {'reached' if reached else 'NOT REACHED'})")
 
 
 def too_short(lesson):
-    """For --quick: say that the run cannot show its lesson, "the penalty makes the code sparse", and judge nothing."""
+    """For --quick: say that the run is too short to show its lesson, "the penalty makes the code sparse", say."""
     print(f"This run is too short to show that {lesson}. Run it without --quick.")
 
 
 def mean_and_spread(values, digits):
-    """Numbers, one from each seed, as "mean ± standard deviation"; the latter (with N − 1) if there are several."""
+    """Numbers, one for each seed, as "mean ± standard deviation" (with N − 1), or as the mean alone if there is one."""
     return f"{np.mean(values):.{digits}f}" + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
 def file_name(name):
-    """A name as part of a file's, of letters and digits: "L1 + GAN, seed 0" → "l1-gan-seed-0"."""
+    """A name in a form fit for files, of letters and digits: "L1 + GAN, seed 0" → "l1-gan-seed-0"."""
     return re.sub(r"\W+", "-", name.lower())
 
 
@@ -217,19 +217,19 @@ def tsne(panels):
     """Panels name → codes (N, D) as name → points (N, 2), laid out so that neighbours stay neighbours.
 
     Close neighbours can be trusted; sizes of clusters, gaps between them and small clusters cannot (van der Maaten &
-    Hinton 2008; Wattenberg et al. 2016). Without scikit-learn: no panels, and a word about it.
+    Hinton 2008; Wattenberg et al. 2016). Without scikit-learn, there are no panels, and a line says so.
     """
     try:
         from sklearn.manifold import TSNE
     except ImportError:
-        print("The layout by t-SNE is left out: it needs scikit-learn (pip install -e '.[demos]').")
+        print("No t-SNE layout: it needs scikit-learn (pip install -e '.[demos]').")
         return {}
     layouts = {}
     for name, z in panels.items():
         with np.errstate(over="ignore"):
-            finite = np.isfinite((z * z).sum())  # what is squared in there must not overflow, either
+            finite = np.isfinite((z * z).sum())  # squares inside TSNE must not overflow either
         if len(z) < 4 or not finite or not np.ptp(z, axis=0).any():
-            print(f"The layout by t-SNE of {name} is left out: it needs at least 4 codes, finite and not all alike.")
+            print(f"No t-SNE layout of {name}: it needs at least 4 codes, finite and not all equal.")
             continue
         start = "pca" if z.shape[1] > 1 else "random"
         layouts[name] = TSNE(2, init=start, random_state=0, perplexity=min(30, (len(z) - 1) / 3)).fit_transform(z)
@@ -237,10 +237,10 @@ def tsne(panels):
 
 
 class Frames:
-    """Pictures of a training, one PNG a step in `folder`, and the GIF of them all. A resumed run goes on with them.
+    """Pictures of a training run, one PNG a step in `folder`, and a GIF of them all. A resumed run adds to them.
 
-    A new one deletes them, and nothing else: `.written.json` lists what was written here, with checksums, so that a
-    file which somebody put there, or changed, stays as it is, and is no part of the GIF.
+    A new run deletes them, and nothing else. `.written.json` lists the files written here, with their checksums, so a
+    file that somebody else put there, or changed, stays as it is and is no part of the GIF.
     """
 
     def __init__(self, folder, resume):
@@ -269,7 +269,7 @@ class Frames:
     def save_gif(self, path, title):
         """All frames as a GIF, each under the title and the number of steps done."""
         files = {step: file for step in sorted(self.written) if (file := self._ours(step))}
-        captions = [f"{title}, after {n:,} step{'s' * (n != 1)}" for n in files]
+        captions = [f"{title}, after {n:,} {'step' if n == 1 else 'steps'}" for n in files]
         plotting.save_gif(list(files.values()), path, captions=captions)
 
     def _listed(self):
@@ -277,15 +277,15 @@ class Frames:
             entries = json.loads(self.list.read_text(encoding="utf-8"))
             return {int(step): (str(name), int(checksum)) for step, (name, checksum) in entries.items()}
         except (FileNotFoundError, ValueError, TypeError, AttributeError, RecursionError):
-            return {}  # without a list, or with somebody else's, no file is known to be ours
+            return {}  # without a list, or with a foreign one, no file counts as ours
 
     def _ours(self, step):
-        """The file that was written here for this step, if it is there unchanged."""
+        """The file that was written here for this step, if it still exists unchanged."""
         name, checksum = self.written.get(step, (".", 0))
         path = self.folder / Path(name).name
         return path if path.is_file() and crc32(path.read_bytes()) == checksum else None
 
     def _free(self, step):
         """A name for this step that no file has."""
-        names = (f"{step:06d}{f'-{k}' * (k > 1)}.png" for k in count(1))
+        names = (f"{step:06d}-{k}.png" if k > 1 else f"{step:06d}.png" for k in count(1))
         return next(self.folder / name for name in names if not os.path.lexists(self.folder / name))

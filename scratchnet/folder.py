@@ -1,5 +1,5 @@
-"""The folder of a run: one process at a time works in it, what was there before is kept, and a file is replaced as a
-whole or not at all."""
+"""The folder of a run: one process at a time works in it, earlier files are kept, and a file is replaced as a whole or
+not at all."""
 
 import errno
 import os
@@ -22,19 +22,19 @@ class FolderInUse(RuntimeError):
 
 
 class _Claim:
-    """An open file with a lock on it. The system takes the lock back when the file is closed or its process ends,
-    however it ends: a lock never outlives its owner, so none has to be judged stale. What the file says, "process 17
-    on host", is for people only."""
+    """An open file with a lock on it. The system releases the lock when the file is closed or its process ends in any
+    way, so a lock never outlives its owner and is never stale. The text of the file, "process 17 on host", is only for
+    people."""
 
     def __init__(self, folder):
-        self.file = open(folder / ".scratchnet.lock", "a+", encoding="utf-8")  # noqa: SIM115 (is open as long as the claim lives)
+        self.file = open(folder / ".scratchnet.lock", "a+", encoding="utf-8")  # noqa: SIM115 (open as long as the claim)
         try:
             _lock(self.file)
         except (BlockingIOError, PermissionError) as error:
             self.file.seek(0)
             owner = self.file.read().strip() or "another process"
             self.file.close()
-            raise FolderInUse(f"{folder}: {owner} is at work in this folder; wait for its end, or choose another "
+            raise FolderInUse(f"{folder}: {owner} is at work in this folder; wait until it ends, or choose another "
                               f"folder") from error
         except OSError:
             pass  # a file system without locks
@@ -45,7 +45,7 @@ class _Claim:
 
 def _lock(file):
     if os.name == "nt":
-        file.seek(1 << 30)  # a byte behind the text, which others may then read
+        file.seek(1 << 30)  # a byte after the text, so that others may read the text
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -55,8 +55,8 @@ _held = WeakValueDictionary()  # (process, folder) → its claim
 
 
 def claim(folder):
-    """Make the folder if need be, and keep other processes out of it as long as the result lives. FolderInUse if one
-    is in it. The same process may claim a folder as often as it likes."""
+    """Create the folder if necessary, and keep other processes out of it as long as the result lives. FolderInUse if
+    one works in it already. The same process may claim a folder as often as it likes."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     key = os.getpid(), os.path.realpath(folder)
@@ -67,10 +67,10 @@ def claim(folder):
 
 
 def set_aside(*paths):
-    """Rename the files that are there, all with the same new number: log.csv to log.previous.csv, or if there is one
-    already to log.previous-2.csv, and so on. Nothing is overwritten. Gives the new names of the files renamed."""
+    """Rename the files that exist, all with the same new number: log.csv to log.previous.csv, or if that exists, to
+    log.previous-2.csv, and so on. Nothing is overwritten. Returns the new paths of the renamed files."""
     for k in count(1):
-        mark = ".previous" + f"-{k}" * (k > 1)
+        mark = f".previous-{k}" if k > 1 else ".previous"
         moves = [(path, path.with_name(path.stem + mark + path.suffix)) for path in paths]
         if not any(os.path.lexists(new) for _, new in moves):
             break
@@ -82,10 +82,10 @@ def set_aside(*paths):
 
 @contextmanager
 def replacing(path):
-    """A binary file to write into, which takes the place of `path` at once when all went well: the bytes go to a
-    hidden file beside it, onto the disk, and only then is that file renamed. If it fails, `path` is as it was, and
-    nothing is left behind; what a killed process left, the next one deletes. Through a symbolic link it is the link's
-    target that is replaced. A file that was there hands on its permissions."""
+    """A binary file to write to, which replaces `path` at one stroke if all goes well: the bytes go to a hidden file
+    beside it and onto the disk, and only then is that file renamed. If anything fails, `path` is unchanged and nothing
+    is left behind; the next process deletes the remains of a killed one. Through a symbolic link, the link's target is
+    replaced. The new file inherits the permissions of the old one."""
     target = Path(os.path.realpath(path))
     temporary = _temporary(target)
     try:
@@ -109,22 +109,22 @@ def replacing(path):
 
 
 def _temporary(target, process=None):
-    """Where this process writes what is to become `target`: a name that is ours alone, and short, as names may be 255
-    bytes long."""
+    """The file that is to become `target`: a name used by this process alone, and short, as names of files are limited
+    to 255 bytes."""
     return target.with_name(f".scratchnet-{crc32(os.fsencode(target.name)):08x}-{process or os.getpid()}.tmp")
 
 
 def _sweep(target):
-    """Delete what processes that are dead, or an earlier one of our number, left behind for this target."""
+    """Delete the temporary files of this target that dead processes, or an earlier one with our number, left behind."""
     for found in target.parent.glob(_temporary(target, "*").name):
         process = found.stem.rpartition("-")[2]
         if process.isdecimal() and (int(process) == os.getpid() or not _lives(int(process))):
-            with suppress(OSError):  # Windows keeps a file that is open
+            with suppress(OSError):  # Windows does not delete an open file
                 found.unlink()
 
 
 def _lives(process):
-    """Whether there is a process of this number, as far as the system tells."""
+    """Whether there is a process with this number, as far as the system tells."""
     if os.name != "posix":
         return False
     try:
@@ -132,12 +132,12 @@ def _lives(process):
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        pass  # it is another user's
+        pass  # it belongs to another user
     return True
 
 
 def _sync_folder(folder):
-    """Put the rename itself onto the disk; Windows has no such call."""
+    """Write the rename itself to the disk; Windows has no such call."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -48,7 +48,7 @@ def test_the_label_stands_beside_the_image():
         WithLabel(lambda h: h, 4)(X, Y), np.concatenate([X.reshape(6, 6), np.eye(4)[Y]], axis=1))
     np.testing.assert_array_equal(WithoutLabel(lambda h: h)(X, Y), X.reshape(6, 6))
     assert WithLabel(lambda h: h, 4)(X.astype(np.float32), Y.astype(np.uint8)).dtype == np.float32
-    with pytest.raises(ValueError, match="^WithLabel: 6 samples and 5 labels, expected as many"):
+    with pytest.raises(ValueError, match="^WithLabel: 6 samples and 5 labels, expected equal numbers"):
         WithLabel(lambda h: h, 4)(X, Y[:5])
 
 

@@ -103,7 +103,7 @@ def test_images_and_labels_must_belong_together(tmp_path):
 
     images, labels = file("images", (4, 2, 3)), file("labels", (4,))
     assert [array.shape for array in read_labelled(images, labels)] == [(4, 2, 3), (4,)]
-    with pytest.raises(ValueError, match=r"images has 4 images but .*fewer has 3 labels, expected as many"):
+    with pytest.raises(ValueError, match=r"images has 4 images but .*fewer has 3 labels, expected equal numbers"):
         read_labelled(images, file("fewer", (3,)))
     with pytest.raises(ValueError, match=r"labels: shape \(4,\), expected images \(N, H, W\)"):
         read_labelled(labels, labels)
@@ -132,7 +132,7 @@ def originals(arrays):
 
 @pytest.fixture
 def source(originals):
-    """A set of pictures that no mirror has: everything must be on this computer."""
+    """A set of images that no mirror has: everything must be on this computer."""
     return Source("small", (), tuple(sha256(gzip.decompress(gz)) for gz in originals.values()),
                   tuple(sha256(gz) for gz in originals.values()))
 
@@ -163,7 +163,7 @@ def fill(folder, originals, pack):
     for name, content in originals.items():
         if pack == "plain":
             written(folder / name.removesuffix(".gz"), gzip.decompress(content))
-        else:  # another level: other bytes than on the mirrors, the same content
+        else:  # another level of compression: the same content, but other bytes than on the mirrors
             written(folder / name, gzip.compress(gzip.decompress(content), compresslevel=1))
 
 
@@ -186,7 +186,7 @@ def test_files_as_torchvision_lays_them_out(tmp_path, monkeypatch, source, origi
 
 @pytest.mark.parametrize("layout", ["{0}/{0}", "{1}"])
 def test_files_as_kaggle_lays_them_out(tmp_path, monkeypatch, source, originals, arrays, layout):
-    """Folders of the files' names with the files in them, and a dot for a dash."""
+    """Each file in a folder of its own name; or a dot instead of a dash."""
     for name, content in originals.items():
         name = name.removesuffix(".gz")
         path = tmp_path / layout.format(name, name.replace("-idx", ".idx"))
@@ -205,7 +205,7 @@ def test_both_sets_lie_where_torchvision_puts_them(tmp_path, monkeypatch, source
 
 
 def test_a_damaged_sample_is_named(tmp_path, monkeypatch):
-    """Cut anywhere, or with a byte changed: the checksum of the archive, or what cannot be read, tells."""
+    """Cut anywhere or with one bit changed, it has a wrong checksum or cannot be read."""
     np.savez_compressed(tmp_path / "good.npz", **dict(zip(data.Dataset._fields, [np.zeros((2, 3, 4), np.uint8)] * 4,
                                                           strict=True)))
     good, rng = (tmp_path / "good.npz").read_bytes(), np.random.default_rng(0)
@@ -217,7 +217,7 @@ def test_a_damaged_sample_is_named(tmp_path, monkeypatch):
         try:
             data.mnist()
         except ValueError as error:
-            assert str(error).startswith(f"{tmp_path / 'sample.npz'}: damaged, install scratchnet again: ")  # noqa: PT017
+            assert str(error).startswith(f"{tmp_path / 'sample.npz'}: damaged, install scratchnet again: ")
 
 
 def test_a_wrong_scratchnet_data_is_named(tmp_path, monkeypatch, source):
@@ -256,8 +256,8 @@ def test_files_of_the_other_set_are_passed_over(tmp_path, monkeypatch, source, o
 # ---------------------------------------------------------------- downloads
 
 class Site(ThreadingHTTPServer):
-    """Serves `files` (path → content). Requests for a path in `cut` lose the connection after so many bytes;
-    `slow` dribbles; `ranges` says whether it knows the header Range."""
+    """Serves `files` (path → content). Requests for a path in `cut` lose the connection after that many bytes. `slow`
+    makes it dribble; `ranges` says whether it knows the header Range."""
 
     daemon_threads = True
 
@@ -312,7 +312,7 @@ IMAGES = f"{FILES[0]}.gz"
 
 
 def ranges(site, name):
-    """What was asked for of this file, request by request."""
+    """The Range header of each request for this file."""
     return [wanted for path, wanted in site.log if path.endswith(name)]
 
 
@@ -336,7 +336,7 @@ def test_interrupted_downloads_resume_where_they_stopped(online, site, cache, or
     with pytest.raises(OSError, match=f"{IMAGES} could not be downloaded"):
         load(online)
     assert [path.name for path in cache.iterdir()] == [f"{IMAGES}.part"]
-    part = (cache / f"{IMAGES}.part").read_bytes()  # the start from mirror a, what follows from mirror b
+    part = (cache / f"{IMAGES}.part").read_bytes()  # the start from mirror a, the rest from mirror b
     assert part == originals[IMAGES][:len(part)]
     _, second = ranges(site, IMAGES)
     from_a = int(second.removeprefix("bytes=").removesuffix("-"))
@@ -365,7 +365,7 @@ def test_an_error_page_does_not_harm_the_part(online, site, cache, originals):
 
 
 def test_an_early_end_is_noticed_where_the_http_library_does_not(tmp_path):
-    """urllib3 1.x hands over a short body without a word; then the part must stay for the next attempt."""
+    """urllib3 1.x returns a short body without an error; the part must then stay for the next attempt."""
     from scratchnet.data.download import _append
 
     class Response:
@@ -475,7 +475,7 @@ def test_the_sample():
 
 
 def test_the_sample_can_be_learned_from():
-    """Nearest class mean: pictures and labels fit together in both parts."""
+    """The nearest class mean finds most digits, so images and labels belong together in both parts."""
     x, y, test_x, test_y = data.mnist()
     means = np.stack([x[y == digit].mean(axis=0) for digit in range(10)]).reshape(10, -1)
     distance = ((test_x.reshape(-1, 1, 784) - means) ** 2).sum(axis=2)
@@ -517,7 +517,7 @@ def test_the_sample_is_the_start_of_the_originals(monkeypatch, mnist_folder):
 
 
 def test_the_script_makes_the_bundled_sample_again(tmp_path, mnist_folder):
-    """Compared member by member, bytes and dates: another build of zlib may pack the same bytes otherwise."""
+    """Bytes and dates are compared member by member, as another build of zlib may pack the same bytes differently."""
     sample_maker().make_sample(mnist_folder, tmp_path / "again.npz")
     with zipfile.ZipFile(tmp_path / "again.npz") as again, zipfile.ZipFile(SAMPLE) as bundled:
         assert again.namelist() == bundled.namelist()
@@ -614,7 +614,7 @@ def test_start_continues_an_epoch(rows, size, seed, choice):
     rng = generator(seed)
     rest = list(data.batches(x, size=size, rng=rng, start=start))
     assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[start:]]
-    if rest and rng:  # the rng is where it would be after the whole epoch
+    if rest and rng:  # rng is in the state that the whole epoch would leave
         assert rng.bit_generator.state != generator(seed).bit_generator.state or rows == 1
         expected = generator(seed)
         expected.permutation(rows)
@@ -657,7 +657,7 @@ def test_the_order_is_drawn_with_the_first_batch():
 
 
 def test_the_index_moves_to_the_device_of_each_array():
-    """An array of another library is indexed with indices of that library."""
+    """An array of another library is indexed by arrays of that library."""
     class Index(np.ndarray):
         pass
 
@@ -689,7 +689,7 @@ def test_the_index_moves_to_the_device_of_each_array():
 
 
 @pytest.mark.parametrize(("lengths", "options", "message"), [
-    ((5, 4), {"size": 2}, r"arrays of \[5, 4\] rows, expected as many in each"),
+    ((5, 4), {"size": 2}, r"arrays of \[5, 4\] rows, expected equal numbers"),
     ((0,), {"size": 2}, "arrays of 0 rows, expected at least 1"),
     ((0, 0), {"size": 2}, "arrays of 0 rows, expected at least 1"),
     ((5,), {"size": 0}, "size=0, expected at least 1"),
@@ -709,8 +709,8 @@ def test_batches_refuses(lengths, options, message):
     (([1, 2, 3],), {}, r"expected arrays \(N, …\), got a list; pass np.array\(x\)"),
     ((np.ones(6), None), {}, "expected arrays .*, got None"),
     (({"x": np.ones(6)},), {}, "expected arrays .*, got a dict"),
-    (("abc",), {}, "expected arrays .*, got a str"), ((np.array(3.0),), {}, "an array without axes"),
-    ((np.float32(3),), {}, "an array without axes"),
+    (("abc",), {}, "expected arrays .*, got a str"), ((np.array(3.0),), {}, "got an array without axes"),
+    ((np.float32(3),), {}, "got an array without axes"),
     ((np.ones(6),), {"size": 2.0}, "size=2.0, expected a whole number"),
     ((np.ones(6),), {"size": "2"}, "size='2', expected a whole"),
     ((np.ones(6),), {"size": None}, "size=None, expected a"),

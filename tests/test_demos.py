@@ -148,7 +148,7 @@ def test_expected_mistakes_of_a_run(tmp_path, monkeypatch, capsys):
     path.write_bytes(good[:3000])
     is_refused("gan-checkpoint.safetensors: truncated or damaged", "--resume")
     path.write_bytes(good[:-2000] + bytes([good[-2000] ^ 1]) + good[-1999:])
-    is_refused("gan-checkpoint.safetensors: damaged: its content does not have the checksum", "--resume")
+    is_refused("gan-checkpoint.safetensors: damaged: its content does not match its checksum", "--resume")
     is_refused("--data nothing.csv: ", "--data", "nothing.csv")
     (tmp_path / "bad.csv").write_bytes(b"\xff\x00\x01")
     is_refused("--data .*bad.csv: ", "--data", str(tmp_path / "bad.csv"))
@@ -417,7 +417,7 @@ def test_points_of_ones_own(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit, match="line.csv: holds 200 points, expected at least 100, no column constant"):
         run("line.csv")
     (tmp_path / "binary.csv").write_bytes(b"\xff\x00\x01")
-    with pytest.raises(SystemExit, match=r"binary.csv: read_points: .*binary.csv is no text"):
+    with pytest.raises(SystemExit, match=r"binary.csv: read_points: .*binary.csv is not UTF-8 text"):
         run("binary.csv")
     plane = demo.Plane(np.random.default_rng(0).normal([2000, 0], [10, 1], (500, 2)), None)
     np.testing.assert_allclose(plane.scaled(plane.points).std(axis=0), 1, rtol=1e-3)

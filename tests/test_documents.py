@@ -1,4 +1,4 @@
-"""Docstrings and folders as texts, and texts as counts of words, by hand."""
+"""Texts from docstrings and folders, and their counts of words, by hand."""
 
 import numpy as np
 import pytest
@@ -27,13 +27,13 @@ def test_texts_in_other_encodings_and_beside_their_folders(tmp_path):
         (tmp_path / label).mkdir()
         (tmp_path / label / "1.txt").write_text("one", encoding="utf-8")
     (tmp_path / "a/2.txt").write_bytes("机器学习".encode("gbk"))
-    with pytest.raises(ValueError, match="2.txt: is no text in UTF-8: .*in GBK it reads '机器学习'"):
+    with pytest.raises(ValueError, match="2.txt: is not UTF-8 text: .*in GBK it reads '机器学习'"):
         documents.folder(tmp_path)
     (tmp_path / "flat").mkdir()
     (tmp_path / "flat/1.txt").write_text("one", encoding="utf-8")
     with pytest.raises(ValueError, match="has files in 0 sub-folders.*1 files lie beside them: move each into"):
         documents.folder(tmp_path / "flat")
-    with pytest.raises(NotADirectoryError, match="nosuch: expected a folder .* there is nothing of this name"):
+    with pytest.raises(NotADirectoryError, match="nosuch: expected a folder .*, but nothing has this name"):
         documents.folder(tmp_path / "nosuch")
 
 
@@ -52,7 +52,7 @@ def test_bag_by_hand():
     np.testing.assert_array_equal(counts, [[2, 1, 0], [0, 1, 1], [1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]])
     assert BagOfWords(texts, size=10, common=0.3).words == ["date"]
     assert BagOfWords(texts, size=10, common=1, without=["apple"]).words == ["banana", "cherry", "date"]
-    with pytest.raises(ValueError, match="^BagOfWords: no word is left of 4 in 4 texts"):
+    with pytest.raises(ValueError, match="^BagOfWords: 4 texts have 4 words, but none is left"):
         BagOfWords(texts, common=0.0)
 
 
@@ -62,14 +62,14 @@ def test_folder(tmp_path):
         (tmp_path / name).write_text(text)
     assert documents.folder(tmp_path) == (["one", "two", "three"], ["a", "a", "b"])
     (tmp_path / "b/4.jpg").write_bytes(b"\xff\xd8\xff")
-    with pytest.raises(ValueError, match="4.jpg: is no text in UTF-8"):
+    with pytest.raises(ValueError, match="4.jpg: is not UTF-8 text"):
         documents.folder(tmp_path)
 
 
 def test_folders_without_labels(tmp_path):
     with pytest.raises(NotADirectoryError, match="missing: expected a folder with a sub-folder of texts"):
         documents.folder(tmp_path / "missing")
-    with pytest.raises(ValueError, match="has files in 0 sub-folders, expected at least 2"):
+    with pytest.raises(ValueError, match="has files in 0 sub-folders, expected at least 2, one for each label$"):
         documents.folder(tmp_path)
     (tmp_path / "a").mkdir()
     (tmp_path / ".git").mkdir()
@@ -112,10 +112,10 @@ def test_docstrings_of_this_machine():
 
 
 def test_codes_that_cannot_be_laid_out_are_left_out(capsys):
-    """NaN, or codes all alike, would end in a crash inside scikit-learn."""
+    """Codes that are NaN or all equal would crash inside scikit-learn."""
     pytest.importorskip("sklearn")
     good = np.random.default_rng(0).standard_normal((8, 3)).astype(np.float32)
     panels = {"good": good, "line": good[:, :1], "alike": np.ones((8, 3)), "NaN": good * np.nan, "few": good[:3],
               "large": np.float32(1e30) * good}
     assert list(tsne(panels)) == ["good", "line"]
-    assert capsys.readouterr().out.count("is left out: it needs at least 4 codes, finite and not all alike") == 4
+    assert capsys.readouterr().out.count(": it needs at least 4 codes, finite and not all equal.") == 4

@@ -1,4 +1,4 @@
-"""Fréchet distance, accuracy, squared error, neighbours against closed forms, SciPy, scikit-learn (where installed)."""
+"""Fréchet distance, accuracy, squared error and neighbours, against closed forms, SciPy and scikit-learn."""
 
 import numpy as np
 import pytest
@@ -137,7 +137,7 @@ def test_features_refused(a, b, message):
 
 def test_accuracy_by_hand():
     logits = np.array([[0.0, 2.0, 1.0], [5.0, 5.0, 1.0], [-3.0, -2.0, -1.0], [9.0, 0.0, 0.0]])
-    assert accuracy(logits, np.array([1, 0, 2, 1])) == 0.75  # row 1 is a tie, and its first class counts
+    assert accuracy(logits, np.array([1, 0, 2, 1])) == 0.75  # in row 1, a tie, the first class counts
     assert accuracy(logits, np.array([1, 1, 2, 1])) == 0.5
     assert accuracy(np.array([3, 1, 2], np.uint8), np.array([3, 1, 1])) == pytest.approx(2 / 3)
     assert accuracy([7], [7]) == 1.0
@@ -198,7 +198,7 @@ def test_squared_error_of_pca():
 
 
 @pytest.mark.parametrize(("a", "b", "message"), [
-    (np.zeros((4, 3)), np.zeros((4, 1)), r"shapes \(4, 3\) and \(4, 1\), expected twice the same"),
+    (np.zeros((4, 3)), np.zeros((4, 1)), r"shapes \(4, 3\) and \(4, 1\), expected one shape"),
     (np.zeros(4), np.zeros(4), r"shapes \(4,\)"),
     (np.zeros((0, 3)), np.zeros((0, 3)), "a is empty"),
     (np.zeros((1, 3)), np.full((1, 3), np.nan), "b has NaN"),
@@ -263,7 +263,7 @@ def test_precision_by_hand():
     items, labels = np.array([[0.0], [1.0], [2.0], [9.0]]), np.array([0, 1, 0, 1])
     assert precision_at_k(items, labels, np.array([[0.2], [8.0]]), np.array([0, 1]), k=2) == (1 + 1) / 4
     assert knn_accuracy(items, labels, np.array([[0.2], [8.0]]), np.array([0, 0]), k=1) == 0.5
-    assert knn_accuracy(items, labels, np.array([[0.4]]), np.array([0]), k=2) == 1.0  # an equal vote: the smaller label
+    assert knn_accuracy(items, labels, np.array([[0.4]]), np.array([0]), k=2) == 1.0  # in a tie, the smaller label
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), [
@@ -299,11 +299,12 @@ def test_a_function_taken_in_batches():
 
 
 @pytest.mark.parametrize(("f", "message"), [
-    (lambda x: (x, x), "f gave a tuple, expected one array"), (lambda x: x.sum(), r"of 3 rows f made .* shape \(\)"),
-    (lambda x: Tensor(x.sum(axis=0)), r"of 3 rows f made an array of shape \(2,\), expected as many rows"),
-    (lambda x: 1.0, "f gave a float 1.0, expected one"), (lambda x: None, "f gave None"),
-    (lambda x: x[:1], "of 3 rows"),
-    (lambda x: [1.0] * len(x), "f gave a list, expected"), (lambda x: {"a": x}, "f gave a dict"),
+    (lambda x: (x, x), "f returned a tuple, expected one array"),
+    (lambda x: x.sum(), r"f made 3 rows into .* shape \(\)"),
+    (lambda x: Tensor(x.sum(axis=0)), r"f made 3 rows into an array of shape \(2,\), expected 3 rows"),
+    (lambda x: 1.0, "f returned a float 1.0, expected one"), (lambda x: None, "f returned None"),
+    (lambda x: x[:1], "f made 3 rows into"),
+    (lambda x: [1.0] * len(x), "f returned a list, expected"), (lambda x: {"a": x}, "f returned a dict"),
     (None, "f must be a function or a Module, got None")])
 def test_what_gives_no_rows_cannot_be_taken_in_batches(f, message):
     with pytest.raises((TypeError, ValueError), match=f"^in_batches: {message}"):

@@ -60,13 +60,13 @@ def test_lines_without_a_point_are_named(tmp_path, text, message):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    ("x,y\n1,2\n".encode("utf-16"), "text in UTF-16, expected UTF-8"), ("1,2".encode("utf-32"), "text in UTF-32"),
-    ("x,y\n1,2\n".encode("utf-16-le"), "no text in UTF-8: it has NUL bytes, as UTF-16 has"),
-    (b"1,2\n3\x00,4\n", "no text in UTF-8: it has NUL bytes"),
-    ("长度,宽度\n1,2\n".encode("gbk"), "no text in UTF-8: .*in GBK it reads '长度,宽度'"),
-    ("長さ,幅\n1,2\n".encode("shift_jis"), "no text in UTF-8: .*in Shift_JIS it reads '長さ,幅'"),
-    ("größe,x\n1,2\n".encode("latin-1"), "no text in UTF-8: .*in Windows-1252 it reads 'größe,x'"),
-    (b"\xff\xd8\xff\xe0\x01", "no text in UTF-8: invalid start byte at byte 0$")])
+    ("x,y\n1,2\n".encode("utf-16"), "UTF-16 text, expected UTF-8"), ("1,2".encode("utf-32"), "UTF-32 text"),
+    ("x,y\n1,2\n".encode("utf-16-le"), "not UTF-8 text: it has NUL bytes, like UTF-16"),
+    (b"1,2\n3\x00,4\n", "not UTF-8 text: it has NUL bytes"),
+    ("长度,宽度\n1,2\n".encode("gbk"), "not UTF-8 text: .*in GBK it reads '长度,宽度'"),
+    ("長さ,幅\n1,2\n".encode("shift_jis"), "not UTF-8 text: .*in Shift_JIS it reads '長さ,幅'"),
+    ("größe,x\n1,2\n".encode("latin-1"), "not UTF-8 text: .*in Windows-1252 it reads 'größe,x'"),
+    (b"\xff\xd8\xff\xe0\x01", "not UTF-8 text: invalid start byte at byte 0$")])
 def test_points_in_another_encoding(tmp_path, content, message):
     (tmp_path / "points.csv").write_bytes(content)
     with pytest.raises(ValueError, match=f"^read_points: {tmp_path / 'points.csv'} is {message}"):
@@ -81,7 +81,7 @@ def test_numbers_that_float32_merges_are_refused(tmp_path):
         return toy2d.read_points(path)
     for x in (1.6e9 + np.arange(300) / 10, 1.6e9 + 60.0 * np.arange(300), 2.0**24 + np.arange(50), 1e6 + 0.01 * other,
               -1e5 - other / 100):
-        with pytest.raises(ValueError, match=r"column 2: of \d+ unlike numbers .* subtract an offset such as"):
+        with pytest.raises(ValueError, match=r"column 2: of \d+ different numbers .* subtract an offset such as"):
             read(x)
         assert len(np.unique(read(x - x[0])[:, 1])) == len(x)
     for x in (rng().standard_normal(50_000), 1 + rng().random(50_000), np.full(10, 1e9), 1e6 * np.arange(300)):

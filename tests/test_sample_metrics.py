@@ -1,4 +1,4 @@
-"""Scores of generated samples against sums written out, closed forms, scikit-learn (where installed), and by hand."""
+"""Scores of generated samples, against sums written out, closed forms, scikit-learn, and numbers by hand."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_collapse_is_as_sharp_as_can_be():
     assert inception_score(np.eye(10)[[3] * 50]) == (1, 1, 1)
     assert inception_score(np.eye(10)[[3, 4] * 50]) == pytest.approx((2, 1, 2), rel=1e-12)
     assert inception_score(np.full((7, 10), 0.1)) == pytest.approx((1, 0.1, 10), rel=1e-12)
-    # two classes, one of them a quarter of the time; then all of them half sure between the two
+    # two classes, one of them a quarter of the time; then all samples half way between the two
     assert inception_score(np.eye(2)[[0, 1, 1, 1]])[2] == pytest.approx(4 / 3**0.75, rel=1e-12)
     assert inception_score(np.full((4, 2), 0.5)) == pytest.approx((1, 0.5, 2), rel=1e-12)
 
@@ -57,7 +57,7 @@ def test_float32_rows_add_up_well_enough():
 
 def test_coverage_by_hand():
     p = np.array([[0.95, 0.05, 0.0], [0.92, 0.08, 0.0], [0.2, 0.8, 0.0], [0.05, 0.05, 0.9]])
-    assert class_coverage(p) == pytest.approx(2 / 3)                    # nobody is surely of class 1
+    assert class_coverage(p) == pytest.approx(2 / 3)                    # no sample is surely of class 1
     assert class_coverage(p, confidence=0.8) == 1.0
     assert class_coverage(p, confidence=0.93) == pytest.approx(1 / 3)
     assert class_coverage(p, share=0.25) == pytest.approx(2 / 3)        # one of four is enough
@@ -76,7 +76,7 @@ def test_coverage_counts_a_share_of_all_samples():
 # ---------------------------------------------------------------- precision and recall
 
 def naive_share(points, centers, k):
-    """Points in balls, one at a time; whole numbers, so that distances are exact."""
+    """The share of points in balls, one at a time, with whole numbers, so that distances are exact."""
     inside = 0
     for p in points:
         for i, c in enumerate(centers):
@@ -164,19 +164,19 @@ def test_parzen_window_against_sklearn():
     rng = np.random.default_rng(0)
     s, x = rng.random((200, 28, 28, 1), dtype=np.float32), rng.random((150, 28, 28, 1), dtype=np.float32)
     for σ in 0.1, 0.17, 1.0:
-        density = neighbors.KernelDensity(bandwidth=σ, leaf_size=200).fit(s.reshape(200, -1))  # (one leaf: its tree
+        density = neighbors.KernelDensity(bandwidth=σ, leaf_size=200).fit(s.reshape(200, -1))  # (one leaf, as its tree
         # loses terms below e^−700)
         expected = density.score_samples(x.reshape(150, -1))
         np.testing.assert_allclose(parzen_log_likelihood(s, Tensor(x), σ), expected, rtol=1e-9)
 
 
 def test_parzen_window_far_from_every_sample():
-    # one sample s: ln p(x) = −‖x − s‖² / 2σ² − D/2 ln 2πσ², here with e^−125000, which is 0 to a float
+    # one sample s: ln p(x) = −‖x − s‖² / 2σ² − D/2 ln 2πσ², here with e^−125000, which is 0 as a float
     s, x = np.zeros((1, 10)), np.full((1, 10), 5.0)
     expected = -250 / 0.002 - 5 * np.log(2 * np.pi * 0.001)
     np.testing.assert_allclose(parzen_log_likelihood(s, x, 0.001**0.5), [expected], rtol=1e-12)
     np.testing.assert_allclose(parzen_log_likelihood(s.repeat(7, 0), x, 0.001**0.5), [expected], rtol=1e-12)
-    far = 1e5 + 1 / 3  # its square has 5 digits after the point, of which none may be lost
+    far = 1e5 + 1 / 3  # its square keeps 5 digits after the point, and none of them may be lost
     np.testing.assert_allclose(parzen_log_likelihood(s + far, x + far, 0.001**0.5), [expected], rtol=1e-9)
 
 
@@ -205,7 +205,7 @@ def test_sigma_is_the_best_of_ten_on_validation_images():
 # ---------------------------------------------------------------- all of them
 
 class Eye:
-    """A classifier of images (N, 2, 2, 1) that tells which pixel is the brightest."""
+    """A classifier of images (N, 2, 2, 1) by their brightest pixel."""
 
     def features(self, x):
         return x.reshape(len(x), 4) * 2
@@ -259,15 +259,15 @@ def test_a_narrow_window_is_as_likely_as_its_formula_says():
     (precision_and_recall, (X, X[:, :2]), r"real \(5, 3\) and generated \(5, 2\), expected \(N, D\)"),
     (precision_and_recall, (X[0], X), r"real \(3,\)"),
     (precision_and_recall, (X, X[None]), r"generated \(1, 5, 3\)"),
-    (precision_and_recall, (X, X[:3]), "k=3 of 5 real and 3 generated, expected 1 ≤ k < both"),
+    (precision_and_recall, (X, X[:3]), "k=3 of 5 real and 3 generated, expected 1 ≤ k < 3"),
     (precision_and_recall, (X[:3], X), "k=3 of 3 real and 5 generated"),
     (precision_and_recall, (X, X, 0), "k=0"),
     (precision_and_recall, (NAN, X), "real has NaN or infinite"),
     (parzen_log_likelihood, (X, X[:, :2], 1.0), r"samples \(5, 3\) and images \(5, 2\), expected"),
     (parzen_log_likelihood, (X[:, 0], X[:, 0], 1.0), r"samples \(5,\)"),
-    (parzen_log_likelihood, (X, X, 0.0), "sigma is 0.0, expected above 0"),
+    (parzen_log_likelihood, (X, X, 0.0), "sigma is 0.0, expected 1e-150 to 1e150"),
     (parzen_log_likelihood, (X, X, float("nan")), "sigma is nan"),
-    (parzen_log_likelihood, (X, X, 1e-200), "sigma is 1e-200, expected above 0, and 1e-150"),
+    (parzen_log_likelihood, (X, X, 1e-200), "sigma is 1e-200, expected 1e-150"),
     (parzen_log_likelihood, (X, X, 1e200), r"sigma is 1e\+200, expected"),
     (parzen_log_likelihood, (X, 1e20 * (X + 1), 1e-145), "sigma is 1e-145, so small that"),
     (class_coverage, (P, "a"), "confidence is a, expected above 0.5"),

@@ -684,7 +684,7 @@ def test_metadata_is_stored_as_settings_are(tmp_path):
     assert checkpoint.load(tmp_path / "c")[1] == {"lr": 0.5, "n": [0, 1, 2], "out": str(Path("a/b")), "3": [1, 2]}
     checkpoint.save(tmp_path / "c", {}, [np.int64(1)])
     assert checkpoint.load(tmp_path / "c")[1] == [1]
-    for metadata, words in (({"a": 1, "bad": {1, 2}}, "metadata: bad cannot be kept .* a set, expected what JSON"),
+    for metadata, words in (({"a": 1, "bad": {1, 2}}, "metadata: bad cannot be kept .* a set, expected values of JSON"),
                             (object(), "metadata cannot"), ({"x": {1: 1, "1": 2}}, "metadata: x cannot .* two keys")):
         with pytest.raises(TypeError, match=f"save: {words}"):
             checkpoint.save(tmp_path / "c", {}, metadata)

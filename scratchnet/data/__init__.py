@@ -1,5 +1,5 @@
-"""Data to learn from: handwritten digits (a sample comes with the package), fashion pictures, toy points in
-the plane, and a cutter of arrays into batches. All of it is plain NumPy arrays.
+"""Data to learn from, as plain NumPy arrays: handwritten digits (a sample comes with the package), pictures of clothes,
+toy points in the plane; and `batches`, which cuts arrays into batches.
 """
 
 from scratchnet.data import toy2d

@@ -8,12 +8,12 @@ from scratchnet.backend import kind_of, to_device_of
 def batches(*arrays, size, rng=None, drop_last=False, start=0):
     """Iterate over arrays (N, …) in batches of `size` rows: tuples of arrays, or bare arrays if one is given.
 
-    With rng, one epoch in the order `rng.permutation(N)`, the same for all arrays, drawn when the first batch
-    is asked for. Without rng, in the order of the rows; the batches are then views and nothing is copied.
+    With rng, rows come in the order `rng.permutation(N)`, the same for all arrays, drawn with the first batch.
+    Without rng, they come in their own order, and the batches are views.
     The last batch is smaller if `size` does not divide N; drop_last leaves it out.
-    `start` skips that many batches (and still draws the whole order), so a run resumes in mid-epoch.
-    Tensors are cut, too. Raises ValueError for arrays of no or unequal lengths, and where there is no batch to give;
-    TypeError for what is no array, lists among it: what their batches would be is not known.
+    `start` skips that many batches but still draws the whole order, so a run can resume in mid-epoch.
+    Tensors are cut into Tensors. Raises ValueError if the lengths are zero or unequal, or if there is no batch to give;
+    TypeError for anything but arrays, such as lists, whose batches would be ambiguous.
 
     >>> import numpy as np
     >>> [x.tolist() for x in batches(np.arange(5), size=2)]
@@ -21,13 +21,13 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
     """
     if not arrays:
         raise TypeError("batches: no arrays given, expected at least one")
-    lengths = [_rows(array) for array in arrays]
+    lengths = [_length(array) for array in arrays]
     rows = lengths[0]
     if len(set(lengths)) > 1:
-        raise ValueError(f"batches: arrays of {lengths} rows, expected as many in each")
+        raise ValueError(f"batches: arrays of {lengths} rows, expected equal numbers")
     if rows == 0:
         raise ValueError("batches: arrays of 0 rows, expected at least 1")
-    size, start = _whole("size", size), _whole("start", start)
+    size, start = _whole_number("size", size), _whole_number("start", start)
     if size < 1:
         raise ValueError(f"batches: size={size}, expected at least 1")
     count = rows // size if drop_last else -(-rows // size)
@@ -36,22 +36,23 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
     if not 0 <= start <= count:
         raise ValueError(f"batches: start={start}, expected 0 to {count}, the number of batches")
     if rng is not None and not hasattr(rng, "permutation"):
-        raise TypeError(f"batches: rng must be None or one such as np.random.default_rng(0), got {kind_of(rng)}")
+        raise TypeError(f"batches: rng must be None or a generator such as np.random.default_rng(0), got "
+                        f"{kind_of(rng)}")
     return _generate(arrays, rows, size, rng, range(start, count))
 
 
-def _rows(array):
-    """How many rows an array has, of NumPy or of another library that can be cut in the same way."""
+def _length(array):
+    """The number of rows of an array, of NumPy or of a library whose arrays are cut in the same way."""
     if isinstance(array, (list, tuple)) and any(hasattr(part, "shape") for part in array):
-        raise TypeError(f"batches: got a {type(array).__name__} of arrays; write batches(x, y, size=…), each by itself")
+        raise TypeError(f"batches: got a {type(array).__name__} of arrays; write batches(x, y, size=…)")
     if type(array).__module__.partition(".")[0] in ("torch", "pandas", "polars") or not hasattr(array, "dtype"):
         raise TypeError(f"batches: expected arrays (N, …), got {kind_of(array)}")
     if getattr(array, "ndim", 1) == 0:
-        raise ValueError("batches: an array without axes, expected (N, …)")
+        raise ValueError("batches: got an array without axes, expected (N, …)")
     return len(array)
 
 
-def _whole(name, value):
+def _whole_number(name, value):
     try:
         return operator.index(value)
     except TypeError:

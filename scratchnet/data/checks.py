@@ -1,4 +1,4 @@
-"""What is asked of arguments before anything is drawn or cut: an array, pixels in [0, 1]."""
+"""Checks of arguments before anything is drawn: is it an array, do its pixels lie in [0, 1]?"""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ def check_array(who, name, x):
 
 
 def check_pixels(who, images):
-    """ValueError where pixels are NaN or outside of [0, 1]. On a GPU nothing is asked: every look would wait for it."""
+    """ValueError if a pixel is NaN or outside [0, 1]. Images on a GPU pass unchecked: each look would wait for it."""
     if isinstance(images, np.ndarray) and images.size:
         low, high = images.min(), images.max()
-        if not (low >= 0 and high <= 1):  # so NaN, too
+        if not (low >= 0 and high <= 1):  # catches NaN as well
             raise ValueError(f"{who}: images have values from {low:.4g} to {high:.4g}, expected [0, 1]: divide by 255 "
-                             f"if that is white")
+                             f"if white is 255")

@@ -1,6 +1,6 @@
-"""Ways to spoil images, for autoencoders that learn to repair them (Vincent et al. 2008, 2010, section 3.3).
+"""Ways to corrupt images, for autoencoders that learn to repair them (Vincent et al. 2008; 2010, section 3.3).
 
-Each takes images x (any shape, pixels in [0, 1]), how much, and rng, and gives a new array of the same dtype.
+Each takes images x (any shape, pixels in [0, 1]), an amount and rng, and returns a new array of the same dtype.
 """
 
 import math
@@ -11,13 +11,13 @@ from scratchnet.data.checks import check_array, check_pixels
 
 
 def masking(x, rate, rng):
-    """Each pixel 0 with probability `rate`, else as it was."""
+    """Set each pixel to 0 with probability `rate`."""
     _check("masking", x, rate, rng)
     return x * (uniform(rng, x.shape, like=x) >= rate)
 
 
 def salt_and_pepper(x, rate, rng):
-    """Each pixel, with probability `rate`, 0 or 1 (a fair coin), else as it was."""
+    """Set each pixel, with probability `rate`, to 0 or 1 by a fair coin."""
     _check("salt_and_pepper", x, rate, rng)
     u = uniform(rng, x.shape, like=x)
     return array_module(x).where(u < rate, (u < 0.5 * rate).astype(x.dtype), x)
@@ -38,5 +38,5 @@ def _check(name, x, rate, rng):
     if not (isinstance(rate, Real) and 0 <= rate <= 1):
         raise ValueError(f"{name}: the rate must lie in [0, 1], got {rate}")
     check_rng(name, rng)
-    if name != "gaussian":  # which is for points of the plane, too
+    if name != "gaussian":  # which also serves for points in the plane
         check_pixels(name, x)

@@ -1,4 +1,4 @@
-"""Texts to search in: the docstrings of Python packages, or a folder of one's own; and texts as bags of words."""
+"""Texts to search: the docstrings of Python packages, or the user's own folder; and texts as bags of words."""
 
 import ast
 import os
@@ -22,12 +22,12 @@ SHORTEST = 20  # words
 
 
 def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
-    """(texts, labels): docstrings of the packages that are installed and of the standard library; label = top module.
+    """(texts, labels): docstrings of the standard library and of those packages that are installed; label = top module.
 
-    Sources are parsed, nothing is imported; so of compiled functions only those are found whose docstrings stand in
-    Python, in calls of add_newdoc (np.array, scipy.special.gamma), and not NumPy's ufuncs. Docstrings of under 20
-    words, and tests, are left out, of the standard library private modules too, then labels of fewer than `fewest`
-    documents; of more than `most` that many are drawn, the first without rng.
+    Sources are parsed, and nothing is imported. So compiled functions are found only if calls of add_newdoc in Python
+    hold their docstrings: np.array and scipy.special.gamma are, NumPy's ufuncs are not. Tests, private modules of the
+    standard library and docstrings of fewer than 20 words are left out, then labels of fewer than `fewest` documents.
+    Of a label with more than `most` documents, rng draws that many; without rng, the first ones are taken.
     """
     if isinstance(packages, str) or not all(isinstance(package, str) for package in packages):
         raise TypeError(f"docstrings: packages must be names of packages, got {packages!r}")
@@ -38,14 +38,14 @@ def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
     for package in packages:
         spec = find_spec(package)
         if spec is not None and spec.submodule_search_locations:
-            found[package] = list(_docstrings_under(Path(spec.submodule_search_locations[0])))
+            found[package] = list(_docstrings_below(Path(spec.submodule_search_locations[0])))
     library = Path(sysconfig.get_path("stdlib"))
     for path in sorted(library.iterdir()):
         if not path.name.startswith("_") and (path.suffix == ".py" or (path / "__init__.py").exists()):
-            found[path.stem] = list(_docstrings_under(path))
+            found[path.stem] = list(_docstrings_below(path))
     texts, labels = [], []
     for label, group in found.items():
-        group = list(dict.fromkeys(group))  # equal ones once
+        group = list(dict.fromkeys(group))  # without repetitions
         if len(group) >= fewest:
             order = range(len(group)) if rng is None else rng.permutation(len(group))
             texts += [group[i] for i in order[:most]]
@@ -55,13 +55,13 @@ def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
 
 def folder(path):
     """(texts, labels) of the files in the sub-folders of a folder; label = the sub-folder. Hidden files and folders are
-    left out; a file that is no text in UTF-8 raises ValueError."""
+    left out; a file that is not UTF-8 text raises ValueError."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"folder: expected the path of a folder, got {kind_of(path)}")
     path, texts, labels, loose = Path(path), [], [], 0
     if not path.is_dir():
-        raise NotADirectoryError(f"{path}: expected a folder with a sub-folder of texts for each label, and "
-                                 + ("this is a file" if path.exists() else "there is nothing of this name"))
+        raise NotADirectoryError(f"{path}: expected a folder with a sub-folder of texts for each label, but "
+                                 + ("this is a file" if path.exists() else "nothing has this name"))
     for file in sorted(path.glob("**/*")):
         parts = file.relative_to(path).parts
         if file.is_file() and not any(part.startswith(".") for part in parts):
@@ -69,19 +69,19 @@ def folder(path):
                 loose += 1
                 continue
             texts.append(utf8(file, f"{file}:"))
-            labels.append(os.fsencode(parts[0]).decode("utf-8", "replace"))  # or it could not be printed
+            labels.append(os.fsencode(parts[0]).decode("utf-8", "replace"))  # so that it can be printed
     if len(set(labels)) < 2:
-        beside = f" ({loose} files lie beside them: move each into the sub-folder of its label)" * (loose > 0)
-        raise ValueError(f"{path}: has files in {len(set(labels))} sub-folders, expected at least 2: each is a label"
-                         f"{beside}")
+        hint = f" ({loose} files lie beside them: move each into the sub-folder of its label)" if loose else ""
+        raise ValueError(f"{path}: has files in {len(set(labels))} sub-folders, expected at least 2, one for each label"
+                         f"{hint}")
     return texts, labels
 
 
 class BagOfWords:
-    """The `size` words that most of the texts have, and how often each stands in a text.
+    """Counts, in each text, of the `size` words that occur in the most texts.
 
-    `words` says what a word is. Words in more than `common` of all texts say nothing of any and are left out, as are
-    those in `without`.
+    `words` defines a word. Words that occur in a share of the texts above `common` distinguish none of them and are
+    left out, as are those in `without`.
     """
 
     def __init__(self, texts, size=2000, common=0.5, without=()):
@@ -93,11 +93,11 @@ class BagOfWords:
         kept = {word: n for word, n in documents.items() if n <= common * len(texts) and word not in without}
         self.words = sorted(kept, key=lambda word: (-kept[word], word))[:size]
         if not self.words:
-            raise ValueError(f"BagOfWords: no word is left of {len(documents)} in {len(texts)} texts")
+            raise ValueError(f"BagOfWords: {len(texts)} texts have {len(documents)} words, but none is left")
         self.column = {word: k for k, word in enumerate(self.words)}
 
     def __call__(self, texts):
-        """Counts (N, size), float32"""
+        """A list of N texts → counts (N, size), float32"""
         _check_texts("texts", texts)
         counts = np.zeros((len(texts), len(self.words)), dtype=np.float32)
         for row, text in zip(counts, texts, strict=True):
@@ -108,8 +108,8 @@ class BagOfWords:
 
 
 def words(text):
-    """Runs of at least two letters, in lower case; where a script puts no space between words (Chinese, Japanese, Thai,
-    Lao, Burmese, Khmer, Tibetan), every two letters that stand side by side, or the letter that stands alone."""
+    """Runs of at least two letters, in lower case. In scripts without spaces between words (Chinese, Japanese, Thai,
+    Lao, Burmese, Khmer, Tibetan), every pair of adjacent letters, or a letter that stands alone."""
     if not isinstance(text, str):
         raise TypeError(f"words: expected a text, got {kind_of(text)}")
     if text.isascii():
@@ -138,14 +138,14 @@ def _check_texts(name, texts):
         raise TypeError(f"BagOfWords: {name} must be a list of texts, got {kind_of(texts)}")
 
 
-def _docstrings_under(path):
+def _docstrings_below(path):
     files = [path] if path.is_file() else sorted(path.rglob("*.py"))
     for file in files:
         if {"test", "tests", "idle_test"} & set(file.relative_to(path.parent).parts) or file.name.startswith("test_"):
             continue
         try:
             tree = ast.parse(file.read_bytes())
-        except (SyntaxError, ValueError):  # meant to be broken, or written for another Python
+        except (SyntaxError, ValueError):  # broken on purpose, or written for another Python
             continue
         for text in _docstrings_in(tree):
             if len(words(text)) >= SHORTEST:
@@ -153,7 +153,8 @@ def _docstrings_under(path):
 
 
 def _docstrings_in(node):
-    """Of a module, class or function and of those in its body; expressions, most of a tree, are not looked at."""
+    """The docstrings of a module, class or function and of everything in its body; expressions, most of a tree, are
+    passed over."""
     if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
         text = ast.get_docstring(node)
         if text:
@@ -168,5 +169,5 @@ def _docstrings_in(node):
 
 
 def _name(function):
-    """Of f: "f"; of module.f: "f"."""
+    """The name of a function in a call: "f" for both f and module.f."""
     return getattr(function, "id", getattr(function, "attr", ""))

@@ -1,7 +1,7 @@
-"""Download of a file into the user's cache: several mirrors, SHA-256 checked, a progress bar, resumable.
+"""Resumable downloads into the user's cache, from several mirrors, with a progress bar and a check of the SHA-256.
 
-pooch checks the hash and moves the file to its place, so that a file in the cache is always a good one. What
-pooch does not do is continue an interrupted download: the bytes are fetched here, and wait in `<name>.part`.
+pooch checks the hash and moves the file to its place, so a file in the cache is always good. But pooch cannot continue
+an interrupted download, so the bytes are fetched here and wait in `<name>.part`.
 """
 
 import os
@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 
 class DownloadError(OSError):
-    """No mirror gave the file."""
+    """No mirror delivered the file."""
 
 
 def cache_folder(name):
@@ -25,17 +25,17 @@ def cache_folder(name):
 def download(name, mirrors, sha256, folder):
     """Download `name` into `folder` from the first of the mirrors (base URLs) that has it. Returns its path.
 
-    An interrupted download is continued by the next mirror, or by the next call. Raises DownloadError that
-    says what each mirror answered and where to put the file by hand.
+    The next mirror, or the next call, continues an interrupted download. DownloadError says what each mirror answered
+    and where to put the file by hand.
     """
     folder, answers = Path(folder), []
     for mirror in mirrors:
         try:
             return Path(pooch.retrieve(mirror + name, known_hash=f"sha256:{sha256}", fname=name, path=folder,
                                        downloader=partial(_fetch, part=folder / f"{name}.part")))
-        except (OSError, ValueError) as error:  # no connection, a bad status, the end too early; a wrong hash
-            told = any(part is not None for part in error.args)  # or it would read "None"
-            answers.append(f"  {mirror}: {error if told and str(error) else type(error).__name__}")
+        except (OSError, ValueError) as error:  # no connection, a bad status, an early end; a wrong hash
+            has_reason = any(part is not None for part in error.args)  # or it would read "None"
+            answers.append(f"  {mirror}: {error if has_reason and str(error) else type(error).__name__}")
     raise DownloadError("\n".join([
         f"{name} could not be downloaded.", *answers,
         f"Run this again to continue, or put this file and its companions into the folder {folder} yourself, "
@@ -43,13 +43,13 @@ def download(name, mirrors, sha256, folder):
 
 
 def _fetch(url, output_file, _pooch, part):
-    """Fetch what is missing of `part` from the URL, then hand the file over to pooch as `output_file`."""
+    """Fetch the missing bytes of `part` from the URL, then hand the file over to pooch as `output_file`."""
     os.remove(output_file)  # pooch's empty temporary file: it would outlive a kill
     have = part.stat().st_size if part.exists() else 0
-    # a coding in transit would count other bytes than those of the file
+    # "identity": a coded body would have other bytes than the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=30) as response:
-        # 416: the file has no bytes behind those of .part. It is whole, then, or wrong: the hash will tell.
+        # 416: the file has no bytes after those of .part, which is then whole or wrong: the hash will tell
         if response.status_code != 416:
             response.raise_for_status()
             _append(response, part, have if response.status_code == 206 else 0)
@@ -57,11 +57,11 @@ def _fetch(url, output_file, _pooch, part):
 
 
 def _append(response, part, have):
-    """Write the body behind the first `have` bytes of `part`. Raises ConnectionError if it ends early."""
+    """Write the body after the first `have` bytes of `part`. Raises ConnectionError if it ends early."""
     total = have + int(response.headers.get("Content-Length", 0))
     with part.open("ab" if have else "wb") as file, tqdm(
             desc=part.stem, initial=have, total=total, unit="B", unit_scale=True) as bar:
-        for chunk in response.iter_content(1 << 13):  # a lost connection loses the chunk it was in
+        for chunk in response.iter_content(1 << 13):  # a lost connection loses its current chunk
             file.write(chunk)
             bar.update(len(chunk))
     if part.stat().st_size < total:

@@ -1,13 +1,13 @@
 """Reader of IDX files, the format in which MNIST is published.
 
-An IDX file is a big-endian header and then the elements in C order (source: the MNIST page of LeCun, Cortes
+An IDX file is a big-endian header followed by the elements in C order (source: the MNIST page of LeCun, Cortes
 and Burges, "File formats for the MNIST database"):
 
-    2 bytes  zero
-    1 byte   type of the elements, 0x08 for unsigned bytes
-    1 byte   number of dimensions
-    4 bytes  size of each dimension, as many times as there are dimensions
-    the rest the elements, nothing behind them
+    2 bytes       zero
+    1 byte        type of the elements, 0x08 for unsigned bytes
+    1 byte        number of dimensions
+    4 bytes each  sizes of the dimensions
+    the rest      the elements, and nothing after them
 """
 
 import gzip
@@ -24,8 +24,8 @@ _OTHER_TYPES = {0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0
 def read_idx(path):
     """The array of unsigned bytes in an IDX file, gzipped or not; uint8, read-only.
 
-    Raises ValueError naming the file and what was expected if it is no IDX file, holds another type of
-    elements, is truncated, or goes on behind its last element.
+    ValueError names the file and the expectation if it is not an IDX file, holds elements of another type, is
+    truncated, or goes on after its last element.
     """
     content = read_bytes(path)
     if len(content) < 4 or content[:2] != b"\0\0":
@@ -50,7 +50,7 @@ def read_idx(path):
 
 
 def read_labelled(images_path, labels_path):
-    """The images (N, H, W) and labels (N,) of two IDX files, checked to belong together; uint8."""
+    """The images (N, H, W) and labels (N,) of two IDX files, uint8; ValueError unless they belong together."""
     images, labels = read_idx(images_path), read_idx(labels_path)
     if images.ndim != 3:
         raise ValueError(f"{images_path}: shape {images.shape}, expected images (N, H, W)")
@@ -58,13 +58,13 @@ def read_labelled(images_path, labels_path):
         raise ValueError(f"{labels_path}: shape {labels.shape}, expected labels (N,)")
     if len(images) != len(labels):
         raise ValueError(f"{images_path} has {len(images)} images but {labels_path} has {len(labels)} "
-                         "labels, expected as many")
+                         "labels, expected equal numbers")
     return images, labels
 
 
 def read_bytes(path):
-    """The content of a file, unzipped if it is gzipped. Its first bytes say so, not its name: some browsers
-    unzip what they download and keep the `.gz`."""
+    """The content of a file, unzipped if it is gzipped. Its first bytes decide, not its name: some browsers unzip a
+    download and keep the `.gz`."""
     content = Path(path).read_bytes()
     if content[:2] != b"\x1f\x8b":
         return content

@@ -1,8 +1,8 @@
 """MNIST (LeCun, Cortes and Burges 1998) and Fashion-MNIST (Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747):
 grey pictures of 28×28 pixels in ten classes, 60 000 to train and 10 000 to test.
 
-A sample of MNIST comes with the package. The full sets are looked for on this computer, then downloaded once.
-The two sets use the same file names, so a file is known by the SHA-256 of its content, however it is zipped.
+A sample of MNIST comes with the package. The full sets are searched for on this computer, or else downloaded once.
+The two sets use the same file names, so a file is identified by the SHA-256 of its unzipped content.
 """
 
 import hashlib
@@ -39,14 +39,14 @@ class Dataset(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Where four IDX files are found and how they are known. Hashes are in the order of FILES."""
+    """Where to find four IDX files, and how to identify them. Hashes are in the order of FILES."""
 
-    name: str          # of its sub-folder in SCRATCHNET_DATA and in the cache
+    name: str          # of the sub-folder in SCRATCHNET_DATA and in the cache
     mirrors: tuple     # base URLs of the gzipped files, tried in this order
     idx_sha256: tuple  # of the IDX files
     gz_sha256: tuple   # of the gzipped files on the mirrors
     folders: tuple = ()  # where an operating system's package puts the files
-    torchvision: str = "MNIST"  # its name for the folder
+    torchvision: str = "MNIST"  # torchvision's name for the folder
 
 
 MNIST = Source(
@@ -82,11 +82,11 @@ FASHION_MNIST = Source(
 def mnist(full=False):
     """Handwritten digits as a Dataset: the sample in the package, 10 000 to train and 2 000 to test.
 
-    full=True: all 60 000 and 10 000, from the four IDX files (gzipped or not) in the folder that the
-    environment variable SCRATCHNET_DATA names or in its sub-folder `mnist`, also as torchvision (MNIST/raw) and
-    Kaggle (train-images.idx3-ubyte, or each file in a folder of its own name) lay them out; else from the user's
-    cache; else downloaded into the cache (11 MB). Raises DownloadError where that fails, ValueError for a file
-    that is damaged or not MNIST's.
+    full=True gives all 60 000 and 10 000 from four IDX files, gzipped or not. They are searched for in the folder that
+    the environment variable SCRATCHNET_DATA names, in its sub-folder `mnist`, in the layouts of torchvision (MNIST/raw)
+    and Kaggle (train-images.idx3-ubyte, or each file in a folder of its own name), then in the user's cache, and
+    otherwise downloaded into the cache (11 MB). Raises DownloadError if that fails, ValueError for a file that is
+    damaged or not MNIST's.
     """
     if full:
         return load(MNIST)
@@ -101,8 +101,8 @@ def mnist(full=False):
 def fashion_mnist():
     """Pictures of clothes as a Dataset, all 60 000 and 10 000.
 
-    Searched like those of `mnist(full=True)`, in the sub-folders `fashion-mnist` and `FashionMNIST/raw`, and where
-    Debian's package dataset-fashion-mnist puts them; 31 MB to download.
+    The files are searched for as in `mnist(full=True)`, with the sub-folders `fashion-mnist` and `FashionMNIST/raw`,
+    and in the folder of Debian's package dataset-fashion-mnist; a download is 31 MB.
 
     Classes: 0 T-shirt or top, 1 trousers, 2 pullover, 3 dress, 4 coat, 5 sandal, 6 shirt, 7 sneaker, 8 bag,
     9 ankle boot.
@@ -113,10 +113,10 @@ def fashion_mnist():
 def binarize(images, rng=None):
     """Black and white images of the same shape and dtype: every pixel 0 or 1.
 
-    With rng, pixel ~ Bernoulli(p = its grey value). Drawn once and kept, as in the file of Larochelle and
-    Murray (2011), the literature calls it static binarization; drawn afresh for every batch, as in Burda et
-    al. (2016), dynamic binarization. Likelihoods of the two do not compare. Without rng, pixel = 1 where the
-    grey value is > 1/2: a threshold, which is neither.
+    With rng, pixel ~ Bernoulli(p = its grey value). If images are drawn once and kept, as in the file of Larochelle &
+    Murray (2011), this is static binarization; if they are drawn afresh for every batch, as in Burda et al. (2016),
+    dynamic binarization. The likelihoods of the two are not comparable. Without rng, pixel = 1 where the grey value is
+    > 1/2, a threshold that is neither.
     """
     check_array("binarize", "images", images)
     if not np.issubdtype(images.dtype, np.floating):
@@ -131,16 +131,16 @@ def binarize(images, rng=None):
 
 
 def load(source):
-    """The Dataset of a Source, from this computer if it is there, else downloaded."""
+    """The Dataset of a Source, from this computer or else downloaded."""
     paths = [_locate(source, name) for name in FILES]
     return _as_dataset(*read_labelled(*paths[:2]), *read_labelled(*paths[2:]))
 
 
 def find(folder, source, name):
-    """The path of the IDX file `name` of this source in a folder, gzipped or not; None if there is none. On
-    Kaggle it lies in a folder of its own name, or is called train-images.idx3-ubyte.
+    """The path of the source's IDX file `name` in a folder, gzipped or not; None if there is none. Kaggle puts it into
+    a folder of its own name, or calls it train-images.idx3-ubyte.
 
-    Raises ValueError if there is one that is not the original.
+    ValueError if there is one that is not the original.
     """
     for path in (folder / f"{stem}{ending}" for stem in (name, f"{name}/{name}", name.replace("-idx", ".idx"))
                  for ending in ("", ".gz")):
@@ -156,7 +156,7 @@ def find(folder, source, name):
 
 
 def _locate(source, name):
-    # here and not above: the sample needs no network libraries
+    # imported here, as the sample needs no network libraries
     from scratchnet.data.download import cache_folder, download
 
     cache = cache_folder(source.name)

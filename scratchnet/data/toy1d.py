@@ -1,4 +1,4 @@
-"""Numbers from a mixture of Gaussians: samples, and the exact probability of every cell of a line."""
+"""Numbers from a mixture of Gaussians: samples, and the exact probabilities of the cells of a line."""
 
 import math
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from scratchnet.settings import whole
 
 
 class Mixture(NamedTuple):
-    """p(x) = Σₖ weightₖ N(x; meanₖ, stdₖ²)        tuples of one length; weights ≥ 0, which sum to 1, and stds > 0"""
+    """p(x) = Σₖ weightₖ N(x; meanₖ, stdₖ²)        tuples of one length; weights ≥ 0 that sum to 1, and stds > 0"""
     weights: tuple
     means: tuple
     stds: tuple
@@ -24,9 +24,9 @@ class Mixture(NamedTuple):
         return (np.take(self.means, k) + np.take(self.stds, k) * rng.standard_normal((n, 1))).astype(np.float32)
 
     def cells(self, edges):
-        """P(eᵢ ≤ x < eᵢ₊₁) by differences of Φ(t) = ½ erfc(−t/√2)        rising edges (N + 1,) → (N,), which sum to 1
+        """P(eᵢ ≤ x < eᵢ₊₁) by differences of Φ(t) = ½ erfc(−t/√2)        increasing edges (N + 1,) → (N,), of sum 1
 
-        What lies beyond the edges counts for the outermost cells.
+        The outermost cells include everything beyond the edges.
         """
         self._check()
         try:
@@ -34,7 +34,7 @@ class Mixture(NamedTuple):
         except (TypeError, ValueError):
             raise TypeError(f"Mixture: edges must be numbers (N + 1,), got {kind_of(edges)}") from None
         if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-            raise ValueError(f"Mixture: edges of shape {edges.shape}, expected (N + 1,), rising")
+            raise ValueError(f"Mixture: edges of shape {edges.shape}, expected increasing edges (N + 1,)")
         inner = edges[1:-1]
         below = sum(w * _normal_below((inner - m) / s) for w, m, s in zip(*self, strict=True))
         return np.diff(below, prepend=0.0, append=1.0)
@@ -44,7 +44,7 @@ class Mixture(NamedTuple):
             weights, means, stds = np.array(list(map(list, self)), dtype=np.float64)
             right = ((weights >= 0).all() and abs(weights.sum() - 1) <= 1e-9 and np.isfinite(means).all()
                      and (stds > 0).all() and np.isfinite(stds).all())
-        except (TypeError, ValueError):  # no tuples, no numbers, or not of one length
+        except (TypeError, ValueError):  # not tuples, not numbers, or not of one length
             right = False
         if not right:
             raise ValueError(f"Mixture: {self.weights}, {self.means}, {self.stds}, expected tuples of one length, "

@@ -1,5 +1,4 @@
-"""Points in the plane, drawn from distributions whose shape a person knows: what a generative model learned
-of them is seen at one glance.
+"""Points in the plane from distributions of a known shape: one glance shows what a generative model has learned.
 
 Every function draws n independent points, float32 (n, 2), and returns them with one label each, (n,).
 """
@@ -47,7 +46,7 @@ def grid(n, rng, side=5, spacing=2.0, std=0.05):
 
 
 def moons(n, rng, noise=0.05):
-    """Two half circles that reach into each other, and which of them, 0 (upper) or 1 (lower), int64.
+    """Two interlocking half circles, and the one of each point, 0 (upper) or 1 (lower), int64.
 
     upper = (cos t, sin t), lower = (1 − cos t, ½ − sin t), t ~ U[0, π); noise is a standard deviation.
     """
@@ -71,20 +70,20 @@ def swiss_roll(n, rng, noise=0.05):
 
 
 def read_points(path):
-    """Points of one's own, float32 (n, 2): a CSV file of two columns of numbers; a first line of names is passed over.
+    """The user's points, float32 (n, 2), from a CSV file with two columns of numbers; a first line of names is skipped.
 
     ValueError names the line that is not two finite numbers, or the column that float32 cannot hold.
     """
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"read_points: expected the path of a CSV file, got {kind_of(path)}")
     points = []
-    for k, (line, row) in enumerate(_rows(path)):
+    for k, (line, row) in enumerate(_csv_rows(path)):
         numbers = [_number(cell) for cell in row]
         if len(row) == 2 and np.isfinite(numbers).all():
             points.append(numbers)
         elif k > 0 or len(row) != 2 or not all(_is_name(cell) for cell in row):
             raise ValueError(f"read_points: {path}, line {line}: {','.join(row)[:60]!r}, expected two finite numbers "
-                             f"and a comma between them")
+                             f"separated by a comma")
     if not points:
         raise ValueError(f"read_points: {path} holds no points, expected lines of two numbers")
     points = np.array(points)
@@ -93,8 +92,8 @@ def read_points(path):
     return points.astype(np.float32)
 
 
-def _rows(path):
-    """(number of the line, cells) of every line that is not empty."""
+def _csv_rows(path):
+    """(line number, cells) of every line that is not empty."""
     reader, line = csv.reader(io.StringIO(utf8(path, f"read_points: {path}"), newline=""), strict=True), 1
     try:
         for row in reader:
@@ -106,7 +105,7 @@ def _rows(path):
 
 
 def _number(text):
-    """The number that a cell holds, or NaN. 1_000 is a number to Python alone."""
+    """The number in a cell, or NaN. Only Python takes 1_000 for a number."""
     try:
         return float(text) if "_" not in text else np.nan
     except ValueError:
@@ -114,8 +113,8 @@ def _number(text):
 
 
 def _is_name(text):
-    """Whether a cell can be the name of a column: something with a letter that neither begins as numbers do nor stands
-    for a truth or for a value that is missing."""
+    """Whether a cell can name a column: it has a letter, does not begin like a number, and is neither a truth value nor
+    a missing value."""
     text = text.strip()
     return (re.match(r"[-+.]*\d", text) is None and any(letter.isalpha() for letter in text)
             and text.lstrip("-+#").lower() not in ("nan", "inf", "infinity", "na", "n/a", "null", "none", "missing",
@@ -123,27 +122,28 @@ def _is_name(text):
 
 
 def _check_float32(where, x):
-    """ValueError unless float32 tells apart what float64 does: times in seconds since 1970 need an offset. A few of
-    many values from a continuum round to one whatever the offset."""
+    """ValueError unless float32 can tell apart the values that float64 can: times in seconds since 1970 need an offset.
+    Among many values from a continuum, a few merge whatever the offset, and pass."""
     with np.errstate(over="ignore"):
         rounded = x.astype(np.float32)
     lost = x[~np.isfinite(rounded) | ((rounded == 0) & (x != 0))]
     if lost.size:
         raise ValueError(f"{where} has {lost[0]:.6g}, but float32 holds 0 and 1e-45 to 3.4e38: scale the column")
-    unlike = np.unique(x)
-    merged = _share_merged(unlike)
-    if merged > 0.01 and _share_merged((unlike - unlike[0]) / np.ptp(unlike)) < 0.1 * merged:
-        raise ValueError(f"{where}: of {len(unlike)} unlike numbers about {unlike[0]:.10g}, {100 * merged:.0f} % "
-                         f"are lost when they are rounded to float32: subtract an offset such as {unlike[0]:.10g} "
-                         f"from the column, or scale it")
+    different = np.unique(x)
+    merged = _share_merged(different)
+    if merged > 0.01 and _share_merged((different - different[0]) / np.ptp(different)) < 0.1 * merged:
+        raise ValueError(f"{where}: of {len(different)} different numbers near {different[0]:.10g}, {100 * merged:.0f} "
+                         f"% are lost when rounded to float32: subtract an offset such as {different[0]:.10g} from the "
+                         f"column, or scale it")
 
 
-def _share_merged(unlike):
-    return 1 - len(np.unique(unlike.astype(np.float32))) / len(unlike)
+def _share_merged(different):
+    """The share of these different numbers that rounding to float32 loses."""
+    return 1 - len(np.unique(different.astype(np.float32))) / len(different)
 
 
 def _checked(who, n, rng, name, spread):
-    """How many points, and the standard deviation that is called `name`, once they are known to be numbers that fit."""
+    """n and the standard deviation `spread`, which the caller knows as `name`, both checked."""
     check_rng(who, rng)
     return whole(who, "n", n, 0), number(who, name, spread, "a number ≥ 0", lambda s: s >= 0)
 

@@ -1,4 +1,4 @@
-"""Autoencoders and what they are compared with: one model a file."""
+"""Autoencoders, and the linear codes they are compared with: one model a file."""
 
 from scratchnet.models.autoencoders.autoencoder import Autoencoder, reconstruction_loss, squared_error
 from scratchnet.models.autoencoders.conv_autoencoder import ConvAutoencoder

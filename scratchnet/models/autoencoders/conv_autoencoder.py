@@ -8,14 +8,14 @@ from scratchnet.module import Module
 
 
 class ConvAutoencoder(Module):
-    """28×28×1 → 14×14×16 → 7×7×4, a code of 196 numbers, and back; every kernel is 3×3.
+    """28×28×1 → 14×14×16 → 7×7×4, a code of 196 numbers, and back up; every kernel is 3×3.
 
-    up = "unpool"       pool with argmax; back: each value to where the largest stood, then convolution. The decoder is
-                        told the argmax ("switches") besides the code            (Zeiler et al. 2011, section 3)
-    up = "repeat"       pool; back: each value repeated over its window, then convolution   (Odena et al. 2016)
-    up = "transposed"   convolution with stride 2; back: transposed convolution with stride 2
+    up = "unpool"       max-pool down; up, put each value where the maximum stood, then convolve. The decoder gets the
+                        argmax ("switches") as well as the code                  (Zeiler et al. 2011, section 3)
+    up = "repeat"       max-pool down; up, repeat each value over its window, then convolve      (Odena et al. 2016)
+    up = "transposed"   convolve with stride 2 down; up, transposed convolution with stride 2
                                                                       (Radford, Metz & Chintala 2016, section 3)
-    Weights are as many in all three.
+    All three have the same number of weights.
     """
 
     def __init__(self, up, channels=16, code=4, *, rng):
@@ -29,10 +29,12 @@ class ConvAutoencoder(Module):
         self.back1 = back(channels, 1, stride=stride, rng=rng)
 
     def encode(self, x):
-        """Images (N, 28, 28, 1) → code (N, 7, 7, 4), and the argmax of both poolings where the decoder needs them."""
+        """Images x (N, 28, 28, 1) → a tuple: code z (N, 7, 7, 4), and with up = "unpool" the argmax of both poolings,
+        argmax1 (N, 14, 14, 16) and argmax2 (N, 7, 7, 4)"""
         check_arrays("ConvAutoencoder", images=x)
         if x.ndim != 4 or x.shape[1] % 4 or x.shape[2] % 4 or x.shape[3] != 1:
-            raise ValueError(f"ConvAutoencoder: images {x.shape}, expected (N, 28, 28, 1), or other multiples of 4")
+            raise ValueError(f"ConvAutoencoder: images {x.shape}, expected (N, 28, 28, 1), or sides that are other "
+                             f"multiples of 4")
         if self.up == "transposed":
             return (ops.relu(self.conv2(ops.relu(self.conv1(x)))),)
         h, argmax1 = ops.max_pool_with_argmax(ops.relu(self.conv1(x)))
@@ -40,20 +42,20 @@ class ConvAutoencoder(Module):
         return (z, argmax1, argmax2) if self.up == "unpool" else (z,)
 
     def decode(self, z, argmax1=None, argmax2=None):
-        """Code (N, 7, 7, 4) → logits of the pixels (N, 28, 28, 1)"""
+        """Code z (N, 7, 7, 4), and argmax1 and argmax2 if there are any → logits of the pixels (N, 28, 28, 1)"""
         h = ops.relu(self.back2(self.enlarge(z, argmax2)))
         return self.back1(self.enlarge(h, argmax1))
 
     def enlarge(self, h, argmax):
-        """(N, H, W, C) → (N, 2H, 2W, C); nothing where the transposed convolution does it."""
+        """h (N, H, W, C) → (N, 2H, 2W, C); unchanged if a transposed convolution will enlarge it."""
         if self.up == "unpool":
             return ops.unpool(h, argmax)
         return ops.upsample_nearest(h) if self.up == "repeat" else h
 
     def restore(self, x):
-        """Images (N, 28, 28, 1) → what is decoded from their codes, in [0, 1]"""
+        """Images x (N, 28, 28, 1) → their reconstructions, in [0, 1], of the same shape"""
         return ops.sigmoid(self.decode(*self.encode(x)))
 
     def loss(self, x):
-        """Cross-entropy per image, in nats."""
+        """Cross-entropy per image, in nats, of the reconstruction of x (N, 28, 28, 1) against x."""
         return bce_with_logits(self.decode(*self.encode(x)), x, "sum") / len(x)

@@ -1,4 +1,4 @@
-"""Generative adversarial networks: one model a file; their nets for points and for digits in files of their own."""
+"""Generative adversarial networks: one model a file; point_nets.py and digit_nets.py hold their nets."""
 
 from scratchnet.models.gans.conditional_gan import ConditionalGAN, WithLabel, WithoutLabel, wrong_labels
 from scratchnet.models.gans.cyclegan import CycleGAN

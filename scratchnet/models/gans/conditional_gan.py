@@ -1,12 +1,12 @@
-"""Conditional generative adversarial networks (Mirza & Osindero 2014): G draws the digit it is told, D judges pairs.
+"""Conditional generative adversarial networks (Mirza & Osindero 2014): G draws the requested digit, D judges pairs.
 
-    pair         image       label              D is to say
+    pair         image       label              D should say
     matched      real x      its own, y         real
-    generated    G(z, y)     y, as G was told   generated
-    mismatched   real x      another, ŷ ≠ y     generated   (Reed et al. 2016, section 4.2)
+    generated    G(z, y)     the requested y    generated
+    mismatched   real x      another, ŷ ≠ y     generated      (Reed et al. 2016, section 4.2)
 
-Without the third kind D meets a good image with the wrong label only if G makes one; with it D is taught the match as
-such, whatever G makes.
+Without the third kind, D meets a good image with a wrong label only if G makes one. With it, D learns whether image and
+label match, whatever G makes.
 """
 
 from scratchnet import ops
@@ -29,23 +29,23 @@ class ConditionalGAN(Module):
         self.latent = whole("ConditionalGAN", "latent", latent, 0)
 
     def noise(self, n, rng, like):
-        """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        """z ~ N(0, 1) (n, latent), with the dtype and on the device of the array `like`"""
         check_arrays("noise", like=like)
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z, y):
-        """Images of the digits y as an array: nothing is recorded."""
+        """Noise z (N, latent), labels y (N,) → images (N, …), an array: nothing is recorded."""
         with no_grad():
             return self.generator(z, y).data
 
     def discriminator_loss(self, x, y, fake, other=None):
-        """What D minimises, each ln averaged over the batch; fake = G(z, y), and `other` are wrong labels ŷ of x:
+        """The loss of D, each ln averaged over the batch; fake = G(z, y), and `other` holds wrong labels ŷ for x:
 
         L = −ln D(x, y) − ½ [ln(1 − D(G(z, y), y)) + ln(1 − D(x, ŷ))]        (Reed et al. 2016, algorithm 1)
 
-        It is least at D = p / (p + ½ q + ½ m), with p, q, m the densities of matched, generated and mismatched pairs:
-        where G is perfect, and labels can be told from images, that is ⅔ for the first two and 0 for mismatched ones.
-        Without `other`: −ln D(x, y) − ln(1 − D(G(z, y), y))                 (Mirza & Osindero 2014, eq. 2)
+        It is least at D = p / (p + ½ q + ½ m), where p, q, m are the densities of matched, generated and mismatched
+        pairs. If G is perfect and images determine their labels, D is ⅔ for the first two and 0 for mismatched pairs.
+        Without `other`, L = −ln D(x, y) − ln(1 − D(G(z, y), y))             (Mirza & Osindero 2014, eq. 2)
         """
         check_drawn("discriminator_loss", x, self.generator)
         matched, generated = self.discriminator(x, y), self.discriminator(fake, y)
@@ -55,13 +55,13 @@ class ConditionalGAN(Module):
                       minimax_discriminator(matched, self.discriminator(x, other)))
 
     def generator_loss(self, z, y):
-        """−mean ln D(G(z, y), y), what G minimises. D is frozen: the gradient passes through it."""
+        """The loss of G, −mean ln D(G(z, y), y). D is frozen: the gradient passes through it and leaves none in it."""
         with self.discriminator.frozen():
             return non_saturating_generator(self.discriminator(self.generator(z, y), y))
 
 
 def wrong_labels(y, classes, rng):
-    """ŷ = (y + r) mod classes,  r ~ U{1, …, classes − 1}: all other labels are as likely.        y (N,) → ŷ (N,)"""
+    """ŷ = (y + r) mod classes,  r ~ U{1, …, classes − 1}: all other labels are equally likely.    y (N,) → ŷ (N,)"""
     check_arrays("wrong_labels", y=y)
     y = data_of(y)
     if classes < 2:
@@ -73,7 +73,7 @@ def wrong_labels(y, classes, rng):
 
 
 class WithLabel(Module):
-    """net([x, e_y]): the entries of x (N, …) and the label as a one-hot vector e_y (N, classes), side by side."""
+    """net([x, e_y]): the entries of x (N, …) and the labels y (N,) as one-hot vectors e_y (N, classes), side by side"""
 
     def __init__(self, net, classes):
         self.net, self.classes = net, whole("WithLabel", "classes", classes, 1)
@@ -81,12 +81,12 @@ class WithLabel(Module):
     def __call__(self, x, y):
         check_arrays("WithLabel", x=x, y=y)
         if len(x) != len(y):
-            raise ValueError(f"WithLabel: {len(x)} samples and {len(y)} labels, expected as many")
+            raise ValueError(f"WithLabel: {len(x)} samples and {len(y)} labels, expected equal numbers")
         return self.net(ops.concat([ops.flatten(x), one_hot(y, self.classes, x.dtype)], axis=1))
 
 
 class WithoutLabel(Module):
-    """net(x): the label y is not looked at, as by a D that judges images alone."""
+    """net(x): the label y is ignored, for a D that judges images alone."""
 
     def __init__(self, net):
         self.net = net
@@ -104,7 +104,7 @@ def digit_generator(inputs, *, rng):
 
 
 def digit_discriminator(inputs, *, rng):
-    """inputs → 256 → 128 → a logit, leaky ReLU, and 30 % dropped, after each hidden layer (drawn from rng, too)"""
+    """inputs → 256 → 128 → one logit, leaky ReLU and dropout of 30 % (drawn from rng) after each hidden layer"""
     steps = []
     for a, b in ((inputs, 256), (256, 128)):
         steps += [Dense(a, b, rng=rng, init=he_normal), leaky, Dropout(0.3, rng=rng)]

@@ -1,7 +1,7 @@
-"""Players of a GAN for images of 28 × 28 pixels: dense layers (Géron), and convolutions with batch norm (DCGAN).
+"""Players of a GAN for images of 28 × 28 pixels: dense nets (Géron 2019), and convolutions with batch norm (DCGAN).
 
-Generators end in a sigmoid, so that images are in [0, 1], as everywhere in this library. The tanh of the papers, for
-images in [−1, 1], is the same up to scale: σ(2x) = (1 + tanh x)/2. Discriminators give logits.
+Generators end in a sigmoid, so images lie in [0, 1], as everywhere in this library. The papers use tanh and images in
+[−1, 1], which is the same up to scale: σ(2x) = (1 + tanh x)/2. Discriminators end in logits.
 """
 
 from scratchnet import initializers, ops
@@ -21,7 +21,7 @@ def dense_discriminator(*, rng):
 
 
 def selu_dense(inputs, outputs, rng):
-    """A layer whose first weights, N(0, 1/inputs), keep mean 0 and variance 1 under SELU.  (Klambauer et al. 2017)"""
+    """A layer whose initial weights, N(0, 1/inputs), keep mean 0 and variance 1 under SELU  (Klambauer et al. 2017)"""
     return Dense(inputs, outputs, rng=rng, init=initializers.lecun_normal)
 
 
@@ -29,8 +29,8 @@ def dcgan_generator(latent=100, channels=32, *, rng):
     """z (N, latent) → (N, 7, 7, 2 channels) → (N, 14, 14, channels) → images (N, 28, 28, 1)
 
     A dense layer, then transposed convolutions with stride 2, whose 4 × 4 windows cover each inner pixel equally often.
-    Batch norm, which has a bias of its own, and ReLU after all but the last. First weights N(0, 0.02²).
-    (Radford, Metz & Chintala 2016, sections 3 and 4, with one layer less, as their images are 64 × 64)
+    Batch norm, which has its own bias, and ReLU follow every layer but the last. Initial weights N(0, 0.02²).
+    (Radford, Metz & Chintala 2016, sections 3 and 4, with fewer layers, since their images are 64 × 64)
     """
     return Sequential(
         Dense(latent, 7 * 7 * 2 * channels, rng=rng, bias=False, init=initializers.normal), Reshape(7, 7, 2 * channels),
@@ -44,7 +44,7 @@ def dcgan_discriminator(channels=16, *, rng):
     """Images (N, 28, 28, 1) → (N, 14, 14, channels) → (N, 7, 7, 2 channels) → (N, 4, 4, 4 channels) → logits (N, 1)
 
     Convolutions with stride 2, leaky ReLU of slope 0.2, batch norm in all layers but the first and the last. It judges
-    a batch as a whole, so give it real and generated images in batches of their own. First weights N(0, 0.02²).
+    a batch as a whole, so give it real and generated images in separate batches. Initial weights N(0, 0.02²).
     (Radford, Metz & Chintala 2016, sections 3 and 4)
     """
     return Sequential(

@@ -1,8 +1,8 @@
-"""Generative adversarial networks (Goodfellow et al. 2014): the two players and what each minimises.
+"""Generative adversarial networks (Goodfellow et al. 2014): the two players and their losses.
 
-A generator G turns noise z into samples, a discriminator D gives each sample a logit, high for real ones. In a step D
-learns to tell a batch of real samples from generated ones; then G learns to be taken for real, while D stands still.
-The game says which losses they minimise: a name, or a pair of losses (games.py).
+A generator G turns noise z into samples; a discriminator D gives each sample a logit, high for real ones. In a step, D
+learns to tell a batch of real samples from generated ones; then G learns to pass for real, while D stands still.
+The game chooses their losses, by name or as a pair of functions (games.py).
 """
 
 from scratchnet.adversarial import pack
@@ -23,25 +23,25 @@ class GAN(Module):
         self.loss_of_discriminator, self.loss_of_generator = losses_of(game)
 
     def noise(self, n, rng, like):
-        """z ~ N(0, 1)        (n, latent), beside the array `like`"""
+        """z ~ N(0, 1) (n, latent), with the dtype and on the device of the array `like`"""
         check_arrays("noise", like=like)
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z):
-        """Samples as an array: nothing is recorded, so nothing that is made of them can train G."""
+        """Noise z (N, latent) → samples (N, …), an array: nothing is recorded, so no loss of them can train G."""
         with no_grad():
             return self.generator(z).data
 
     def judge(self, x):
-        """D's logits, one for each pack of samples."""
+        """Samples x (N, …) → logits of D (N/packing, 1), one for each pack of samples"""
         return self.discriminator(pack(x, self.packing))
 
     def discriminator_loss(self, real, fake):
-        """What D minimises, of real samples and of `generate(z)`."""
+        """The loss of D on real samples and on generated ones, fake = generate(z)."""
         check_drawn("discriminator_loss", real, self.generator)
         return self.loss_of_discriminator(self.judge(real), self.judge(fake))
 
     def generator_loss(self, z):
-        """What G minimises. D is frozen: the gradient passes through it, and leaves none in it."""
+        """The loss of G on noise z (N, latent). D is frozen: the gradient passes through it and leaves none in it."""
         with self.discriminator.frozen():
             return self.loss_of_generator(self.judge(self.generator(z)))

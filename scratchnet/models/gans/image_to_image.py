@@ -1,10 +1,11 @@
 """From image to image (Isola et al. 2017, "pix2pix"): G sees an image and draws the one that belongs to it.
 
-G learns from pairs: to be close to the true answer pixel by pixel (L1), and to be taken for it by a D that sees the
-question as well. L1 alone is least at the median of all answers that are possible, pixel by pixel, which is none of
-them; D asks for one of them. D judges patch by patch, so it looks after what is near, and L1 after the whole.
+G learns from pairs of question and answer. Its answer should be close to the true one pixel by pixel (L1), and pass for
+it before a D that also sees the question. L1 alone is least at the pixelwise median of all possible answers, which is
+none of them; D asks for one of them. D judges patch by patch, so it takes care of detail, and L1 of the whole.
 
-The paper's noise is dropout in G, kept at test time; it found that answers hardly vary with it. Here there is none.
+The paper's noise is dropout in G, also at test time, and its authors found that answers hardly vary with it. Here there
+is none.
 """
 
 from scratchnet import ops
@@ -25,20 +26,20 @@ class ImageToImage(Module):
         self.weight = number("ImageToImage", "weight", weight, "a number ≥ 0", lambda x: x >= 0)
 
     def generate(self, x):
-        """Answers as an array: nothing is recorded."""
+        """Questions x (N, H, W, C) → answers (N, H, W, 1), an array: nothing is recorded."""
         with no_grad():
             return self.generator(x).data
 
     def discriminator_loss(self, x, y, fake):
-        """½ [−ln D(x, y) − ln(1 − D(x, G(x)))], the mean over patches and images; fake = G(x).
+        """½ [−ln D(x, y) − ln(1 − D(x, G(x)))], averaged over patches and images; fake = G(x)
 
-        The half slows D down.        (Isola et al. 2017, eq. 1 and section 3.3)
+        The factor ½ slows D down.        (Isola et al. 2017, eq. 1 and section 3.3)
         """
         check_drawn("discriminator_loss", y, self.generator)
         return 0.5 * minimax_discriminator(self.discriminator(x, y), self.discriminator(x, fake))
 
     def generator_loss(self, x, y):
-        """−ln D(x, G(x)) + λ |y − G(x)|, the mean over patches and over pixels; λ = weight. D is frozen.
+        """−ln D(x, G(x)) + λ |y − G(x)|, averaged over patches and over pixels; λ = weight. D is frozen.
 
         (Isola et al. 2017, eq. 4)
         """
@@ -49,12 +50,12 @@ class ImageToImage(Module):
 
 
 class UNet(Module):
-    """An encoder and a decoder, in which each map of the decoder has beside it that of the same size of the encoder:
+    """An encoder and a decoder; beside each map of the decoder stands the encoder's map of the same size:
 
     28×28×1 → 14×14×c → 7×7×2c → 128 → 7×7×2c | 7×7×2c → 14×14×c | 14×14×c → 28×28×1, pixels in (0, 1)
 
-    The skip connections ("|") hand on where things are; what is hidden has to come through the narrow middle, which
-    sees the whole image.        (Ronneberger et al. 2015; Isola et al. 2017, section 3.2)
+    The skip connections ("|") pass on where things are. Hidden parts have to come through the narrow middle, which sees
+    the whole image.        (Ronneberger et al. 2015; Isola et al. 2017, section 3.2)
     """
 
     ends_in = staticmethod(ops.sigmoid)
@@ -69,6 +70,7 @@ class UNet(Module):
         self.up1 = Conv2DTranspose(2 * c, 1, 4, 2, rng=rng)
 
     def __call__(self, x):
+        """Images x (N, 28, 28, 1) → images (N, 28, 28, 1)"""
         check_digits("UNet", x)
         a = leaky(self.down1(x))                                     # (N, 14, 14, c)
         b = leaky(self.down2(a))                                     # (N, 7, 7, 2c)
@@ -79,12 +81,10 @@ class UNet(Module):
 
 
 class PatchDiscriminator(Module):
-    """A pair of images, 28×28×2 → 14×14×c → 7×7×2c → 7×7×1: each logit is of a patch of 18×18 pixels.
+    """A pair of images, 28×28×2 → 14×14×c → 7×7×2c → 7×7×1: each logit judges a patch of 18×18 pixels.
 
     (Isola et al. 2017, section 3.2.2)
     """
-
-    ends_in = staticmethod(ops.sigmoid)
 
     def __init__(self, channels, *, rng):
         c = channels
@@ -93,5 +93,6 @@ class PatchDiscriminator(Module):
         self.logits = Conv2D(2 * c, 1, rng=rng)
 
     def __call__(self, x, y):
+        """Images x, y (N, 28, 28, 1) → logits (N, 7, 7, 1)"""
         h = leaky(self.conv1(ops.concat([x, y], axis=-1)))           # (N, 14, 14, c)
         return self.logits(leaky(self.conv2(h)))                     # (N, 7, 7, 1)

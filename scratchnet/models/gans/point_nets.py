@@ -6,7 +6,7 @@ from scratchnet.layers import BatchNorm, Dense, Maxout, Sequential
 
 
 def dense_net(sizes, activation=ops.relu, *, rng):
-    """Dense layers of these sizes, the activation between them."""
+    """Dense layers of these sizes, with the activation between them."""
     steps = [step for a, b in zip(sizes, sizes[1:], strict=False) for step in (Dense(a, b, rng=rng, init=he_normal),
                                                                                activation)]
     return Sequential(*steps[:-1])
@@ -21,6 +21,6 @@ def pacgan_generator(*, rng):
 
 
 def pacgan_discriminator(packing=1, *, rng):
-    """2 m → 200 → 200 → 200 → 1, each hidden unit the largest of 5 sums.        (Lin et al. 2018, section 4.1)"""
+    """2 · packing → 200 → 200 → 200 → 1, each hidden unit the maximum of 5 sums     (Lin et al. 2018, section 4.1)"""
     return Sequential(Maxout(2 * packing, 200, 5, rng=rng), Maxout(200, 200, 5, rng=rng), Maxout(200, 200, 5, rng=rng),
                       Dense(200, 1, rng=rng))

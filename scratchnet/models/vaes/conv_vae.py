@@ -1,4 +1,4 @@
-"""A convolutional variational autoencoder that pools with argmax and unpools with it."""
+"""A convolutional variational autoencoder whose decoder unpools with the argmax of the encoder's pooling."""
 
 from scratchnet import ops
 from scratchnet.layers import Conv2D, Dense, check_digits
@@ -6,13 +6,13 @@ from scratchnet.models.vaes.vae import VAE
 
 
 class ConvVAE(VAE):
-    """An encoder that pools with argmax and a decoder that unpools with it, tied to the encoder's kernels.
+    """The encoder max-pools; the decoder unpools with the encoder's argmax and transposes the encoder's convolutions.
 
     28×28×1 → conv 3×3 → 28×28×64 → pool → 14×14×64 → conv 3×3 → 14×14×10 → pool → 7×7×10 → 100 → (μ, s)
     and back:  z → 7×7×10 → unpool → −b₂, convᵀ with w₂ → unpool → −b₁, convᵀ with w₁ → logits
 
-    The decoder reads the switches (argmax) of both poolings, which only an encoder that has seen the image knows. To
-    draw new images they must come from elsewhere: see switches.py.
+    The decoder needs the switches (argmax) of both poolings, which only an encoder that has seen the image knows. For
+    new images they must come from elsewhere: see switches.py.
     """
 
     def __init__(self, latent=128, *, rng, **objective):
@@ -25,6 +25,7 @@ class ConvVAE(VAE):
         self.expand = Dense(latent, 490, rng=rng)
 
     def encode(self, x):
+        """Images x (N, 28, 28, 1) → mean, s (N, latent), argmax1 (N, 14, 14, 64), argmax2 (N, 7, 7, 10)"""
         check_digits("ConvVAE", x)
         h, argmax1 = ops.max_pool_with_argmax(ops.relu(self.conv1(x)))     # (N, 14, 14, 64)
         h, argmax2 = ops.max_pool_with_argmax(ops.relu(self.conv2(h)))     # (N, 7, 7, 10)
@@ -32,19 +33,19 @@ class ConvVAE(VAE):
         return self.mean(h), self.s(h), argmax1, argmax2
 
     def decode(self, z, argmax1, argmax2):
-        """z (N, latent), argmax1 (N, 14, 14, 64), argmax2 (N, 7, 7, 10) → logits (N, 28, 28, 1)"""
+        """Codes z (N, latent), argmax1 (N, 14, 14, 64), argmax2 (N, 7, 7, 10) → logits (N, 28, 28, 1)"""
         h = self.unpool(self.small_map(z), argmax2, self.conv2)            # (N, 14, 14, 64)
         return self.unpool(h, argmax1, self.conv1)
 
     def small_map(self, z):
-        """z (N, latent) → (N, 7, 7, 10)"""
+        """Codes z (N, latent) → the decoder's first map (N, 7, 7, 10)"""
         return ops.relu(self.expand(z)).reshape(-1, 7, 7, 10)
 
     @staticmethod
     def unpool(h, argmax, conv):
-        """One stage of the decoder: unpool, subtract the bias of `conv`, transpose its convolution.
+        """One stage of the decoder: unpool h (N, H, W, C), subtract the bias of `conv`, transpose its convolution.
 
-        argmax=None repeats each value over its window, a quarter to each place, so that the sum is that of unpool.
+        argmax=None spreads each value over its window, a quarter to each place, so the sum is that of unpool.
         """
         h = ops.upsample_nearest(h) * 0.25 if argmax is None else ops.unpool(h, argmax)
         return ops.conv2d_transpose(h - conv.b, conv.w)

@@ -1,7 +1,7 @@
 """Variational autoencoders (Kingma & Welling 2014): the two objectives that all of them share.
 
-A code z is drawn from N(0, 1), an image x from p(x|z), a network with one output per pixel. Learning needs the
-unknown p(z|x); a second network, the encoder, gives q(z|x) = N(μ(x), σ(x)²) in its place. Then for any q
+A code z is drawn from N(0, 1), then an image x from p(x|z), a net with one output per pixel. Learning needs the
+unknown p(z|x); a second net, the encoder, replaces it by q(z|x) = N(μ(x), σ(x)²). For any q,
 
     ln p(x)  ≥  E_q[ ln p(x|z) ] − KL( q(z|x) ‖ N(0, 1) )        the evidence lower bound, ELBO (eq. 3 of the paper)
 
@@ -10,13 +10,14 @@ and z = μ + σ ε with ε ~ N(0, 1) lets the gradient pass through the draw (se
 Two objectives, chosen by name:
 
 "elbo"     −ELBO in nats per image: −ln p(x|z) summed over pixels plus KL summed over dimensions. The encoder's second
-           output is s = ln σ². It is a bound, so different models can be compared by it.
-"lecture"  as many lecture notes write it: mean squared error over all pixels + mean over dimensions of
-           e^s − (1 + s) + m², with z = m + e^s ε. It differs twice. The second term is twice the KL of a Gaussian with
-           variance e^s, yet the noise has standard deviation e^s. And means stand where sums belong: times latent/2,
-           784 pixels and 128 dimensions, it is the −ELBO for Gaussian pixels of variance 784/128 = 6.1, though pixels
-           lie in [0, 1]. So the KL weighs far more than the data ask for, and codes say little. It is no bound of
-           ln p(x) but a regularised reconstruction error, and its value says nothing about likelihood.
+           output is s = ln σ². As a bound on −ln p(x), it compares different models.
+"lecture"  the form found in many lecture notes: mean squared error over all pixels + mean over dimensions of
+           e^s − (1 + s) + m², with z = m + e^s ε. It differs from −ELBO in two ways. First, the second term is twice
+           the KL of a Gaussian with variance e^s, but the noise has standard deviation e^s. Second, means stand where
+           sums belong: multiplied by latent/2, for 784 pixels and 128 dimensions, it is the −ELBO for Gaussian pixels
+           of variance 784/128 = 6.1, though pixels lie in [0, 1]. So the KL weighs far more than the data warrant, and
+           codes say little. It is not a bound but a regularised reconstruction error, which does not measure
+           likelihood.
 """
 
 import math
@@ -34,10 +35,10 @@ SIGMA = 0.1  # standard deviation of a pixel under the Gaussian likelihood
 
 
 class VAE(Module):
-    """What both share: the two objectives. A subclass has
+    """The objectives, for a subclass that defines
 
-    encode(x)        x (N, H, W, 1) → mean, s (N, latent), and whatever else decode wants
-    decode(z, …)     → logits (N, H, W, 1) of the pixels
+    encode(x)        images x (N, H, W, 1) → mean, s (N, latent), and whatever else decode needs
+    decode(z, …)     codes z (N, latent) → logits of the pixels (N, H, W, 1)
     """
 
     def __init__(self, objective="elbo", likelihood="bernoulli"):
@@ -47,12 +48,12 @@ class VAE(Module):
         self.objective, self.likelihood = objective, likelihood
 
     def sample_code(self, mean, s, rng):
-        """z = μ + σ ε,  ε ~ N(0, 1)        σ = e^(s/2); in the lecture's objective e^s"""
+        """z = μ + σ ε,  ε ~ N(0, 1),  σ = e^(s/2), or e^s for "lecture"        mean, s (N, latent) → z (N, latent)"""
         epsilon = standard_normal(rng, mean.shape, like=data_of(mean))
         return mean + ops.exp(s if self.objective == "lecture" else 0.5 * s) * epsilon
 
     def loss(self, x, rng):
-        """(loss, reconstruction part, KL part) for images x (N, H, W, 1), each the mean over the batch."""
+        """(loss, reconstruction part, KL part) of images x (N, H, W, 1), each averaged over the batch."""
         check_images("VAE", x)
         mean, s, *aids = self.encode(x)
         logits = self.decode(self.sample_code(mean, s, rng), *aids)
@@ -66,24 +67,24 @@ class VAE(Module):
         return reconstruction + kl, reconstruction, kl
 
     def nll(self, logits, x):
-        """−ln p(x|z) summed over pixels and images, in nats."""
+        """−ln p(x|z), in nats, summed over pixels and images        logits, x (N, H, W, 1)"""
         if self.likelihood == "bernoulli":
             return bce_with_logits(logits, x, "sum")
         return mse(ops.sigmoid(logits), x, "sum") / (2 * SIGMA ** 2) + x.size * math.log(SIGMA * math.sqrt(2 * math.pi))
 
 
 def evaluate(model, images, rng, size=250):
-    """(loss, reconstruction, KL): model.loss averaged over all images, nothing learned."""
+    """[loss, reconstruction part, KL part] of images (N, H, W, 1): model.loss averaged over all of them, unrecorded."""
     with no_grad():
         parts = [[len(x) * term.item() for term in model.loss(x, rng)] for x in batches(images, size=size)]
     return [sum(column) / len(images) for column in zip(*parts, strict=True)]
 
 
 def gaussian_of_codes(model, images, rng, size=250):
-    """Mean m (latent,) and Cholesky factor L (latent, latent) of the codes z that the images are encoded to.
+    """Mean m (latent,) of the images' codes z, and Cholesky factor L (latent, latent) of their covariance.
 
-    Drawing z = m + L ε in place of z = ε repairs what training left: the codes of all images together should be spread
-    like N(0, 1), and after a short training they are not (Ghosh et al. 2020, section 4, "ex-post density estimation").
+    The codes of all images together should be distributed like N(0, 1), but after a short training they are not.
+    Drawing z = m + L ε instead of z = ε makes up for it (Ghosh et al. 2020, section 4, "ex-post density estimation").
     """
     with no_grad():
         z = np.concatenate([to_cpu(data_of(model.sample_code(*model.encode(x)[:2], rng)))
