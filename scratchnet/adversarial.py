@@ -41,7 +41,7 @@ def clip_weights(parameters, limit):
     limit = number("clip_weights", "limit", limit, "above 0", lambda x: x > 0)
     for p in parameters:
         if not isinstance(p, Tensor):
-            raise TypeError(f"clip_weights: parameters are what Module.parameters() gives, got {kind_of(p)}")
+            raise TypeError(f"clip_weights: parameters must be Tensors, as from Module.parameters(), got {kind_of(p)}")
         array_module(p.data).clip(p.data, -limit, limit, out=p.data)
         p.version += 1
 

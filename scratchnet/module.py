@@ -68,8 +68,8 @@ class Module:
             for path, value in held:
                 name = prefix + _name(path)
                 if names.setdefault(name, value) is not value:
-                    raise ValueError(f"{type(self).__name__}: two of its parts have the name {name!r}; an attribute "
-                                     f"with a dot in it can stand for another's part: rename it")
+                    raise ValueError(f"{type(self).__name__}: two of its parts have the name {name!r}; rename "
+                                     f"the attribute with a dot in its name")
                 if wanted(value):
                     yield name, module, path, value
 
@@ -138,7 +138,7 @@ class Module:
             for p, data, values, version in parameters:
                 data[...] = values
                 p.data = data
-                p.version += p.version != version  # changed inside: what was recorded there is stale
+                p.version += p.version != version  # changed inside, so tapes recorded there are stale
             for owner, (attribute, *rest), held, b, values in buffers:
                 if not _is_read_only(b):
                     b[...] = values

@@ -67,7 +67,7 @@ class SpectralConv2D(_Spectral, Conv2D):
 class MinibatchDiscrimination(Module):
     """x → [x, o], where o measures how close each sample is to the others of its batch.
 
-    M_i = x_i T  (kernels, dimensions),  o_ib = 1/N Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)  x (N, inputs) → (N, inputs + kernels)
+    M_i = x_i w  (kernels, dimensions),  o_ib = 1/N Σ_{j≠i} exp(−‖M_ib − M_jb‖₁)  x (N, inputs) → (N, inputs + kernels)
 
     If all samples are alike, o is large, so a D with this layer sees a collapse.
     (Salimans et al. 2016, section 3.2. Their sum is a mean here. With entries up to N, the smallest step of Adam in the

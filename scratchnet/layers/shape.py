@@ -18,7 +18,7 @@ class Reshape(Module):
     """x (N, …) → y (N, *shape); one length may be −1, for the rest"""
 
     def __init__(self, *shape):
-        self.shape = tuple(int(number("Reshape", "each length", n, "a whole number ≥ 1, or −1 for what is left",
+        self.shape = tuple(int(number("Reshape", "each length", n, "a whole number ≥ 1, or −1 for the rest",
                                       lambda n: n == int(n) and (n >= 1 or n == -1))) for n in shape)
 
     def __call__(self, x):

@@ -1,4 +1,4 @@
-"""Optimizers: from a gradient to a step. The formulas are in methods.py, their common ground is in optimizer.py."""
+"""Optimizers: from a gradient to a step. The formulas are in methods.py, the base class is in optimizer.py."""
 
 from scratchnet.optimizers.methods import SGD, Adagrad, Adam, AdamW, Nadam, RMSprop
 from scratchnet.optimizers.optimizer import Optimizer

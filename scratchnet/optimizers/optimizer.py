@@ -126,6 +126,7 @@ class Optimizer:
             p.version += 1
 
     def decay(self, lr, a, p, g, out):
+        """The gradient with weight decay, in out. A subclass may change p instead; a is scratch."""
         # g ← g + λ p
         return self.xp.add(g, self.xp.multiply(p, self.weight_decay, out=a), out=out)
 
