@@ -48,7 +48,7 @@ def median_ms(calls, rounds):
 
 def limits():
     """(floating-point operations a second, bytes a second) of this machine with the threads in use, best of a few."""
-    from scratchnet.backend.products import product
+    from scratchnet.backend.products import matrix_product
     from scratchnet.backend.threads import in_parts
 
     a = np.ones((1024, 1024), np.float32)
@@ -58,7 +58,7 @@ def limits():
     gemm = sum_ = math.inf
     for _ in range(8):
         start = time.perf_counter()
-        product(a, a)
+        matrix_product(a, a)
         middle = time.perf_counter()
         in_parts(lambda parts: [np.add(x[part], y[part], out=out[part]) for part in parts], halves)
         gemm, sum_ = min(gemm, middle - start), min(sum_, time.perf_counter() - middle)

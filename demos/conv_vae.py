@@ -187,7 +187,7 @@ def agree(switches, own):
     return same / sum(a.size for a in own)
 
 
-def in_parts(f, *arrays, size=250):
+def in_batches(f, *arrays, size=250):
     """f over `size` images at a time, so that memory stays small; the results joined again."""
     parts = [f(*(a[i:i + size] for a in arrays)) for i in range(0, len(arrays[0]), size)]
     return [ops.concat([getattr(r, "data", r) if hasattr(r, "node") else r for r in column])
@@ -195,23 +195,23 @@ def in_parts(f, *arrays, size=250):
 
 
 def encode(model, images):
-    return in_parts(model.encode, images)
+    return in_batches(model.encode, images)
 
 
 def predict(head, z):
-    return in_parts(head.predict, z)
+    return in_batches(head.predict, z)
 
 
 def decode(model, z, switches):
     """Pictures (N, 28, 28, 1) from codes and switches; (None, None) repeats each value over its window."""
     if switches[0] is None:
-        return in_parts(lambda z: (ops.sigmoid(model.decode(z, None, None)),), z)[0]
-    return in_parts(lambda z, *s: (ops.sigmoid(model.decode(z, *s)),), z, *switches)[0]
+        return in_batches(lambda z: (ops.sigmoid(model.decode(z, None, None)),), z)[0]
+    return in_batches(lambda z, *s: (ops.sigmoid(model.decode(z, *s)),), z, *switches)[0]
 
 
 def features(classifier, images):
     with no_grad():
-        return to_cpu(in_parts(lambda x: (classifier.features(x),), images)[0])
+        return to_cpu(in_batches(lambda x: (classifier.features(x),), images)[0])
 
 
 if __name__ == "__main__":

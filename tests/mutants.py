@@ -235,7 +235,7 @@ def _overwritten_windows(order):
     def rule(gy, size, stride, padding, x_shape):
         kernel, stride, pads, out = ops.pooling._window_geometry("", x_shape[1:3], size, stride, padding)
         x = np.zeros((x_shape[0], *(n + sum(p) for n, p in zip(x_shape[1:3], pads, strict=True)), x_shape[3]))
-        for _, _, window in order(list(ops.convolution.windows(x, kernel, stride, out))):
+        for _, _, window in order(list(ops.windows.window_views(x, kernel, stride, out))):
             window[...] = gy
         return x[:, pads[0][0]:, pads[1][0]:][:, :x_shape[1], :x_shape[2]]
     return rule

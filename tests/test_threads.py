@@ -70,7 +70,7 @@ def test_products_of_rows_shared_out(shape, given, two_threads):
     (m, k, n), rng = shape, np.random.default_rng(0)
     a, b = rng.standard_normal((k, m), dtype=np.float32).T, rng.standard_normal((k, n), dtype=np.float32)
     out = np.full((m, n), np.nan, dtype=np.float32) if given else None
-    found = products.product(a, b, out)
+    found = products.matrix_product(a, b, out)
     assert found is out or not given
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, a.astype(float) @ b, atol=1e-5 * max(k, 1))

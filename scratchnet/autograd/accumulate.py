@@ -8,7 +8,7 @@ that place, and `product_into_destination` writes to it.
 
 from scratchnet.autograd.tensor import Tensor, data_of, mode
 from scratchnet.backend import array_module
-from scratchnet.backend.products import product
+from scratchnet.backend.products import matrix_product
 
 
 def accumulate(leaf, g):
@@ -47,5 +47,5 @@ def product_into_destination(a, b):
     """a b, a gradient, written where the optimizer reads it if this is the gradient of one of its parameters."""
     out = mode.destination
     if out is not None and out.shape == (*a.shape[:-1], b.shape[-1]) and out.dtype == a.dtype == b.dtype:
-        return product(a, b, out)
+        return matrix_product(a, b, out)
     return a @ b

@@ -208,7 +208,8 @@ def _gradients(node, gy, wanted, apply, create_graph):
         try:
             gs = apply(rule, gy, map(kept.__getitem__, where), outputs, parents)
         except Exception as error:
-            told = retold(error, f"{node.op.name}: in its gradient rule: {error}" + create_graph * _RECORDED)
+            hint = _RECORDED if create_graph else ""
+            told = retold(error, f"{node.op.name}: in its gradient rule: {error}{hint}")
             if told is None or ": in its gradient rule: " in str(error):
                 raise
             raise told from error

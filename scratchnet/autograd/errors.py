@@ -18,7 +18,7 @@ def explain(op, error, arrays):
     if mixed := _explain_mixed_devices(op.name, arrays):
         return mixed
     shapes = ", ".join(f"{name} {a.shape}" for name, a in zip(op.params, arrays, strict=False) if hasattr(a, "shape"))
-    return retold(error, f"{op.name}: {error}" + f"; shapes: {shapes}" * bool(shapes))
+    return retold(error, f"{op.name}: {error}; shapes: {shapes}" if shapes else f"{op.name}: {error}")
 
 
 def check_result(op, result, arguments):

@@ -29,7 +29,7 @@ def fit(g, parent, node, slot):
         surplus = _surplus_axes(g.shape, parent.shape)
         if surplus is None or not node.op.broadcasts:
             missing = [a for a in surplus or () if g.shape[a] > 1]
-            hint = f": the sum over axis {', '.join(map(str, missing))} is missing" * bool(missing)
+            hint = f": the sum over axis {', '.join(map(str, missing))} is missing" if missing else ""
             raise GradientShapeError(f"{node.op.name}: its gradient rule gave shape {g.shape} for an input of shape "
                                      f"{parent.shape}, `{node.plan.name_of(slot)}`{hint}")
         g = sum_to(g, parent.shape)

@@ -178,8 +178,8 @@ def _as_array(data):
     elif not is_array(data):
         raise TypeError(f"Tensor: expected an array or numbers, got {kind_of(data)}")
     if data.dtype.kind not in _NUMBERS:
-        raise TypeError(f"Tensor: expected numbers, got {kind_of(given)}"
-                        + f" of {data.dtype}" * isinstance(given, (np.ndarray, list, tuple)))
+        of = f" of {data.dtype}" if isinstance(given, (np.ndarray, list, tuple)) else ""
+        raise TypeError(f"Tensor: expected numbers, got {kind_of(given)}{of}")
     return data
 
 

@@ -50,7 +50,8 @@ def kind_of(x):
         return f"a {library} {name}; pass x.to_numpy()"
     if isinstance(x, (list, tuple)):
         return f"a {name}; pass np.array(x)"
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}" + f" {x!r:.40}" * isinstance(x, (str, bytes, int, float))
+    value = f" {x!r:.40}" if isinstance(x, (str, bytes, int, float)) else ""
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}{value}"
 
 
 def gpu_available():

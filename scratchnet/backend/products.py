@@ -8,7 +8,7 @@ from scratchnet.backend.threads import count, in_parts
 WORTH = 5e7  # multiplications and additions that are worth a second thread (benchmarks/NOTES.md)
 
 
-def product(a, b, out=None):
+def matrix_product(a, b, out=None):
     """a b for matrices (M, K) (K, N). Threads share the rows of a where the product is large enough."""
     xp, flops = array_module(a), 2 * a.shape[0] * b.size
     if len(b) == 1:  # NumPy's matmul takes a slow loop there

@@ -10,6 +10,7 @@ import numpy as np
 from scratchnet.check.compare import COTANGENTS
 from scratchnet.check.numeric import slopes
 from scratchnet.check.predictions import gradient_of, is_diagonal
+from scratchnet.ops.windows import as_pair
 
 
 def independent_steps(e):
@@ -162,8 +163,7 @@ def _own_windows(e):
         return
     s = e.function.argument("stride") or e.function.argument("size")
     for axes in ((1, 2), (2, 3)):  # images (N, H, W, C) or (N, C, H, W)
-        for stride in [s] if s else (1, 2, 3):
-            stride = tuple(stride) if isinstance(stride, (tuple, list)) else (stride, stride)
+        for stride in map(as_pair, [s] if s else (1, 2, 3)):
             for pad in range(3):
                 mask = np.ones((*e.y.shape, *e.x.shape), dtype=bool)
                 for axis, step in zip(axes, stride, strict=True):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from scratchnet.backend import check_rng
+from scratchnet.ops.windows import as_pair
 from scratchnet.settings import whole
 
 
@@ -14,7 +15,7 @@ def sizes(layer, rng, **numbers):
     return [whole(who, name, value, 1) for name, value in numbers.items()]
 
 
-def pair(layer, name, value):
+def one_or_two(layer, name, value):
     """A window's size or stride: a whole number ≥ 1, or one for each axis."""
     who = type(layer).__name__
     if not hasattr(value, "__len__") or isinstance(value, str):
@@ -26,8 +27,7 @@ def pair(layer, name, value):
 
 def kernel_of(layer, value):
     """The size of a kernel as a pair; one whole number stands for a square."""
-    value = pair(layer, "kernel", value)
-    return value if isinstance(value, tuple) else (value, value)
+    return as_pair(one_or_two(layer, "kernel", value))
 
 
 def padding_of(value):

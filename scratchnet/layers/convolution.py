@@ -1,7 +1,7 @@
 """Convolutions of images, and their adjoints."""
 
 from scratchnet import initializers, ops
-from scratchnet.layers.arguments import kernel_of, padding_of, pair, sizes
+from scratchnet.layers.arguments import kernel_of, one_or_two, padding_of, sizes
 from scratchnet.module import Module, Parameter
 
 
@@ -11,7 +11,8 @@ class Conv2D(Module):
     def __init__(self, channels_in, channels_out, kernel=3, stride=1, padding="same", *, rng, bias=True,
                  init=initializers.glorot_uniform):
         channels_in, channels_out = sizes(self, rng, channels_in=channels_in, channels_out=channels_out)
-        kernel, self.stride, self.padding = kernel_of(self, kernel), pair(self, "stride", stride), padding_of(padding)
+        kernel, self.stride = kernel_of(self, kernel), one_or_two(self, "stride", stride)
+        self.padding = padding_of(padding)
         self.w = Parameter(init(rng, (*kernel, channels_in, channels_out)))
         self.b = Parameter(initializers.zeros(rng, (channels_out,))) if bias else None
 
@@ -33,8 +34,9 @@ class Conv2DTranspose(Module):
     def __init__(self, channels_in, channels_out, kernel=3, stride=1, padding="same", output_size=None, *, rng,
                  bias=True, init=initializers.glorot_uniform):
         channels_in, channels_out = sizes(self, rng, channels_in=channels_in, channels_out=channels_out)
-        kernel, self.stride, self.padding = kernel_of(self, kernel), pair(self, "stride", stride), padding_of(padding)
-        self.output_size = output_size if output_size is None else pair(self, "output_size", output_size)
+        kernel, self.stride = kernel_of(self, kernel), one_or_two(self, "stride", stride)
+        self.padding = padding_of(padding)
+        self.output_size = output_size if output_size is None else one_or_two(self, "output_size", output_size)
         self.w = Parameter(init(rng, (*kernel, channels_out, channels_in)))
         self.b = Parameter(initializers.zeros(rng, (channels_out,))) if bias else None
 

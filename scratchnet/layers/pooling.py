@@ -1,7 +1,7 @@
 """Pooling over the windows of images, and the ways back."""
 
 from scratchnet import ops
-from scratchnet.layers.arguments import padding_of, pair
+from scratchnet.layers.arguments import one_or_two, padding_of
 from scratchnet.module import Module
 
 
@@ -9,8 +9,8 @@ class _Pooling(Module):
     """Holds the size, stride and padding of the windows. The default stride is the size."""
 
     def __init__(self, size=2, stride=None, padding="valid"):
-        self.size, self.padding = pair(self, "size", size), padding_of(padding)
-        self.stride = stride if stride is None else pair(self, "stride", stride)
+        self.size, self.padding = one_or_two(self, "size", size), padding_of(padding)
+        self.stride = stride if stride is None else one_or_two(self, "stride", stride)
 
     def describe(self):
         return f"{self.size}, stride {self.stride or self.size}, {self.padding}"
@@ -54,7 +54,7 @@ class UpSampling2D(Module):
     """Repeat each entry over an f × f window, f = factor        x (N, H, W, C) → y (N, f·H, f·W, C)"""
 
     def __init__(self, factor=2):
-        self.factor = pair(self, "factor", factor)
+        self.factor = one_or_two(self, "factor", factor)
 
     def __call__(self, x):
         return ops.upsample_nearest(x, self.factor)

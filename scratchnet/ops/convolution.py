@@ -20,7 +20,7 @@ import math
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
 from scratchnet.backend.threads import each, total
-from scratchnet.ops.windows import blocks, geometry, pad, pair, result_type, transposed_size, unfold, windows
+from scratchnet.ops.windows import blocks, border, geometry, pair, result_type, transposed_size, unfold, window_views
 from scratchnet.ops.winograd import winograd, winograd_weight
 
 
@@ -177,7 +177,7 @@ def _unfold_product(x, w, b, stride, pads, size, columns=None):
     y = xp.empty((len(x), *size, w.shape[3]), dtype=result_type(x, w, b))
 
     def work(part):
-        here = unfold(pad(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
+        here = unfold(border(x[part], pads), kernel, stride, size, None if columns is None else columns[part])
         xp.matmul(here.reshape(-1, len(rows)), rows, out=y[part].reshape(-1, w.shape[3]))
         if b is not None:
             y[part] += b
@@ -192,10 +192,10 @@ def _fold_product(y, w, b, stride, pads, size):
     x = xp.empty((len(y), *size, c), dtype=result_type(y, w, b))
 
     def work(part):
-        product = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
-        padded = xp.zeros((len(product), size[0] + top + bottom, size[1] + left + right, c), dtype=x.dtype)
-        for i, j, window in windows(padded, (kh, kw), stride, y.shape[1:3]):
-            window += product[:, :, :, i, j]
+        products = (y[part].reshape(-1, o) @ rows).reshape(*y[part].shape[:3], kh, kw, c)
+        padded = xp.zeros((len(products), size[0] + top + bottom, size[1] + left + right, c), dtype=x.dtype)
+        for i, j, window in window_views(padded, (kh, kw), stride, y.shape[1:3]):
+            window += products[:, :, :, i, j]
         inner = padded[:, top:top + size[0], left:left + size[1]]
         x[part] = inner if b is None else inner + b
     each(work, blocks(y, math.prod(y.shape[1:3]) * sum(rows.shape)))
@@ -204,7 +204,7 @@ def _fold_product(y, w, b, stride, pads, size):
 
 def _weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
-    return _sum_of_products(lambda part: unfold(pad(x[part], pads), kernel, stride, y.shape[1:3]), y,
+    return _sum_of_products(lambda part: unfold(border(x[part], pads), kernel, stride, y.shape[1:3]), y,
                             (*kernel, x.shape[3], y.shape[3]))
 
 

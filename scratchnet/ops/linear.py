@@ -7,7 +7,7 @@ import numpy as np
 from scratchnet.autograd import check_arrays, data_of, differentiable, handle, sum_to
 from scratchnet.autograd.accumulate import product_into_destination
 from scratchnet.backend import array_module, is_array, kind_of
-from scratchnet.backend.products import product
+from scratchnet.backend.products import matrix_product
 from scratchnet.ops.shape import getitem, reshape, swapaxes, transpose
 
 
@@ -37,8 +37,8 @@ def matmul(a, b):
     """
     check_arrays("matmul", a=a, b=b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else -1]:
-        raise ValueError(f"matmul: the last axis of a {a.shape} must be as long as the {'second-last ' * (b.ndim > 1)}"
-                         f"axis of b {b.shape}")
+        raise ValueError(f"matmul: the last axis of a {a.shape} must be as long as the "
+                         f"{'second-last axis' if b.ndim > 1 else 'axis'} of b {b.shape}")
     if a.ndim > 1 and b.ndim > 1:
         return _matmul(a, b)
     row = a if a.ndim > 1 else reshape(a, (1, *a.shape))
@@ -62,7 +62,7 @@ def dense(x, w, b=None):
     if w.ndim != 2 or x.ndim < 1 or x.shape[-1] != w.shape[0] or (b is not None and b.shape != w.shape[1:]):
         raise ValueError(f"dense: x (…, I)={x.shape}, w (I, O)={w.shape}, b (O,)={None if b is None else b.shape} "
                          f"do not fit together")
-    y = product(x.reshape(-1, x.shape[-1]) if x.size else x.reshape(math.prod(x.shape[:-1]), w.shape[0]), w)
+    y = matrix_product(x.reshape(-1, x.shape[-1]) if x.size else x.reshape(math.prod(x.shape[:-1]), w.shape[0]), w)
     if b is not None:
         y = y + b if b.dtype != y.dtype else array_module(y).add(y, b, out=y)
     return y.reshape(*x.shape[:-1], w.shape[1])

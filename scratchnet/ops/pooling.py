@@ -16,7 +16,7 @@ import numpy as np
 from scratchnet.autograd import check_arrays, differentiable, handle
 from scratchnet.backend import array_module
 from scratchnet.backend.threads import each
-from scratchnet.ops.windows import blocks, geometry, pair, transposed_size, windows
+from scratchnet.ops.windows import blocks, border, geometry, pair, transposed_size, window_views
 
 
 @differentiable(extras=("argmax",))
@@ -41,7 +41,7 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
 
     def work(part):
         best, place = y[part], argmax[part]
-        for i, j, window in windows(_pad(x[part], pads, -xp.inf), kernel, stride, out):
+        for i, j, window in window_views(border(x[part], pads, -xp.inf), kernel, stride, out):
             if i == j == 0:
                 best[...] = window
                 continue
@@ -58,7 +58,7 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
 def _let_nan_win(x, place, kernel, stride, pads, out):
     """The place of the first NaN of each window that has one, in place."""
     xp = array_module(x)
-    for i, j, window in reversed(list(windows(_pad(x, pads, -xp.inf), kernel, stride, out))):
+    for i, j, window in reversed(list(window_views(border(x, pads, -xp.inf), kernel, stride, out))):
         nan = xp.isnan(window).astype(place.dtype)
         place *= 1 - nan
         place += nan * place.dtype.type(i * kernel[1] + j)
@@ -91,7 +91,7 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
     out, kernel, stride, pads = _geometry_back("unpool", y, size, stride, padding, output_size)
     _check_windows("unpool", out, kernel, stride, pads, y.shape[1:3])
     _check_switches("unpool", y.shape, argmax, kernel)
-    return _spread(y, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
+    return _into_windows(y, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
 
 @unpool.backward("y")
@@ -108,7 +108,7 @@ def pool_at(x, argmax, size=2, stride=None, padding="valid"):
     kernel, stride, pads, out = _geometry("pool_at", x, size, stride, padding)
     _check_windows("pool_at", x.shape[1:3], kernel, stride, pads, out)
     _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax, kernel)
-    return _gather(x, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
+    return _from_windows(x, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
 
 
 @pool_at.backward("x")
@@ -143,7 +143,7 @@ def upsample_nearest(x, factor=2):
 def window_sum(x, size=2, stride=None, padding="valid"):
     """y[n,p,q,c] = Σ_{i,j} x[n, p·s+i−top, q·s+j−left, c]        ∂L/∂x = window_spread(∂L/∂y)"""
     kernel, stride, pads, out = _geometry("window_sum", x, size, stride, padding)
-    return _gather(x, kernel, stride, pads, out)
+    return _from_windows(x, kernel, stride, pads, out)
 
 
 @window_sum.backward("x")
@@ -155,7 +155,7 @@ def _(gy, size, stride, padding, x_shape):
 def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
     """x = each y added to all entries of its window: the adjoint of window_sum.        ∂L/∂y = window_sum(∂L/∂x)"""
     out, kernel, stride, pads = _geometry_back("window_spread", y, size, stride, padding, output_size)
-    return _spread(y, kernel, stride, pads, out)
+    return _into_windows(y, kernel, stride, pads, out)
 
 
 @window_spread.backward("y")
@@ -165,21 +165,21 @@ def _(gx, size, stride, padding):
 
 # ---------------------------------------------------------------- over the windows, a few images at a time, in threads
 
-def _gather(x, kernel, stride, pads, out, chosen=None):
-    """y = Σ over the places of a window of the entries there; of those that are chosen(part, place), if given."""
+def _from_windows(x, kernel, stride, pads, out, chosen=None):
+    """y = the sum of the entries of each window, or of the chosen(part, place)."""
     xp = array_module(x)
     y = xp.zeros((len(x), *out, x.shape[3]), dtype=x.dtype)
 
     def work(part):
         total = y[part]
-        for i, j, window in windows(_pad(x[part], pads, 0.0), kernel, stride, out):
+        for i, j, window in window_views(border(x[part], pads), kernel, stride, out):
             total += window if chosen is None else window * chosen(part, i * kernel[1] + j)
     each(work, blocks(x, x[0].size))
     return y
 
 
-def _spread(y, kernel, stride, pads, out, chosen=None):
-    """Each y added to all places of its window, or to those that are chosen(part, place): the adjoint of _gather."""
+def _into_windows(y, kernel, stride, pads, out, chosen=None):
+    """Each y added to all places of its window, or to the chosen(part, place): the adjoint of _from_windows."""
     xp, ((top, bottom), (left, right)) = array_module(y), pads
     alone = stride[0] >= kernel[0] and stride[1] >= kernel[1]  # windows do not overlap: nothing to add to
     size = (out[0] + top + bottom, out[1] + left + right)
@@ -187,7 +187,7 @@ def _spread(y, kernel, stride, pads, out, chosen=None):
     x = (xp.empty if tiled else xp.zeros)((len(y), *size, y.shape[3]), dtype=y.dtype)
 
     def work(part):
-        for i, j, window in windows(x[part], kernel, stride, y.shape[1:3]):
+        for i, j, window in window_views(x[part], kernel, stride, y.shape[1:3]):
             values = y[part] if chosen is None else y[part] * chosen(part, i * kernel[1] + j)
             if alone:
                 window[...] = values
@@ -270,12 +270,6 @@ def _geometry(op, x, size, stride, padding):
     if x.ndim != 4 or min(x.shape) < 1:
         raise ValueError(f"{op}: x must be images (N, H, W, C) with no axis empty, got shape {x.shape}")
     return _window_geometry(op, x.shape[1:3], size, stride, padding)
-
-
-def _pad(x, pads, value):
-    if pads == ((0, 0), (0, 0)):
-        return x
-    return array_module(x).pad(x, ((0, 0), *pads, (0, 0)), constant_values=value)
 
 
 def _switch_dtype(kernel):

@@ -11,7 +11,7 @@ i, f, o, g, so that the three that pass through σ lie together; PyTorch has i, 
 
 from scratchnet.autograd import Tensor, check_arrays, data_of, differentiable, grad, handle
 from scratchnet.backend import array_module
-from scratchnet.backend.products import product
+from scratchnet.backend.products import matrix_product
 from scratchnet.ops.elementwise import tanh
 from scratchnet.ops.linear import dense
 from scratchnet.ops.shape import split, stack
@@ -83,9 +83,9 @@ def _(gy, x, w, u, b, h0, c0, y, gates, cells):
     before = xp.empty((steps, n, size), dtype=y.dtype)                          # h₀ … h_{T−1}
     before[0], before[1:] = h0, y[:, :steps - 1].swapaxes(0, 1)
     rows = rows.reshape(steps * n, 4 * size)
-    gw = product(x.swapaxes(0, 1).reshape(steps * n, x.shape[2]).T, rows)
-    gu = product(before.reshape(steps * n, size).T, rows)
-    gx = product(rows, w.T).reshape(steps, n, x.shape[2]).swapaxes(0, 1)
+    gw = matrix_product(x.swapaxes(0, 1).reshape(steps * n, x.shape[2]).T, rows)
+    gu = matrix_product(before.reshape(steps * n, size).T, rows)
+    gx = matrix_product(rows, w.T).reshape(steps, n, x.shape[2]).swapaxes(0, 1)
     return gx, gw, gu, xp.ones(len(rows), dtype=rows.dtype) @ rows, gh, gc
 
 

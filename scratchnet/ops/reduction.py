@@ -43,7 +43,7 @@ def _kept(shape, axis):
     return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
-def _spread(g, shape, axis):
+def _broadcast_back(g, shape, axis):
     """g of the reduced shape (with or without keepdims), repeated along the reduced axes."""
     return broadcast_to(reshape(g, _kept(shape, axis)), shape)
 
@@ -59,7 +59,7 @@ def sum(x, axis=None, keepdims=False):
 
 @sum.backward("x")
 def _(gy, x_shape, axis):
-    return _spread(gy, x_shape, axis)
+    return _broadcast_back(gy, x_shape, axis)
 
 
 @differentiable
@@ -70,7 +70,7 @@ def mean(x, axis=None, keepdims=False):
 
 @mean.backward("x")
 def _(gy, x_shape, axis):
-    return _spread(gy / _count(x_shape, axis), x_shape, axis)
+    return _broadcast_back(gy / _count(x_shape, axis), x_shape, axis)
 
 
 @differentiable
@@ -87,7 +87,7 @@ def var(x, axis=None, keepdims=False, correction=0):
 @var.backward("x")
 def _(gy, x, axis, correction):
     n = _degrees_of_freedom(x.shape, axis, correction)
-    return _spread(gy, x.shape, axis) * (x - mean(x, axis, keepdims=True)) * (2.0 / n)
+    return _broadcast_back(gy, x.shape, axis) * (x - mean(x, axis, keepdims=True)) * (2.0 / n)
 
 
 @differentiable
@@ -101,7 +101,7 @@ def std(x, axis=None, keepdims=False, correction=0):
 @std.backward("x")
 def _(gy, x, y, axis, correction):
     scale = _degrees_of_freedom(x.shape, axis, correction) * where(y == 0, 1.0, y)
-    return _spread(gy / scale, x.shape, axis) * (x - mean(x, axis, keepdims=True))
+    return _broadcast_back(gy / scale, x.shape, axis) * (x - mean(x, axis, keepdims=True))
 
 
 def _degrees_of_freedom(shape, axis, correction):
@@ -185,7 +185,7 @@ def logsumexp(x, axis=None, keepdims=False):
 
 @logsumexp.backward("x")
 def _(gy, x, y, axis):
-    return _spread(gy, x.shape, axis) * exp(x - _spread(where(y == -math.inf, 0.0, y), x.shape, axis))
+    return _broadcast_back(gy, x.shape, axis) * exp(x - _broadcast_back(where(y == -math.inf, 0.0, y), x.shape, axis))
 
 
 @differentiable
@@ -227,4 +227,4 @@ _SMALLEST_NORM = {c: math.sqrt(1e8 * float(np.finfo(c).tiny) / float(np.finfo(c)
 
 @norm.backward("x")
 def _(gy, x, y, axis):
-    return _spread(gy, x.shape, axis) * (x / _spread(where(y == 0, 1.0, y), x.shape, axis))
+    return _broadcast_back(gy, x.shape, axis) * (x / _broadcast_back(where(y == 0, 1.0, y), x.shape, axis))

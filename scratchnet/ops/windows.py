@@ -8,7 +8,7 @@ from scratchnet.backend.threads import count
 BLOCK_BYTES = 2 << 20  # images are worked on a few at a time, so that what is made of them stays in the cache
 
 
-def windows(x, kernel, stride, size):
+def window_views(x, kernel, stride, size):
     """For each place (i, j) in a window, the view of x (N, H, W, C) that holds that entry of all windows:
     x[n, p·s+i, q·s+j, c] as (N, Ho, Wo, C)."""
     for i in range(kernel[0]):
@@ -47,20 +47,22 @@ def unfold(x, kernel, stride, size, out=None):
     return out
 
 
-def pad(x, pads):
-    """x with a border of zeros."""
+def border(x, pads, value=0.0):
+    """x (N, H, W, C) in a border of this value, as wide as pads, ((top, bottom), (left, right))."""
     (top, bottom), (left, right) = pads
     if not (top or bottom or left or right):
         return x
     n, h, w, c = x.shape
     padded = array_module(x).zeros((n, h + top + bottom, w + left + right, c), dtype=x.dtype)
+    if value:
+        padded[...] = value
     padded[:, top:top + h, left:left + w] = x
     return padded
 
 
 def geometry(op, size, kernel, stride, padding):
     """(stride as a pair, ((top, bottom), (left, right)), (Ho, Wo)) for windows over images of `size` (H, W)."""
-    stride, kernel = _twice(stride), _twice(kernel)
+    stride, kernel = as_pair(stride), as_pair(kernel)
     if not (_are_sizes(stride) and _are_sizes(kernel)):
         raise ValueError(f"{op}: kernel {kernel} and stride {stride} must be pairs of whole numbers ≥ 1")
     if isinstance(padding, str) and padding == "same":
@@ -77,13 +79,13 @@ def geometry(op, size, kernel, stride, padding):
 
 def pair(op, name, value):
     """A whole number ≥ 1, or two of them for rows and columns, as two."""
-    numbers = _twice(value)
+    numbers = as_pair(value)
     if not _are_sizes(numbers):
         raise ValueError(f"{op}: {name} is a whole number ≥ 1 or a pair of them, got {value!r}")
     return numbers
 
 
-def _twice(value):
+def as_pair(value):
     """One number as two; whole numbers as Python's own."""
     numbers = (value, value) if np.ndim(value) == 0 else value
     return tuple(int(n) if is_whole(n) else n for n in numbers)

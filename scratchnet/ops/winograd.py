@@ -17,7 +17,7 @@ import numpy as np
 
 from scratchnet.backend import array_module, to_device_of
 from scratchnet.backend.threads import each, total
-from scratchnet.ops.windows import blocks, pad, result_type
+from scratchnet.ops.windows import blocks, border, result_type
 
 B = np.array([[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
@@ -53,7 +53,7 @@ def winograd_weight(x, y, pads):
     def work(part):
         d = _tiles_of(x[part], pads, size)
         n, rows, columns = d.shape[2:5]
-        image = pad(y[part], ((0, 4 * rows - size[0]), (0, 4 * columns - size[1])))
+        image = border(y[part], ((0, 4 * rows - size[0]), (0, 4 * columns - size[1])))
         results = xp.ascontiguousarray(image.reshape(n, rows, 4, columns, 4, o).transpose(2, 4, 0, 1, 3, 5))
         products = (AA.T @ results.reshape(16, -1)).reshape(36, -1, o)
         return (BB @ d.reshape(36, -1)).reshape(36, -1, c).swapaxes(1, 2) @ products
@@ -75,7 +75,7 @@ def _tiles_of(x, pads, size):
     rows, columns = _tile_counts(size)
     (top, _), (left, _) = pads
     xp, (n, h, w, c) = array_module(x), x.shape
-    padded = pad(x, ((top, 4 * rows + 2 - top - h), (left, 4 * columns + 2 - left - w)))
+    padded = border(x, ((top, 4 * rows + 2 - top - h), (left, 4 * columns + 2 - left - w)))
     image, row, column, number = padded.strides
     return xp.ascontiguousarray(xp.lib.stride_tricks.as_strided(
         padded, (6, 6, n, rows, columns, c), (row, column, image, 4 * row, 4 * column, number)))
