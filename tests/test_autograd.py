@@ -3,11 +3,13 @@
 import gc
 import threading
 import weakref
+from textwrap import dedent
 
 import numpy as np
 import pytest
 
 from scratchnet import AnomalyError, Tensor, detect_anomaly, differentiable, enable_grad, grad, no_grad, ops
+from scratchnet.autograd import backward
 from scratchnet.optimizers import SGD
 
 
@@ -21,6 +23,23 @@ def test_a_leaf_read_many_times_gets_the_sum():
     np.testing.assert_allclose(x.grad, 2 * x.data + 4)
     (x * 1.0).sum().backward()  # and a second backward adds
     np.testing.assert_allclose(x.grad, 2 * x.data + 5)
+
+
+def test_the_six_lines_that_explain_the_walk_are_a_walk():
+    text = backward.__doc__
+    lines = dedent(text[text.index("    due = {"):text.index("`_walk` is")])
+    x, w, found = leaf(3, 4), leaf(4, 2, seed=1), {}
+    y = (ops.tanh(x @ w) * ops.exp(x.sum())).sum()
+
+    def rules(node, gy):
+        if isinstance(node, Tensor):
+            found[node] = gy
+            return []
+        return backward._gradients(node, gy, None, backward._apply, False)
+    exec(lines, {"y": y.node, "gy": np.ones(()), "rules": rules,
+                 "newest": lambda due: max(due, key=lambda node: getattr(node, "order", 0))})
+    for p, g in zip((x, w), grad(y, [x, w]), strict=True):
+        np.testing.assert_allclose(found[p], g.data)
 
 
 def test_diamonds_accumulate_before_they_pass_on():

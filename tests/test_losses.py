@@ -175,7 +175,7 @@ def test_labels_may_be_a_tensor():
 
 @pytest.mark.parametrize("loss", LOSSES + GAMES)
 def test_losses_have_public_handles(loss):
-    assert "y" in loss.names and "Behind gy" in loss.__doc__
+    assert "y" in loss.names and "After gy" in loss.__doc__
     t = np.full((2, 3), 1 / 3)
     arguments = [Tensor(t, requires_grad=True)]
     arguments += [t if loss is not losses.hinge else np.ones_like(t)] * (len(loss.op.params) - 1 - (loss in (

@@ -365,7 +365,7 @@ def test_an_op_goes_by_its_public_name():
 
 def test_names_of_a_rule_are_found_without_an_error():
     assert ops.tanh.names == ["x", "y", "x_shape", "y_shape"]
-    assert "Behind gy, a gradient rule may name: x, y, x_shape, y_shape" in ops.tanh.__doc__
+    assert "After gy, a gradient rule may name: x, y, x_shape, y_shape" in ops.tanh.__doc__
     with pytest.raises(TypeError, match="can name x, y or the shapes alone, x_shape, y_shape; not `z`"), \
             ops.tanh.using(lambda gy, z: gy):
         pass

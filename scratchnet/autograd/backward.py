@@ -1,8 +1,8 @@
 """Reverse-mode automatic differentiation: the walk back along the tape, behind `backward` and `grad`.
 
-A Tensor is an array that remembers how it was made. Each call of a differentiable op on a Tensor puts a Node on the
-tape. It holds the op, the Nodes of the op's inputs (its parents), and the arrays that the gradient rule asks for. The
-walk goes from the newest Node to the oldest and applies the chain rule,
+A Tensor is an array that remembers how it was made. Each call of an op on Tensors that require a gradient puts a Node
+on the tape. It holds the op, the Nodes of the op's inputs (its parents), and the arrays that the gradient rule asks
+for. The walk goes from the newest Node to the oldest and applies the chain rule,
 
     ∂L/∂x = Σ (∂y/∂x)ᵀ ∂L/∂y        over all ops y that read x
             (Rumelhart, Hinton & Williams 1986; Baydin et al. 2018, section 3.2)
@@ -11,29 +11,29 @@ All of reverse mode in six lines:
 
     due = {y: gy}                               # Node → the gradient that has reached it so far
     while due:
-        node = newest(due)                      # every op that reads its result was passed before
+        node = newest(due)                      # the ops that read its result are newer, so all are done
         gy = due.pop(node)
         for parent, gx in rules(node, gy):      # gx = (∂y/∂x)ᵀ gy, computed without ever forming the Jacobian
             due[parent] = due.get(parent, 0) + gx
 
-`_walk` is these lines with care. Leaves, which no op has made, hand their gradients out. A Node is freed as it is
-passed. `grad` walks only the paths that lead to its targets. A gradient rule may give the same array to two parents, so
-a sum is made in place only where the walk itself made the array.
+`_walk` is these lines, done with care. A leaf, which no op made, has no rules: its gradient is a result. A Node is
+freed as soon as the walk has passed it. `grad` walks only the paths that lead to its targets. A rule may hand one array
+to two parents, so the walk adds in place only to arrays that it made itself.
 
-The second derivative. A rule is written in ops, so a recorded gradient has a tape of its own. Take y = exp(x), with the
-rule gx = gy * y, and ask for d²y/dx²:
+The second derivative. Gradient rules are written in ops, so a gradient can be recorded like any other result. Take
+y = exp(x), with the rule gx = gy * y, and ask for d²y/dx²:
 
-    first = grad(y, x, create_graph=True)       # recorded: the Tensor gy * y
+    first = grad(y, x, create_graph=True)       # the Tensor gy * y, recorded
     second = grad(first, x)
 
-  - With create_graph the ops in a rule record themselves, and gy is a Tensor.
-  - The rule names y. The Node kept the array, and the rule gets it as the Tensor that it was, made by that very Node
-    (`_with_history`). So `first` hangs on the tape: multiply ← exp ← x.
-  - The second walk starts at multiply. Its rule sends a gradient of 1 · gy = 1 to y, that is to the Node of exp. There
-    the same rule runs again: 1 * y = eˣ, as it should be.
-  - If y came as a plain array, it would count as a constant, and the second derivative would be 0 without a word. For
-    the same reason extra results and caches of floating-point numbers are withheld under create_graph: a rule gets None
-    and computes them again from the inputs.
+  - With create_graph, gy is a Tensor, and the ops in the rule record themselves.
+  - The rule names y. The Node kept its array; the rule gets it as the Tensor that it was, made by this very Node
+    (`_with_history`). So the tape of `first` reads x → exp → multiply.
+  - The second walk starts at multiply, whose rule sends 1 · gy = 1 to y, that is, to the Node of exp. There the rule of
+    exp runs once more and sends 1 * y = eˣ to x, as it should.
+  - As a plain array y would be a constant. The second derivative of x exp(x) would come out as 2eˣ: its other part,
+    x eˣ, would be missing without a word. So under create_graph a rule gets None for extras and caches of
+    floating-point numbers, which are plain arrays, and computes them again from the inputs.
 """
 
 import heapq
@@ -52,7 +52,7 @@ from scratchnet.backend import array_module, kind_of
 def backward(y, gy=None, retain_graph=False):
     """Add ∂(gy · y)/∂leaf to `.grad` of every leaf that this Tensor was computed from.
 
-    gy: the cotangent, an array of this Tensor's shape. A single number can go without it; then gy is 1.
+    gy is the cotangent, an array of this Tensor's shape. For a single number it may be left out; then it is 1.
     The walk frees the tape; `retain_graph=True` keeps it for a second pass.
     """
     _walk(y, _cotangent(y, gy), accumulate, apply_in_place, retain_graph=retain_graph)
@@ -62,11 +62,10 @@ Tensor.backward = backward
 
 
 def grad(y, xs, gy=None, create_graph=False, retain_graph=None):
-    """∂(gy · y)/∂x for each x in xs: a list of Tensors, or one Tensor for one x; None where x does not reach y.
+    """∂(gy · y)/∂x for each x in the list xs, or for a single Tensor xs; None where y does not depend on x.
 
-    Nothing is written to `.grad`. With `create_graph=True` the results can be differentiated again.
-    Only the part of the tape between y and xs is walked. It is freed unless retain_graph, which is create_graph where
-    it is not given.
+    Writes nothing to `.grad`. With `create_graph=True` the results can be differentiated again.
+    Walks only the tape between y and xs, and frees it unless retain_graph is set (by default, if create_graph is).
 
     >>> x = Tensor(2.0, requires_grad=True)
     >>> first = grad(x**3, x, create_graph=True)
@@ -92,13 +91,13 @@ def grad(y, xs, gy=None, create_graph=False, retain_graph=None):
         gy = Tensor(gy)
     _walk(y, gy, collect, _apply, targets, create_graph if retain_graph is None else retain_graph, create_graph)
     results = [found.get(x.node or x) for x in xs]
-    if not create_graph:  # copies, since the walk shares arrays freely and callers may change what they get
+    if not create_graph:  # copies: the walk shares arrays freely, and callers may change theirs
         results = [None if g is None else Tensor(g.copy()) for g in results]
     return results[0] if single else results
 
 
 def _cotangent(y, gy):
-    """gy in the shape and dtype of y; 1 where it may be left out."""
+    """gy, checked to have the shape of y, in the dtype of y; 1 if it is None."""
     if not y.requires_grad:
         raise ValueError("backward: this Tensor depends on nothing that requires a gradient "
                          "(was it computed under no_grad(), or detached?)")
@@ -121,9 +120,9 @@ def _cotangent(y, gy):
 def _walk(y, gy, deliver, apply, targets=None, retain_graph=False, create_graph=False):
     """From y back to the leaves, newest Node first.
 
-    deliver(leaf, gradient)  is called for every leaf, in parts if several ops read it. Where `targets` are given, only
-                             the paths to them are walked, and every Node on these is delivered as well.
-    apply                    runs a gradient rule: `_apply`, or a way of its own that `backward` has
+    deliver(leaf, gradient)  is called for every leaf, once for each op that reads it. Given `targets`, the walk takes
+                             only the paths to them, and delivers the Nodes on these paths as well.
+    apply                    runs a gradient rule: `_apply`, or for `backward` apply_in_place
     """
     if y.node is None:
         deliver(y, gy)
@@ -151,7 +150,7 @@ def _walk(y, gy, deliver, apply, targets=None, retain_graph=False, create_graph=
 
 
 class _Due:
-    """The Nodes that the walk has reached and not yet passed, with the sums of their gradients."""
+    """The Nodes that the walk has reached but not passed, each with the sum of the gradients that have reached it."""
 
     def __init__(self, node, gy, sum_in_place):
         self.grads, self.heap, self.ours = {node: gy}, [(-node.order, node)], set()
@@ -200,7 +199,7 @@ def _parents(node):
 
 
 def _gradients(node, gy, wanted, apply, create_graph):
-    """[(parent, gradient)] for the inputs that need one, by the rules of this Node's op."""
+    """[(parent, gradient)] for the inputs that need a gradient, by the rules of this Node's op."""
     parents, kept, found = _parents(node), _kept(node, create_graph), []
     for rule, where, outputs, count in node.plan.rules:
         if wanted is not None and wanted.isdisjoint([parents[slot] for _, slot in outputs]):
@@ -223,8 +222,8 @@ def _gradients(node, gy, wanted, apply, create_graph):
     return found
 
 
-_RECORDED = ("; it is recorded for a second derivative here (create_graph=True), where gy and what the rule names are "
-             "Tensors: write it in scratchnet's ops, which take Tensors and arrays (ops.exp in place of np.exp)")
+_RECORDED = ("; here it is recorded for a second derivative (create_graph=True), so it gets Tensors: write it in "
+             "scratchnet's ops, which take Tensors and arrays (ops.exp instead of np.exp)")
 
 
 def _apply(rule, gy, arguments, outputs, parents):
@@ -232,11 +231,11 @@ def _apply(rule, gy, arguments, outputs, parents):
 
 
 def _kept(node, create_graph):
-    """The values that this Node kept for its rules, after checking that nobody has changed them since."""
+    """The values that this Node kept for its rules; an error if they have changed since."""
     op, plan, kept = node.op, node.plan, node.kept
     if node.versions != count_versions(plan, node.parents):
         raise RuntimeError(f"backward: an input of `{op.name}` was changed in place (by an optimizer step or by "
-                           f"loading weights) after the forward pass that needs it; run forward again first")
+                           f"loading weights) after the forward pass; run forward again first")
     if node.trace:
         anomaly.check_unchanged(op.name, node.trace[0], kept, node.trace[1])
     if not create_graph:

@@ -1,7 +1,7 @@
 """@differentiable: a function on arrays that records itself on a tape when a Tensor comes in.
 
-An Op is a forward function and its gradient rules. A Node is one call of it on the tape. What a rule names in its
-signature is what a Node keeps.
+An Op is a forward function with its gradient rules. A Node is one call of an Op, on the tape. It keeps what the rules
+name in their signatures, and nothing else.
 """
 
 import functools
@@ -17,118 +17,115 @@ from scratchnet.autograd.tensor import LOSSY, Tensor, mode, refuse
 from scratchnet.backend import is_array
 
 _clock = itertools.count(1)  # Nodes are numbered in the order they were made
-REGISTRY = {}  # name → op, for every op ever defined with @differentiable
+REGISTRY = {}  # "module.name" → the public function of every op
 
 
-class Node:
-    """One op call on the tape. It points at the Nodes (or leaf Tensors) of its inputs, never at its outputs,
-    so there are no reference cycles, and it holds only what the gradient rule named."""
+def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
+    """Make a function on arrays record itself when a Tensor comes in. Its gradient rule stands right below it:
 
-    __slots__ = ("op", "plan", "order", "parents", "kept", "versions", "shape", "dtype", "trace")
+        @differentiable
+        def tanh(x):
+            return array_module(x).tanh(x)
 
+        @tanh.backward
+        def _(gy, y):
+            return gy * (1 - y * y)
 
-class _Plan:
-    """For one op and one choice of inputs that need a gradient: which rules to run and what to keep for them.
+    The rule gets gy = ∂L/∂y and whatever it names after that: an argument of forward, `y`, an extra, a cache, or the
+    shape of one of these, as `x_shape`. Only that is kept until backward. The signature is the memory contract.
 
-    rules    [(rule, where its arguments lie in `kept`, outputs, count)]: outputs are pairs (which of the rule's
-             gradients, for which of Node.parents); count is how many it has to give, None for any number
-    keep     where to find each kept value among (arguments, y, extras, caches), and whether only its shape is kept
-    slot     {which argument: which of Node.parents}
-    watched  the inputs, as indices into Node.parents, whose arrays are kept
+    extras      names of results that forward returns after y, for the caller (an argmax): plain arrays
+    cache       names of results after those, for the rule alone (an im2col buffer); dropped if nothing is recorded
+    broadcasts  whether shapes broadcast as in a + b. If so, a gradient may have the shape of y, and the walk sums it
+                to the shape of its input. If not, a gradient of another shape than its input is an error: the rule
+                for a layer's bias has to write out the sum over the batch.
+
+    forward may be a ufunc of NumPy, such as np.tanh. `op.names` lists the names that a rule may use, and inside
+    `with op.using(rule):` another rule replaces the op's own.
+
+    Under create_graph=True, floating-point extras and caches come as None, and the rule computes them again from the
+    inputs; backward.py says why.
     """
+    if forward is None:
+        return functools.partial(differentiable, extras=extras, cache=cache, broadcasts=broadcasts)
+    op = Op(forward, extras, cache, broadcasts)
 
-    def __init__(self, op, needs):
-        self.op, self.slot = op, {position: k for k, position in enumerate(needs)}
-        served, self.rules, names = set(), [], []
-        first = len(op.params) - 1 if op.variadic else 0  # the first argument that a bare rule serves
-        for targets, rule in op.rules:
-            order = {position: position - first for position in needs} if targets is None else {
-                op.params.index(t): k for k, t in enumerate(targets)}
-            outputs = [(order[position], k) for position, k in self.slot.items() if position in order]
-            if outputs:
-                wanted = list(inspect.signature(rule).parameters)[1:]
-                names += [name for name in wanted if name not in names]
-                self.rules.append((rule, [names.index(name) for name in wanted], outputs, targets and len(targets)))
-                served.update(order)
-        for i in needs:
-            if i not in served:
-                raise op.no_gradient(i)
-        self.keep = [op.locate(name) for name in names]
-        self.watched = [self.slot[i] for i, shape_only in self.keep if not shape_only and i in self.slot]
+    @functools.wraps(forward)
+    def call(*args, **kwargs):
+        for a in args:
+            if isinstance(a, _NOT_PLAIN):
+                if isinstance(a, LOSSY):
+                    refuse(op.name, a)
+                if isinstance(a, Tensor):
+                    return op(args, kwargs)
+                args = plain_numbers(args, args)
+        return op.on_arrays(args, kwargs)
 
-    def name_of(self, slot):
-        """The name of the argument whose Node or leaf is parents[slot]."""
-        position = next(i for i, k in self.slot.items() if k == slot)
-        last = len(self.op.params) - 1
-        return f"{self.op.params[-1]}[{position - last}]" if self.op.variadic and position >= last \
-            else self.op.params[position]
+    call.backward = op.backward
+    REGISTRY[f"{op.module}.{op.name}"] = call
+    return handle(op)(call)
+
+
+def handle(op):
+    """Make a function the public face of an op, with `using`, `names` and a line on the names in its docstring.
+
+    If the op's forward function is private, `_x`, errors, reports and REGISTRY call the op by the name of its face.
+    """
+    op = getattr(op, "op", op)
+
+    def mark(function):
+        function.op, function.using, function.names = op, op.using, op.names
+        if _name_of(op.forward).startswith("_") and not function.__name__.startswith("_"):
+            REGISTRY.pop(f"{op.module}.{op.name}", None)
+            op.name = function.__name__
+            REGISTRY[f"{op.module}.{op.name}"] = function
+        function.__doc__ = (f"{inspect.cleandoc(function.__doc__ or '')}\n\n"
+                            f"After gy, a gradient rule may name: {', '.join(op.names)}")
+        return function
+    return mark
+
+
+_NOT_PLAIN = (Tensor, np.generic, *LOSSY)
 
 
 class Op:
-    """A differentiable function: its forward pass, the names of its arguments and results, its gradient rules."""
+    """A differentiable function: its forward pass, the names of its arguments and results, and its gradient rules."""
 
     def __init__(self, forward, extras, cache, broadcasts):
-        ufunc = isinstance(forward, np.ufunc)  # np.tanh: of its arguments only the inputs are the op's
+        ufunc = isinstance(forward, np.ufunc)  # np.tanh also takes out, where, …; the op takes the inputs alone
         parameters = list(inspect.signature(forward).parameters.values())[:forward.nin if ufunc else None]
         self.forward, self.broadcasts = forward, broadcasts or ufunc
         self.name, self.module = _name_of(forward).lstrip("_"), getattr(forward, "__module__", "numpy")
         self.params = [p.name for p in parameters]
         self.defaults = [p.default for p in parameters]
-        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # only ever the last one
+        self.variadic = any(p.kind is p.VAR_POSITIONAL for p in parameters)  # *xs, always the last
         self.extras, self.cache = extras, cache
         self.rules, self.plans = [], {}
 
-    @property
-    def names(self):
-        """What a gradient rule may name behind gy: arguments, y, extras, caches, and the shapes of all of them."""
-        whole = [*(self.params[:-1] if self.variadic else self.params), "y", *self.extras, *self.cache]
-        return whole + [f"{name}_shape" for name in [*self.params, "y", *self.extras, *self.cache]]
+    def backward(self, *targets):
+        """Define a gradient rule. `@op.backward` serves the leading arguments in order. `@op.backward("x", "w")` serves
+        the arguments it names: for them, nothing is kept or computed that only the gradient of another one needs."""
+        if len(targets) == 1 and callable(targets[0]):
+            return self.add_rule(None, targets[0])
+        return functools.partial(self.add_rule, targets)
 
-    def locate(self, name):
-        """Where a rule's argument comes from: (index among arguments, y, extras, caches; whether only the shape)."""
-        names = [*self.params, "y", *self.extras, *self.cache]
-        shape_only = name.endswith("_shape") and name not in names
-        name = name.removesuffix("_shape") if shape_only else name
-        if name not in names or (self.variadic and names.index(name) >= len(self.params) - 1 and not shape_only):
-            whole, shapes = ([n for n in self.names if n.endswith("_shape") == only] for only in (False, True))
-            raise TypeError(f"{self.name}: behind gy, a gradient rule can name {', '.join(whole)} or the shapes alone, "
-                            f"{', '.join(shapes)}; not `{name}`")
-        return names.index(name), shape_only
+    def add_rule(self, targets, rule):
+        for name in list(inspect.signature(rule).parameters)[1:]:
+            self.locate(name)  # a misspelt name is an error here, not at the first backward
+        self.rules.append((targets, rule))
+        self.plans = {}
+        return rule
 
-    def no_gradient(self, i):
-        return TypeError(f"{self.name}: there is no gradient rule for its argument `{self.params[i]}`; "
-                         f"pass it as an array (t.data) if it is a constant")
-
-    def bind(self, args, kwargs):
-        """The arguments in the order of the signature, defaults filled in."""
-        values = [*args, *self.defaults[len(args):]]
-        for name, value in kwargs.items():
-            if name not in self.params or self.params.index(name) < len(args):
-                raise TypeError(f"{self.name}() got an unexpected or repeated argument `{name}`; "
-                                f"it takes {', '.join(self.params)}")
-            values[self.params.index(name)] = value
-        missing = [n for n, v in zip(self.params, values, strict=False) if v is inspect.Parameter.empty]
-        if missing or len(values) != len(self.params):
-            raise TypeError(f"{self.name}() takes {', '.join(self.params)}; "
-                            + (f"missing: {', '.join(missing)}" if missing else f"got {len(args)} arguments"))
-        return values
-
-    def on_arrays(self, args, kwargs):
-        """What __call__ does where no Tensor is among the arguments, and in a third of the time: most calls in gradient
-        rules are such."""
-        if kwargs:
-            if any(isinstance(a, Tensor) for a in kwargs.values()):
-                return self(args, kwargs)
-            kwargs = dict(zip(kwargs, plain_numbers(kwargs.values(), args), strict=True))
+    @contextmanager
+    def using(self, rule):
+        """Inside, `rule(gy, …)` replaces the gradient rules of this op. It returns the gradient of the first argument,
+        or a tuple of gradients for the leading arguments. After gy it may name anything in `names`."""
+        before, self.rules, self.plans = self.rules, [], {}
         try:
-            result = self.forward(*args, **kwargs)
-        except Exception:
-            return self(args, kwargs)  # which says what is wrong with the arguments
-        if self.extras or self.cache:
-            return result[:1 + len(self.extras)] if self.extras else result[0]
-        if type(result) is not np.ndarray:
-            check_result(self.name, result, args)
-        return result
+            self.add_rule(None, rule)
+            yield
+        finally:
+            self.rules, self.plans = before, {}
 
     def __call__(self, args, kwargs):
         if not self.variadic and (kwargs or len(args) != len(self.params)):
@@ -162,7 +159,7 @@ class Op:
             check_result(self.name, result, arrays)
         if any_tensor:
             y = Tensor(result)
-            if needs and y.data.dtype.kind in "fc":  # integers and booleans are steps: constant almost everywhere
+            if needs and y.data.dtype.kind in "fc":  # integers and booleans are piecewise constant
                 y.requires_grad = True
                 y.node = self.record(args, arrays, y.data, more, needs)
                 if mode.calls is not None:
@@ -171,6 +168,23 @@ class Op:
                 anomaly.check_forward(self.name, arrays, y.data)
             result = y
         return (result, *more[:len(self.extras)]) if self.extras else result
+
+    def on_arrays(self, args, kwargs):
+        """__call__ without Tensors among the arguments, in a third of the time. Most calls from gradient rules are of
+        this kind."""
+        if kwargs:
+            if any(isinstance(a, Tensor) for a in kwargs.values()):
+                return self(args, kwargs)
+            kwargs = dict(zip(kwargs, plain_numbers(kwargs.values(), args), strict=True))
+        try:
+            result = self.forward(*args, **kwargs)
+        except Exception:
+            return self(args, kwargs)  # its error says what is wrong with the arguments
+        if self.extras or self.cache:
+            return result[:1 + len(self.extras)] if self.extras else result[0]
+        if type(result) is not np.ndarray:
+            check_result(self.name, result, args)
+        return result
 
     def record(self, args, arrays, y, more, needs):
         plan = self.plans.get(needs)
@@ -190,108 +204,93 @@ class Op:
         node.trace = anomaly.trace(node.kept) if anomaly.active() else None
         return node
 
-    def backward(self, *targets):
-        """Define the gradient rule. `@op.backward` serves the leading arguments in order; `@op.backward("x", "w")`
-        serves those named, so that what only another argument's gradient needs is neither kept nor computed."""
-        if len(targets) == 1 and callable(targets[0]):
-            return self.add_rule(None, targets[0])
-        return functools.partial(self.add_rule, targets)
+    @property
+    def names(self):
+        """The names that a gradient rule may use after gy: arguments, y, extras, caches, and the shapes of all."""
+        whole = [*(self.params[:-1] if self.variadic else self.params), "y", *self.extras, *self.cache]
+        return whole + [f"{name}_shape" for name in [*self.params, "y", *self.extras, *self.cache]]
 
-    def add_rule(self, targets, rule):
-        for name in list(inspect.signature(rule).parameters)[1:]:
-            self.locate(name)  # a misspelt name is an error now, not at the first backward
-        self.rules.append((targets, rule))
-        self.plans = {}
-        return rule
+    def locate(self, name):
+        """The source of a rule's argument: (its index among arguments, y, extras, caches; whether only its shape)."""
+        names = [*self.params, "y", *self.extras, *self.cache]
+        shape_only = name.endswith("_shape") and name not in names
+        name = name.removesuffix("_shape") if shape_only else name
+        if name not in names or (self.variadic and names.index(name) >= len(self.params) - 1 and not shape_only):
+            whole, shapes = ([n for n in self.names if n.endswith("_shape") == only] for only in (False, True))
+            raise TypeError(f"{self.name}: after gy, a gradient rule can name {', '.join(whole)} or the shapes alone, "
+                            f"{', '.join(shapes)}; not `{name}`")
+        return names.index(name), shape_only
 
-    @contextmanager
-    def using(self, rule):
-        """Inside, `rule(gy, …)` replaces the gradient of this op. It gives the gradient of the first argument, or a
-        tuple for the leading arguments. Behind gy it may name what stands in `names`: arguments of the op, its result
-        `y`, its extras and caches, and the shape of each (`x_shape`)."""
-        before, self.rules, self.plans = self.rules, [], {}
-        try:
-            self.add_rule(None, rule)
-            yield
-        finally:
-            self.rules, self.plans = before, {}
+    def no_gradient(self, i):
+        return TypeError(f"{self.name}: there is no gradient rule for its argument `{self.params[i]}`; "
+                         f"pass it as an array (t.data) if it is a constant")
+
+    def bind(self, args, kwargs):
+        """The arguments in the order of the signature, with defaults filled in."""
+        values = [*args, *self.defaults[len(args):]]
+        for name, value in kwargs.items():
+            if name not in self.params or self.params.index(name) < len(args):
+                raise TypeError(f"{self.name}() got an unexpected or repeated argument `{name}`; "
+                                f"it takes {', '.join(self.params)}")
+            values[self.params.index(name)] = value
+        missing = [n for n, v in zip(self.params, values, strict=False) if v is inspect.Parameter.empty]
+        if missing or len(values) != len(self.params):
+            raise TypeError(f"{self.name}() takes {', '.join(self.params)}; "
+                            + (f"missing: {', '.join(missing)}" if missing else f"got {len(args)} arguments"))
+        return values
 
 
-def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
-    """Make a function on arrays record itself when a Tensor comes in. Its gradient rule stands right below:
+class _Plan:
+    """The rules to run and the values to keep, for one op and one choice of inputs that need a gradient.
 
-        @differentiable
-        def tanh(x):
-            return array_module(x).tanh(x)
-
-        @tanh.backward
-        def _(gy, y):
-            return gy * (1 - y * y)
-
-    The rule gets gy = ∂L/∂y and whatever it names after it: an argument of forward, `y`, an extra, a cache, or one of
-    these with `_shape` behind it. Only that is kept until backward: the signature is the memory contract.
-
-    extras      names of further results that forward returns behind y, for the caller (an argmax): plain arrays
-    cache       names of further results only for the rule (an im2col buffer), dropped when nothing is recorded
-    broadcasts  whether shapes broadcast as in a + b: then a gradient may have the shape of y, and the walk sums it back
-                to the shape of its input. Everywhere else a gradient has its input's shape, or it is an error: a bias
-                of a layer needs its sum over the batch written out.
-
-    forward may be one of NumPy's functions of numbers, np.tanh. `op.names` are the names that a rule may use, and
-    `op.using(rule)` puts another rule in the place of the op's own for a while.
-
-    Floating-point extras and caches are functions of the inputs. With `create_graph=True` they would be constants
-    that hide a path, so they are withheld (None), and the rule computes them again from the inputs.
+    rules    [(rule, the places of its arguments in `kept`, outputs, count)]. outputs: pairs (which of the rule's
+             gradients, for which of Node.parents). count: how many gradients the rule owes, None for any number
+    keep     for each kept value, its index among (arguments, y, extras, caches) and whether only its shape is kept
+    slot     {which argument: which of Node.parents}
+    watched  the inputs whose arrays are kept, as indices into Node.parents
     """
-    if forward is None:
-        return functools.partial(differentiable, extras=extras, cache=cache, broadcasts=broadcasts)
-    op = Op(forward, extras, cache, broadcasts)
 
-    @functools.wraps(forward)
-    def call(*args, **kwargs):
-        for a in args:
-            if isinstance(a, _NOT_PLAIN):
-                if isinstance(a, LOSSY):
-                    refuse(op.name, a)
-                if isinstance(a, Tensor):
-                    return op(args, kwargs)
-                args = plain_numbers(args, args)
-        return op.on_arrays(args, kwargs)
+    def __init__(self, op, needs):
+        self.op, self.slot = op, {position: k for k, position in enumerate(needs)}
+        served, self.rules, names = set(), [], []
+        first = len(op.params) - 1 if op.variadic else 0  # the first argument that a bare rule serves
+        for targets, rule in op.rules:
+            order = {position: position - first for position in needs} if targets is None else {
+                op.params.index(t): k for k, t in enumerate(targets)}
+            outputs = [(order[position], k) for position, k in self.slot.items() if position in order]
+            if outputs:
+                wanted = list(inspect.signature(rule).parameters)[1:]
+                names += [name for name in wanted if name not in names]
+                self.rules.append((rule, [names.index(name) for name in wanted], outputs, targets and len(targets)))
+                served.update(order)
+        for i in needs:
+            if i not in served:
+                raise op.no_gradient(i)
+        self.keep = [op.locate(name) for name in names]
+        self.watched = [self.slot[i] for i, shape_only in self.keep if not shape_only and i in self.slot]
 
-    call.backward = op.backward
-    REGISTRY[f"{op.module}.{op.name}"] = call
-    return handle(op)(call)
+    def name_of(self, slot):
+        """The name of the argument whose Node or leaf is parents[slot]."""
+        position = next(i for i, k in self.slot.items() if k == slot)
+        last = len(self.op.params) - 1
+        return f"{self.op.params[-1]}[{position - last}]" if self.op.variadic and position >= last \
+            else self.op.params[position]
 
 
-def handle(op):
-    """Make a function the public face of an op: `using`, `names` and, in its docstring, the names for a rule.
+class Node:
+    """One call of an op, on the tape. It points to the Nodes (or leaf Tensors) of its inputs and never to its outputs,
+    so there are no reference cycles."""
 
-    An op whose forward function is private, `_x`, takes the name of its face in errors, reports and REGISTRY.
-    """
-    op = getattr(op, "op", op)
-
-    def mark(function):
-        function.op, function.using, function.names = op, op.using, op.names
-        if _name_of(op.forward).startswith("_") and not function.__name__.startswith("_"):
-            REGISTRY.pop(f"{op.module}.{op.name}", None)
-            op.name = function.__name__
-            REGISTRY[f"{op.module}.{op.name}"] = function
-        function.__doc__ = (f"{inspect.cleandoc(function.__doc__ or '')}\n\n"
-                            f"Behind gy, a gradient rule may name: {', '.join(op.names)}")
-        return function
-    return mark
+    __slots__ = ("op", "plan", "order", "parents", "kept", "versions", "shape", "dtype", "trace")
 
 
 def _name_of(forward):
     return getattr(forward, "__name__", type(forward).__name__)
 
 
-_NOT_PLAIN = (Tensor, np.generic, *LOSSY)
-
-
 def plain_numbers(values, beside):
-    """The values, in which NumPy's scalars have become Python's numbers where they meet a floating-point array: a
-    setting, like np.float64(0.2) or np.int64(2), would turn float32 into float64."""
+    """The values, with NumPy's scalars as Python's numbers if they meet a floating-point array: a setting such as
+    np.float64(0.2) or np.int64(2) would turn float32 into float64."""
     if any(isinstance(a, Tensor) or (is_array(a) and not isinstance(a, np.generic) and a.dtype.kind == "f")
            for a in beside):
         return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind in "biuf" else a for a in values)
@@ -299,12 +298,12 @@ def plain_numbers(values, beside):
 
 
 def _shape_of(x):
-    """The shape of an argument; for several (*xs), a list of shapes; for a number, ()."""
+    """The shape of an argument: a list of shapes for *xs, () for a number."""
     return [a.shape for a in x] if isinstance(x, list) else getattr(x, "shape", ())
 
 
 def count_versions(plan, parents):
-    """How often the leaves whose arrays are kept have been changed in place, all together."""
+    """The number of in-place changes so far of the leaves whose arrays are kept, summed over all of them."""
     total = 0
     for k in plan.watched:
         if isinstance(parents[k], Tensor):
