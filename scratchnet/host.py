@@ -1,4 +1,4 @@
-"""Real numbers on the host: what is measured or drawn, wherever it comes from."""
+"""Real numbers on the host, to be measured or plotted, wherever they come from."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from scratchnet.backend import kind_of, to_cpu
 
 
 def on_host(op, name, x):
-    """An array, a Tensor or a list as a NumPy array; TypeError unless it holds real numbers, none of them masked."""
+    """An array, a Tensor or a list as a NumPy array; TypeError unless it holds real numbers, with none masked."""
     if isinstance(x, (list, tuple)):
         try:
             x = np.asarray(x)
@@ -16,7 +16,7 @@ def on_host(op, name, x):
     check_arrays(op, **{name: x})
     x = to_cpu(data_of(x))
     if isinstance(x, np.ma.MaskedArray):
-        raise TypeError(f"{op}: {name} is a masked array; pass x.compressed(), or x.filled(…) with what is meant")
+        raise TypeError(f"{op}: {name} is a masked array; pass x.compressed(), or x.filled(value)")
     if x.dtype.kind not in "fiub":
         raise TypeError(f"{op}: {name} holds {x.dtype}, expected real numbers")
     return np.asarray(x)

@@ -1,4 +1,4 @@
-"""Parts of a batch in threads: the same results, in order, whatever happens in them."""
+"""Parts of a batch in threads: the same results, in order, whatever happens in the threads."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def test_each_item_once_in_order(n, items, two_threads):
     assert sum(parts, []) == list(range(items)) and len(parts) == max(1, min(n, items))
 
 
-def test_parts_run_side_by_side_and_inside_of_them_nothing_is_shared_out_again(two_threads):
+def test_parts_run_side_by_side_and_share_nothing_out_again(two_threads):
     meet = threading.Barrier(2, timeout=10)  # breaks if the two do not run at the same time
 
     def work(part):
@@ -42,10 +42,10 @@ def test_parts_run_side_by_side_and_inside_of_them_nothing_is_shared_out_again(t
     assert a != b and inside_a == [a] and inside_b == [b]
 
 
-def test_blas_has_one_thread_beside_ours_and_its_own_number_without_them(two_threads, monkeypatch):
+def test_blas_has_one_thread_beside_ours_and_its_own_number_without(two_threads, monkeypatch):
     monkeypatch.setattr(threads, "OF_BLAS", 3)
 
-    ours = {library.filepath for library in threads.BLAS}  # a test may have brought in SciPy, which has one of its own
+    ours = {library.filepath for library in threads.BLAS}  # a test may have imported SciPy, which brings its own BLAS
 
     def numbers():
         return {library["num_threads"] for library in ThreadpoolController().info() if library["filepath"] in ours}
@@ -76,7 +76,7 @@ def test_products_of_rows_shared_out(shape, given, two_threads):
     np.testing.assert_allclose(found, a.astype(float) @ b, atol=1e-5 * max(k, 1))
 
 
-def test_the_number_can_be_set_before_anyone_has_asked_for_it():
+def test_the_number_can_be_set_before_anyone_asks_for_it():
     code = "from scratchnet.backend import threads; threads.use(2); print(threads.in_parts(len, [1, 2, 3]))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "[1, 2]\n"
 
@@ -96,7 +96,7 @@ def test_an_error_in_one_part_is_raised_when_all_have_ended(bad, two_threads):
 
 
 def test_use_wants_a_positive_number():
-    with pytest.raises(ValueError, match="must be ≥ 1, got 0"):
+    with pytest.raises(ValueError, match="the number of threads is a whole number ≥ 1, got 0"):
         threads.use(0)
 
 
@@ -111,19 +111,19 @@ def test_a_forked_child_starts_threads_of_its_own(two_threads):
 
 
 def test_nobody_changes_the_number_from_inside(two_threads):
-    with pytest.raises(RuntimeError, match="not from inside of an op"):
+    with pytest.raises(RuntimeError, match="not from inside an op"):
         threads.in_parts(lambda part: threads.use(3), [1, 2])
     assert threads.count() == 2
 
 
-def test_as_many_threads_as_there_are_parts_after_fewer_were_needed(two_threads):
+def test_a_thread_for_each_part_even_if_fewer_were_needed_before(two_threads):
     threads.use(3)
     threads.in_parts(len, [0, 1])
     meet = threading.Barrier(3, timeout=10)
     assert len(threads.in_parts(lambda part: meet.wait(), [0, 1, 2])) == 3
 
 
-def test_what_numpy_does_about_errors_is_the_same_in_all_threads(two_threads):
+def test_numpy_treats_errors_alike_in_all_threads(two_threads):
     def work(part):
         return np.divide(1.0, np.zeros(3))
     with np.errstate(divide="ignore"):
@@ -178,7 +178,7 @@ def test_ops_and_their_gradients_are_the_same_with_any_number_of_threads(name, t
             y.backward(np.random.default_rng(1).standard_normal(y.shape))
             found[-1] += [t.grad for t in inputs if t.grad is not None]
     for one, two, three, again in zip(*found, strict=True):
-        np.testing.assert_array_equal(two, again)  # the same number: the same bits
+        np.testing.assert_array_equal(two, again)  # the same number of threads, the same bits
         np.testing.assert_allclose(one, two, rtol=1e-9, atol=1e-9)
         np.testing.assert_allclose(one, three, rtol=1e-9, atol=1e-9)
 

@@ -1,4 +1,4 @@
-"""The engine: Tensors, differentiable ops, and the walk back from a result to the gradients of its inputs."""
+"""The engine: Tensors, differentiable ops, and the walk from a result back to the gradients of its inputs."""
 
 from scratchnet.autograd.anomaly import AnomalyError, detect_anomaly
 from scratchnet.autograd.backward import grad

@@ -1,9 +1,9 @@
 """Where backward leaves a gradient: in `leaf.grad`, which for an optimizer's parameter is a part of one long vector.
 
 An optimizer keeps all its parameters in one vector and their gradients in another, and lends each leaf its part of the
-latter, `leaf.grad_buffer`. Every gradient ends up there. The largest ones, the products xᵀ ∂L/∂y of dense layers, are
-computed right in their place, which saves a copy: while a rule runs that serves one such leaf, `mode.destination` is
-that place, and `product_into_destination` writes to it.
+second, `leaf.grad_buffer`. Every gradient ends up there. The largest ones, the products xᵀ ∂L/∂y of dense layers, are
+computed in place, which saves a copy: while a rule for one such leaf runs, `mode.destination` is the leaf's buffer, and
+`product_into_destination` writes to it.
 """
 
 from scratchnet.autograd.tensor import Tensor, data_of, mode
@@ -19,18 +19,19 @@ def accumulate(leaf, g):
             buffer[...] = g
         leaf.grad = buffer
     elif leaf.grad is None:
-        leaf.grad = array_module(g).array(g)  # a copy, since the walk shares arrays freely
+        leaf.grad = array_module(g).array(g)  # a copy: the walk shares arrays freely
     elif leaf.grad is buffer:
         buffer += g
     else:
-        leaf.grad = array_module(g).asarray(leaf.grad + g)  # a sum of arrays without axes is a number
+        leaf.grad = array_module(g).asarray(leaf.grad + g)  # the sum of two arrays without axes is a number
 
 
 def apply_in_place(rule, gy, arguments, outputs, parents):
-    """rule(gy, *arguments), which may write its result into the buffer of the one leaf that it serves.
+    """rule(gy, *arguments), which may write its result into the buffer of the only leaf that it serves.
 
     outputs  pairs (which of the rule's gradients, for which of the parents)
-    parents  the inputs of the op that need a gradient; a leaf that is there twice would lose its other gradient
+    parents  the inputs of the op that need a gradient. A leaf that occurs twice would lose one of its gradients, so its
+             buffer is not lent
     """
     leaf = parents[outputs[0][1]]
     if (len(outputs) > 1 or not isinstance(leaf, Tensor) or leaf.grad_buffer is None or leaf.grad is not None
@@ -44,7 +45,7 @@ def apply_in_place(rule, gy, arguments, outputs, parents):
 
 
 def product_into_destination(a, b):
-    """a b, a gradient, written where the optimizer reads it if this is the gradient of one of its parameters."""
+    """The gradient a b, written to where the optimizer reads it if it belongs to one of the optimizer's parameters."""
     out = mode.destination
     if out is not None and out.shape == (*a.shape[:-1], b.shape[-1]) and out.dtype == a.dtype == b.dtype:
         return matrix_product(a, b, out)

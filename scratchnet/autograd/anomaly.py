@@ -1,8 +1,8 @@
 """detect_anomaly(): stop at the first op that makes a NaN or an infinity, and name the line that called it.
 
-Inside it every op checks its result, every gradient is checked on the way back, and every array kept for backward is
-fingerprinted, so that a change made in place between forward and backward is an error instead of a wrong gradient.
-That costs time and, on a GPU, waits for the device at each op: switch it on to find a fault, not to train.
+Inside it, every op checks its result, and the walk checks every gradient. Every array kept for backward is
+fingerprinted, so that a change in place between forward and backward is an error instead of a wrong gradient.
+All this takes time and, on a GPU, waits for the device at each op: use it to find a fault, not to train.
 """
 
 import linecache
@@ -25,7 +25,7 @@ _state = _State()
 
 
 class AnomalyError(FloatingPointError):
-    """A NaN or an infinity, with the op that made it, the line that called the op, and the shapes."""
+    """A NaN or an infinity. The message names the op that made it, the line that called the op, and the shapes."""
 
 
 @contextmanager
@@ -44,12 +44,12 @@ def active():
 
 
 def trace(kept):
-    """What a Node remembers for the error message and for check_unchanged: (source line, fingerprints)."""
+    """(source line, fingerprints): a Node keeps them for the error message and for check_unchanged."""
     return _caller(), [_fingerprint(a) for a in kept]
 
 
 def check_forward(name, arrays, y):
-    """Raise if y is not finite, and say whether the inputs already were not."""
+    """Raise if y is not finite; the error says whether the inputs were."""
     bad = _count_bad(y)
     if bad:
         inputs = [a for a in arrays if hasattr(a, "dtype")]
@@ -60,7 +60,7 @@ def check_forward(name, arrays, y):
 
 
 def check_gradient(name, made_at, shape, g):
-    """Raise if a gradient on the way back is not finite."""
+    """Raise if a gradient is not finite."""
     bad = _count_bad(g)
     if bad:
         raise AnomalyError(f"{name}: {bad} of {g.size} gradient entries for its input of shape {shape} are NaN or "
@@ -68,7 +68,7 @@ def check_gradient(name, made_at, shape, g):
 
 
 def check_unchanged(name, made_at, kept, fingerprints):
-    """Raise if an array kept for backward was changed in place since the forward pass."""
+    """Raise if an array kept for backward has been changed in place since the forward pass."""
     for a, before in zip(kept, fingerprints, strict=True):
         if _fingerprint(a) != before:
             what = "an index" if isinstance(a, tuple) else f"an array of shape {a.shape}"
@@ -83,13 +83,13 @@ def _count_bad(x):
 
 
 def _fingerprint(a):
-    if isinstance(a, tuple):  # an index of several parts
+    if isinstance(a, tuple):  # an index with several parts
         return tuple(map(_fingerprint, a))
     return zlib.crc32(to_cpu(a).tobytes()) if getattr(a, "ndim", 0) else None
 
 
 def _caller():
-    """file:line and text of the nearest frame outside the library, else of the nearest model or loss inside it."""
+    """file:line and text of the nearest frame outside the library, or of the outermost frame if there is none."""
     frame = sys._getframe(1)
     while frame.f_back and frame.f_code.co_filename.startswith(_HERE):
         frame = frame.f_back

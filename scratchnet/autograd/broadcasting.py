@@ -7,7 +7,7 @@ from scratchnet.backend.products import column_sum
 
 @differentiable
 def sum_to(x, shape):
-    """y = x summed over the axes along which `shape` was broadcast to x.shape: the adjoint of broadcast_to.
+    """y = x summed over the axes along which broadcasting `shape` to x.shape repeats entries; adjoint to broadcast_to.
 
     ∂L/∂x = broadcast_to(∂L/∂y, x.shape)
 
@@ -28,7 +28,7 @@ def _(gy, x_shape):
 
 @differentiable
 def broadcast_to(x, shape):
-    """y = x repeated along new axes and axes of length 1, up to `shape` (a read-only view).
+    """y = x repeated along new axes and axes of length 1, to get `shape` (a read-only view).
 
     ∂L/∂x = sum_to(∂L/∂y, x.shape)
     """
@@ -42,9 +42,9 @@ def _(gy, x_shape):
 
 @differentiable
 def astype(x, dtype):
-    """y = x in another dtype.        ∂L/∂x = ∂L/∂y in the dtype of x (the walk converts it)
+    """y = x in another dtype        ∂L/∂x = ∂L/∂y in the dtype of x (the walk converts it)
 
-    Integers and booleans have no gradient: there y is a constant.
+    As integers or booleans, y is a constant.
     """
     return x.astype(dtype)
 

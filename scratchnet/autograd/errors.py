@@ -1,4 +1,4 @@
-"""Errors that name the op, its arguments and their shapes, whatever NumPy or CuPy had to say."""
+"""NumPy's and CuPy's errors, told again with the name of the op, its arguments and their shapes."""
 
 import inspect
 import re
@@ -9,8 +9,8 @@ from scratchnet.backend import array_module, is_array, kind_of
 
 
 def explain(op, error, arrays):
-    """The error of the forward pass with the op's name and its arguments; None if it speaks for itself."""
-    if re.match(r"\w+: ", str(error)):  # an op's own check
+    """An error of the forward pass, with the op's name and arguments added; None if it should stay as it is."""
+    if re.match(r"\w+: ", str(error)):  # from an op's own check
         return None
     for name, default, a in zip(op.params, op.defaults, arrays, strict=False):
         if (isinstance(error, AttributeError) and a is error.obj) or _is_foreign(name, a, default):
@@ -22,7 +22,7 @@ def explain(op, error, arrays):
 
 
 def check_result(op, result, arguments):
-    """TypeError if an op gave neither an array nor a number, as it does when lists are added end to end."""
+    """TypeError if an op's result is neither an array nor a number. (Two lists, added, make a longer list.)"""
     if not (is_array(result) or isinstance(result, (int, float, complex))):
         odd = next((a for a in arguments if type(a) is type(result)), result)
         raise TypeError(f"{op}: expected arrays or Tensors, got {kind_of(odd)}")
@@ -33,7 +33,7 @@ _PLAIN_ERRORS = (TypeError, ValueError, IndexError, KeyError, AttributeError, Na
 
 
 def retold(error, text):
-    """An error of the same kind with another message; None for kinds of their own (AnomalyError), which stay."""
+    """An error of the same kind with another message; None for kinds of our own, such as AnomalyError."""
     numpys = type(error).__module__.startswith("numpy.")  # AxisError is a ValueError
     kind = next((k for k in _PLAIN_ERRORS if type(error) is k or (numpys and isinstance(error, k))), None)
     return kind and kind(text)
@@ -43,7 +43,7 @@ _NO_ARRAYS = {"axis", "axes", "dtype", "index", "kernel", "padding", "shape", "s
 
 
 def _is_foreign(name, a, default):
-    """Whether an argument is neither an array nor anything else that an op can take in its place."""
+    """Whether an argument is nothing that an op can take: no array, number, index, shape or dtype."""
     if a is None or isinstance(a, str):
         return default is inspect.Parameter.empty and name not in _NO_ARRAYS
     return not (is_array(a) or isinstance(a, (int, float, complex, tuple, list, slice, type(...), np.dtype, type)))
@@ -53,5 +53,5 @@ def _explain_mixed_devices(name, arrays):
     modules = {array_module(a).__name__ for a in arrays if getattr(a, "ndim", 0) or hasattr(a, "__array_namespace__")}
     if len(modules) < 2:
         return None
-    return TypeError(f"{name}: arrays of {' and '.join(sorted(modules))} meet in one op; move all of them to one "
-                     f"device first (to_gpu / to_cpu)")
+    return TypeError(f"{name}: arrays of {' and '.join(sorted(modules))} meet in one op; move them to one device first "
+                     f"(to_gpu / to_cpu)")

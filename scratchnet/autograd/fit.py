@@ -1,4 +1,4 @@
-"""A gradient fits its input: it has the same shape and a floating-point dtype, or an error says what is wrong."""
+"""Each gradient must fit its input, in shape and dtype; if it does not, an error says why."""
 
 import numpy as np
 
@@ -9,17 +9,17 @@ from scratchnet.backend import is_array, kind_of
 
 
 class GradientError(ValueError):
-    """A gradient rule did not give an array of floating-point numbers for each input that needs one."""
+    """A gradient rule did not return an array of floating-point numbers for each input that needs a gradient."""
 
 
 class GradientShapeError(GradientError):
-    """A gradient rule gave an array of another shape than its input has."""
+    """A gradient rule returned an array whose shape is not that of its input."""
 
 
 def fit(g, parent, node, slot):
     """The gradient g of the input `slot` of a Node, in the shape and dtype of that input.
 
-    Broadcasting is undone here and nowhere else, and only for ops that declare that they broadcast.
+    This is the only place that undoes broadcasting, and only for ops that declare that they broadcast.
     """
     if isinstance(g, Tensor) and not mode.recording:
         g = g.data
@@ -36,7 +36,7 @@ def fit(g, parent, node, slot):
     if g.dtype != parent.dtype:
         if g.dtype.kind not in ("f" if parent.dtype.kind == "f" else "fc"):
             raise GradientError(f"{node.op.name}: its gradient rule gave numbers of {g.dtype} for "
-                                f"`{node.plan.name_of(slot)}`, expected {parent.dtype}, as its input has")
+                                f"`{node.plan.name_of(slot)}`, expected {parent.dtype}, the dtype of that input")
         if mode.casts is not None:
             mode.casts.append((node.op.name, g.dtype, parent.dtype, node.dtype))
         g = astype(g, parent.dtype)
@@ -46,7 +46,7 @@ def fit(g, parent, node, slot):
 
 
 def _check_kind(g, node, slot):
-    """GradientError unless g is an array. A NumPy scalar counts as one without axes; a subclass of arrays does not."""
+    """GradientError unless g is an array. A NumPy scalar is one, without axes; a subclass of NumPy's arrays is not."""
     given = data_of(g)
     if not is_array(given) or (isinstance(given, np.ndarray) and type(given) is not np.ndarray):
         raise GradientError(f"{node.op.name}: its gradient rule gave {kind_of(given)} for `{node.plan.name_of(slot)}`, "
@@ -54,7 +54,7 @@ def _check_kind(g, node, slot):
 
 
 def _surplus_axes(shape, wanted):
-    """The axes of `shape` that broadcasting added to `wanted` or stretched; None where it cannot have."""
+    """The axes that broadcasting added to `wanted`, or stretched, to get `shape`; None if it cannot get there."""
     lead = len(shape) - len(wanted)
     if lead < 0 or any(s not in (1, n) for s, n in zip(wanted, shape[lead:], strict=True)):
         return None

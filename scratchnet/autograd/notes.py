@@ -1,4 +1,4 @@
-"""What the checker asks the engine to note while it runs: op calls, the walk, and changes of dtype."""
+"""Lists in which the engine collects, for the checker, its op calls, the steps of a walk, and changes of dtype."""
 
 from contextlib import contextmanager
 
@@ -7,7 +7,7 @@ from scratchnet.autograd.tensor import mode
 
 @contextmanager
 def _noted(what):
-    """Inside, a new list takes what is noted under this name in `mode`."""
+    """Inside, a new list collects the events of this kind."""
     before, notes = getattr(mode, what), []
     setattr(mode, what, notes)
     try:
@@ -17,16 +17,16 @@ def _noted(what):
 
 
 def recorded_calls():
-    """Inside, every op call that goes on the tape is noted in the list that is given: (op, arguments, result)."""
+    """Inside, a list collects (op, arguments, result) for every op call that goes on the tape."""
     return _noted("calls")
 
 
 def recorded_walk():
-    """Inside, every Node that a walk passes is noted in the list that is given: (node, gy, [(parent, gradient)])."""
+    """Inside, a list collects (node, gy, [(parent, gradient)]) for every Node that a walk passes."""
     return _noted("passed")
 
 
 def recorded_casts():
-    """Inside, every gradient that has another dtype than its input is noted in the list that is given: (op name, dtype
-    of the gradient, of the input, of the op's result)."""
+    """Inside, a list collects (op name, dtype of the gradient, of the input, of the op's result) for every gradient
+    whose dtype is not that of its input."""
     return _noted("casts")

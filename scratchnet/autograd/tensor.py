@@ -13,7 +13,7 @@ class _Mode(threading.local):
     calls = None  # a list inside recorded_calls()
     casts = None  # a list inside recorded_casts()
     passed = None  # a list inside recorded_walk()
-    destination = None  # in a gradient rule: the array where its result will lie in the end, if that is known
+    destination = None  # in a gradient rule: the buffer that its result will end up in, if that is known
 
 
 mode = _Mode()
@@ -23,11 +23,11 @@ class Tensor:
     """An array with a gradient.
 
     data            a NumPy or CuPy array (numbers and lists become NumPy arrays)
-    requires_grad   True for a leaf whose gradient is wanted, and for everything computed from one
-    grad            after backward: ∂L/∂data, an array of the same shape and dtype; None where nothing flowed.
-                    For a leaf of an optimizer it is a part of the optimizer's flat gradient, the same array in each
-                    step: copy it to keep it
-    version         counts the changes made in place by optimizers, so that backward can refuse stale arrays
+    requires_grad   True for a leaf whose gradient is wanted, and for everything computed from it
+    grad            ∂L/∂data after backward, an array of the same shape and dtype; None if no gradient reached this
+                    leaf. An optimizer's parameter has a part of the optimizer's flat gradient here, the same array in
+                    each step: copy it to keep it
+    version         the number of changes that optimizers have made in place, so that backward can refuse stale arrays
 
     Operators and methods broadcast as NumPy does. Comparisons have no gradient and give plain boolean arrays.
 
@@ -38,7 +38,7 @@ class Tensor:
     """
 
     __slots__ = ("data", "requires_grad", "grad", "node", "version", "grad_buffer", "__weakref__")
-    __array_ufunc__ = None  # array + Tensor is Tensor.__radd__
+    __array_ufunc__ = None  # so that array + Tensor calls Tensor.__radd__
 
     def __init__(self, data, requires_grad=False):
         if type(data) is not np.ndarray or data.dtype.kind not in _NUMBERS:
@@ -66,11 +66,11 @@ class Tensor:
     def item(self):
         """The single value as a Python number. On a GPU this waits for the device."""
         if self.size != 1:
-            raise TypeError(f"a Tensor of shape {self.shape} is no single number; reduce it, t.sum() or t.mean()")
+            raise TypeError(f"a Tensor of shape {self.shape} is not a single number; reduce it, t.sum() or t.mean()")
         return self.data.item()
 
     def detach(self):
-        """The same data, cut off from the tape: gradients stop here."""
+        """The same data, cut off from the tape. Gradients stop here."""
         return Tensor(self.data)
 
     def __repr__(self):
@@ -104,20 +104,20 @@ class Tensor:
         return round(self.item(), digits)
 
     def __format__(self, how):
-        """f"{loss:.3f}": of a single number any format of Python's numbers, else only the empty one."""
+        """f"{loss:.3f}". A single number takes any format of Python's numbers, other Tensors only the empty one."""
         if not how:
             return str(self)
         if self.size != 1:
-            raise TypeError(f"a Tensor of shape {self.shape} has no format {how!r}; only a single number has")
+            raise TypeError(f"a Tensor of shape {self.shape} has no format {how!r}; only single numbers have one")
         return format(self.item(), how)
 
     def __array__(self, dtype=None, copy=None):
         if self.requires_grad:
             raise TypeError("this Tensor requires a gradient, which a NumPy array would lose: "
-                            "use t.detach() or t.numpy() if that is meant")
+                            "use t.detach() or t.numpy() if you want that")
         return np.array(self.data, dtype=dtype, copy=copy)
 
-    # comparisons and whole quotients: piecewise constant, so plain arrays
+    # Comparisons and whole quotients are piecewise constant: they give plain arrays.
     def __floordiv__(self, other):
         return self.data // _plain(other)
 
@@ -159,10 +159,10 @@ class Tensor:
 
 
 def _as_array(data):
-    """Numbers, lists, Tensors and arrays of other libraries (CuPy's) as an array; TypeError for what is none."""
+    """Numbers, lists, Tensors and arrays of other libraries (CuPy) as an array; TypeError for anything else."""
     if isinstance(data, Tensor):
         return data.data
-    if isinstance(data, np.number):  # sums are
+    if isinstance(data, np.number):  # as sums are
         return np.asarray(data)
     if isinstance(data, LOSSY):
         refuse("Tensor", data)
@@ -183,7 +183,7 @@ def _as_array(data):
     return data
 
 
-_NUMBERS = "biufc"  # kinds of dtypes: no objects, strings, dates or records
+_NUMBERS = "biufc"  # the kinds of dtypes that hold numbers, not objects, strings, dates or records
 
 LOSSY = (np.ma.MaskedArray, np.matrix)  # arrays that mean more than their numbers
 
@@ -195,18 +195,17 @@ def refuse(who, a):
 
 
 def _plain(x):
-    """The array in a Tensor, a NumPy scalar as Python's number, which leaves float32 as it is, anything else as it is.
-    """
+    """The array in a Tensor; a NumPy scalar as a Python number, which does not widen float32; the rest unchanged."""
     return x.item() if isinstance(x, np.generic) else data_of(x)
 
 
 def data_of(x):
-    """The array in a Tensor; anything else as it is."""
+    """The array in a Tensor; anything else unchanged."""
     return x.data if isinstance(x, Tensor) else x
 
 
 def check_arrays(op, **arrays):
-    """TypeError unless every argument is an array or a Tensor; the message names the op and the argument."""
+    """TypeError, with the name of the op and the argument, unless every argument is an array or a Tensor."""
     for name, x in arrays.items():
         if not (isinstance(x, Tensor) or is_array(x)):
             raise TypeError(f"{op}: {name} must be an array or a Tensor, got {kind_of(x)}")
@@ -214,7 +213,7 @@ def check_arrays(op, **arrays):
 
 @contextmanager
 def recording(on):
-    """Inside, ops record themselves, or do not."""
+    """Inside, ops record themselves if `on`, and do not if not."""
     before, mode.recording = mode.recording, on
     try:
         yield
@@ -228,5 +227,5 @@ def no_grad():
 
 
 def enable_grad():
-    """Inside, ops record themselves even within no_grad(): for a loss that takes a gradient on its way."""
+    """Inside, ops record themselves even within no_grad(), for a loss that takes a gradient on its way."""
     return recording(True)

@@ -1,4 +1,4 @@
-"""What an editor completes after `t.`: Tensor as it is at run time, when ops/__init__.py has attached its methods.
+"""Tensor as editors complete it after `t.`: as it is once ops/__init__.py has attached its methods.
 
 tests/test_stub.py compares the two, name by name and argument by argument.
 """
@@ -108,7 +108,7 @@ class Tensor:
     def __format__(self, how: str) -> str: ...
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray: ...
 
-Operand = Tensor | Array | float  # what an operator takes beside a Tensor
+Operand = Tensor | Array | float  # the other side of an operator
 
 def check_arrays(op: str, **arrays: Any) -> None: ...
 def data_of(x: Any) -> Any: ...

@@ -1,4 +1,4 @@
-"""The machine below: NumPy's or CuPy's arrays, threads, memory, large products, random numbers."""
+"""The machine below: arrays of NumPy or CuPy, threads, memory, large products, random numbers."""
 
 from scratchnet.backend.arrays import (
     array_module,

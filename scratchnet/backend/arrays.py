@@ -1,7 +1,7 @@
-"""NumPy or CuPy: which one owns this array? The only file that imports CuPy.
+"""NumPy or CuPy: which one owns this array? This is the only file that imports CuPy.
 
 There is no global switch. Every op asks its argument, `xp = array_module(x)`, and calls `xp.exp`, `xp.empty`, …
-so one process can hold arrays of both kinds, and the same line runs on either device.
+So one process can hold arrays of both kinds, and the same line runs on either device.
 """
 
 import sys
@@ -13,7 +13,7 @@ import numpy as np
 def array_module(x):
     """The namespace that computes on x: `numpy` for host arrays and numbers, `cupy` for arrays on a GPU.
 
-    An array library of another name is welcome if its arrays have `__array_namespace__` (the array API standard).
+    Other libraries are welcome if their arrays have `__array_namespace__`, as the array API standard asks.
     """
     if isinstance(x, (np.ndarray, np.generic)) or not hasattr(x, "dtype"):
         return np
@@ -25,22 +25,22 @@ def array_module(x):
 
 
 def is_array(x):
-    """Whether array_module(x) can compute on x: an array of NumPy or CuPy, or one of the array API standard."""
+    """Whether array_module(x) can compute on x, an array of NumPy, of CuPy or of the array API standard."""
     return isinstance(x, (np.ndarray, np.generic)) or hasattr(x, "__array_namespace__") or _is_cupys(x)
 
 
 def _is_cupys(x):
-    cupy = sys.modules.get("cupy")  # whoever made a CuPy array has imported it; it has no __array_namespace__
+    cupy = sys.modules.get("cupy")  # None until someone imports it; CuPy's arrays have no __array_namespace__
     return cupy is not None and isinstance(x, cupy.ndarray)
 
 
 def is_whole(n):
-    """Whether n can be a size, a count or an axis: an integer of Python or NumPy, which True is not."""
+    """Whether n can be a size, a count or an axis: an integer of Python or NumPy, but not True or False."""
     return isinstance(n, Integral) and not isinstance(n, bool)
 
 
 def kind_of(x):
-    """A few words for an error about x, which should be an array: its type, and how to make an array of it."""
+    """A few words for an error about x: its type, and how to make an array of it."""
     if x is None:
         return "None"
     library, name = type(x).__module__.partition(".")[0], type(x).__name__
@@ -64,23 +64,23 @@ def gpu_available():
 
 
 def to_gpu(x):
-    """x as a CuPy array on the current device (a copy, unless it is there already)."""
+    """x as a CuPy array on the current device (a copy, unless x is there already)."""
     if not gpu_available():
-        raise RuntimeError("to_gpu: no CUDA device is in reach of CuPy; install the extra cuda12 or cuda13 on a "
-                           "machine with an NVIDIA GPU, or stay on the CPU")
+        raise RuntimeError("to_gpu: CuPy finds no CUDA device; install the extra cuda12 or cuda13 on a machine "
+                           "with an NVIDIA GPU, or stay on the CPU")
     import cupy
     return cupy.asarray(x if is_array(x) else _from_numbers("to_gpu", x))
 
 
 def to_cpu(x):
-    """x as a NumPy array (no copy if it is one). On a GPU this waits until x has been computed."""
+    """x as a NumPy array (no copy if it is one). From a GPU, this waits until x has been computed."""
     if isinstance(x, np.ndarray):
         return x
     return x.get() if is_array(x) and hasattr(x, "get") else _from_numbers("to_cpu", x)
 
 
 def _from_numbers(op, x):
-    """A NumPy array of whatever holds numbers, such as a list; TypeError for anything else."""
+    """A NumPy array from a list or anything else that holds numbers; TypeError if x holds others."""
     array = np.asarray(x)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"{op}: expected an array or numbers, got {kind_of(x)}")
@@ -88,7 +88,7 @@ def _from_numbers(op, x):
 
 
 def to_device_of(x, like):
-    """The host array x, moved to where `like` lives. Randomness is drawn on the host and brought over by this,
+    """The host array x, moved to where `like` lives. Random numbers are drawn on the host and moved by this function,
     so one seed gives the same numbers on every device."""
     xp = array_module(like)
     return x if xp is np else xp.asarray(x)

@@ -1,10 +1,10 @@
-"""Freed arrays are kept for the next ones.
+"""Keep the memory of freed arrays for the next ones.
 
-By default the C library gives every large block back to the system when it is freed, and the system hands out pages
-filled with zeros, one fault for each 4 kB. A training step makes and frees the same large arrays again and again.
-So, where the C library is glibc, blocks of up to 32 MB (the most it allows) are from now on taken from the heap, and
-the heap is not given back. The process holds on to the most memory that it has needed. Who has set
-MALLOC_MMAP_THRESHOLD_ or MALLOC_TRIM_THRESHOLD_ has decided already.
+By default the C library returns every large block to the system when it is freed, and the system hands out pages
+filled with zeros, with one page fault for each 4 kB. A training step makes and frees the same large arrays again and
+again. So we tell glibc to take blocks of up to 32 MB (the most it allows) from the heap, and to keep the heap. The
+process then holds on to the most memory that it has ever needed. If MALLOC_MMAP_THRESHOLD_ or MALLOC_TRIM_THRESHOLD_ is
+set, that choice stands.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of mallopt, in <malloc.h>
 
 
 def keep_freed_blocks():
-    """Set glibc's thresholds; elsewhere do nothing."""
+    """Set glibc's thresholds. With another C library, do nothing."""
     if "MALLOC_MMAP_THRESHOLD_" in os.environ or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library

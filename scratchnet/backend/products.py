@@ -1,17 +1,17 @@
-"""Large matrix products, their rows shared out over threads, and sums over columns as products."""
+"""Large matrix products, with their rows shared out over threads, and sums over columns as products."""
 
 import numpy as np
 
 from scratchnet.backend.arrays import array_module
 from scratchnet.backend.threads import count, in_parts
 
-WORTH = 5e7  # multiplications and additions that are worth a second thread (benchmarks/NOTES.md)
+WORTH = 5e7  # a product of so many multiplications and additions is worth a second thread (benchmarks/NOTES.md)
 
 
 def matrix_product(a, b, out=None):
-    """a b for matrices (M, K) (K, N). Threads share the rows of a where the product is large enough."""
+    """a b for matrices (M, K) (K, N). If the product is large enough, threads share the rows of a."""
     xp, flops = array_module(a), 2 * a.shape[0] * b.size
-    if len(b) == 1:  # NumPy's matmul takes a slow loop there
+    if len(b) == 1:  # NumPy's matmul would take a slow loop
         return xp.multiply(a, b, out=out)
     if flops < WORTH or xp is not np or count() == 1:
         return xp.matmul(a, b, out=out)
