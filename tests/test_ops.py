@@ -217,7 +217,7 @@ X, W = np.ones((8, 28, 28, 3), np.float32), np.ones((3, 3, 1, 64), np.float32)
 K = np.ones((3, 3, 3, 2), np.float32)
 ERRORS = {
     "conv2d: x has 3 channels (N,H,W,C)=(8, 28, 28, 3) but w expects 1": lambda: ops.conv2d(X, W),
-    "conv2d: x must be images (N, H, W, C) with no axis empty, got shape (0, 28, 28, 3)": lambda: ops.conv2d(X[:0], W),
+    "conv2d: x must be images (N, H, W, C) with no empty axis, got shape (0, 28, 28, 3)": lambda: ops.conv2d(X[:0], W),
     "conv2d: x must be floating-point, got int64": lambda: ops.conv2d(X.astype(int), W),
     "conv2d: an image of (28, 28) with padding 'valid' is smaller than the window (40, 3)":
         lambda: ops.conv2d(X, np.ones((40, 3, 3, 2)), padding="valid"),
@@ -246,7 +246,7 @@ ERRORS = {
     "axis 2 is out of bounds": lambda: ops.mean(np.ones((2, 3)), 2),
     "split: axis 1 of (2, 3) cannot be cut into 2": lambda: ops.split(np.ones((2, 3)), 2, 1),
     "dropout: rate must lie in [0, 1)": lambda: ops.dropout(np.ones(3), 1.0, np.random.default_rng(0)),
-    "conv2d: x must be images (N, H, W, C) with no axis empty, got shape (28, 28, 3)": lambda: ops.conv2d(X[0], W),
+    "conv2d: x must be images (N, H, W, C) with no empty axis, got shape (28, 28, 3)": lambda: ops.conv2d(X[0], W),
     "but w expects ? (kh,kw,C,O)=(3, 3, 1)": lambda: ops.conv2d(X, W[..., 0]),
     "conv2d: padding must be 'same', 'valid', an int ≥ 0 or ((top, bottom), (left, right)), got -1":
         lambda: ops.conv2d(X, K, padding=-1),
@@ -262,7 +262,7 @@ ERRORS = {
     "conv2d_weight: x (N,H,W,C)=(8, 28, 28, 3) with kernel (3, 3), stride (1, 1)":
         lambda: ops.conv2d_weight(X, X[:, 1:], (3, 3)),
     "conv2d_weight: x (N,H,W,C)=(7, 28, 28, 3)": lambda: ops.conv2d_weight(X[1:], X, (3, 3)),
-    "max_pool_with_argmax: x must be images (N, H, W, C) with no axis empty, got shape (28, 28, 3)":
+    "max_pool_with_argmax: x must be images (N, H, W, C) with no empty axis, got shape (28, 28, 3)":
         lambda: ops.max_pool_with_argmax(X[0]),
     "unpool: needs integer switches argmax of shape (N,Ho,Wo,C)=(8, 28, 28, 3), got float32": lambda: ops.unpool(X, X),
     "unpool: output_size (60, 56) is pooled to (30, 28), not to the size of y (N,Ho,Wo,C)=(8, 28, 28, 3)":
@@ -301,7 +301,8 @@ ERRORS = {
     "of (2, 3), got ((0, 0), (0, -1))": lambda: ops.pad(np.ones((2, 3)), ((0, 0), (0, -1))),
     "split: axis 1 of (2, 3) cannot be cut into 0": lambda: ops.split(np.ones((2, 3)), 0, 1),
     "split: sizes [1, 1] sum to 2, but axis 1 of (2, 3) has length 3": lambda: ops.split(np.ones((2, 3)), [1, 1], -1),
-    "tile: needs one count for each axis of (2, 3), got (2,)": lambda: ops.tile(np.ones((2, 3)), (2,)),
+    "tile: counts are whole numbers ≥ 0, one for each axis of (2, 3), got (2,)":
+        lambda: ops.tile(np.ones((2, 3)), (2,)),
     "axis -3 is out of": lambda: ops.logsumexp(np.ones((2, 3)), -3),
     "axis 2 is out of range for shape (2, 3)": lambda: ops.max(np.ones((2, 3)), 2),
     "axis (0, -3) is out of range for shape (2, 3)": lambda: ops.max(np.ones((2, 3)), (0, -3)),
@@ -563,12 +564,12 @@ REFUSED = {
     "max: axis 2 is out of range": lambda: ops.max(ROWS, 2), "min: axis 2 is out": lambda: ops.min(ROWS, 2),
     "sum: axis True": lambda: Tensor(ROWS).sum(axis=True), "sum: axis 1.0": lambda: ops.sum(ROWS, 1.0),
     "names an axis of shape (2, 3) twice": lambda: ops.mean(ROWS, (0, -2)),
-    "var: correction is a number ≥ 0 and below 6, how many are reduced to one, got 6":
+    "var: correction is a number ≥ 0 and below 6, the number of entries, got 6":
         lambda: ops.var(ROWS, correction=6),
-    "below 2, how many are reduced to one, got 7": lambda: ops.std(ROWS, 0, correction=7),
+    "below 2, the number of entries, got 7": lambda: ops.std(ROWS, 0, correction=7),
     "got 'a'": lambda: ops.var(ROWS, correction="a"),
     "cumsum: needs an axis": lambda: ops.cumsum(ROWS, None),
-    "clip: low is at most high, and one of them may be None, got 2 and 1": lambda: ops.clip(ROWS, 2, 1),
+    "clip: low is at most high, and at most one of them is None, got 2 and 1": lambda: ops.clip(ROWS, 2, 1),
     "got None and None": lambda: ops.clip(ROWS, None, None), "got nan and 1": lambda: ops.clip(ROWS, np.nan, 1),
     "clip: low is at most high": lambda: ops.clip(ROWS, ROWS, ROWS - 1),
     "where: the condition must be an array of booleans, got None": lambda: ops.where(None, ROWS, ROWS),
@@ -579,7 +580,7 @@ REFUSED = {
     "split: axis is a whole number from -2 to 1 here, got 5": lambda: ops.split(ROWS, 2, 5),
     "repeat: repeats is a whole number ≥ 0, got -1": lambda: ops.repeat(ROWS, -1, 0),
     "repeat: repeats is a whole number ≥ 0, got [1, 2]": lambda: ops.repeat(ROWS, [1, 2], 0),
-    "tile: needs one count for each axis of (2, 3), got (-1, 2)": lambda: ops.tile(ROWS, (-1, 2)),
+    "tile: counts are whole numbers ≥ 0, one for each axis of (2, 3), got (-1, 2)": lambda: ops.tile(ROWS, (-1, 2)),
     "pad: widths must be 2 pairs": lambda: ops.pad(ROWS, 1),
     "got ((1.0, 0), (0, 0))": lambda: ops.pad(ROWS, ((1.0, 0), (0, 0))),
     "concat: expected a list of at least one array": lambda: ops.concat([]),
@@ -606,7 +607,7 @@ REFUSED = {
         lambda: ops.batch_norm(ROWS.astype("int64"), np.ones(3), np.ones(3)),
     "batch_norm_inference: gamma must be an array or a Tensor, got a float 1.0":
         lambda: ops.batch_norm_inference(ROWS, 1.0, ROWS[0], ROWS[0], ROWS[0]),
-    "dropout: needs floating-point x and a rng": lambda: ops.dropout(ROWS, 0.5, None),
+    "dropout: needs floating-point x and an rng": lambda: ops.dropout(ROWS, 0.5, None),
     "got int64 and a Generator": lambda: ops.dropout(ROWS.astype("int64"), 0.5, RNG),
     "dropout: rate must lie in [0, 1), got half": lambda: ops.dropout(ROWS, "half", RNG),
     "lstm: h0 must be an array or a Tensor, got a list": lambda: ops.lstm(

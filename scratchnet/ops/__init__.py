@@ -1,4 +1,4 @@
-"""The ops: one formula per function, its gradient right below it. Here they become Tensor's operators and methods."""
+"""The ops: one formula a function, its gradient right below. Here they become operators and methods of Tensor."""
 
 from scratchnet.autograd import Tensor, astype, broadcast_to, sum_to
 from scratchnet.backend import is_whole
@@ -73,7 +73,7 @@ __all__ = ["abs", "add", "argmax_from_flat", "argmax_to_flat", "astype", "avg_po
 
 
 def _shape_method(op):
-    """x.reshape(2, 3) as well as x.reshape((2, 3))."""
+    """A method that is called x.reshape(2, 3) or x.reshape((2, 3))."""
     def method(self, *numbers):
         return op(self, numbers[0] if len(numbers) == 1 and not is_whole(numbers[0]) else numbers)
     return method

@@ -1,6 +1,6 @@
 """+ − × ÷ and powers. Every argument may be an array, a Tensor or a number; shapes broadcast as in NumPy.
 
-The rules below give gradients in the broadcast shape; the walk sums them back to the shape of each input.
+The rules below give gradients in the broadcast shape. The walk sums them to the shape of each input.
 """
 
 import math
@@ -34,7 +34,7 @@ def _(gy):
 
 @subtract.backward("b")
 def _(gy, b_shape):
-    return -sum_to(gy, b_shape)  # first the sum, where b is a bias: less to negate
+    return -sum_to(gy, b_shape)  # the sum first: where b is a bias, less is left to negate
 
 
 @differentiable
@@ -83,7 +83,7 @@ def _(gy, b, y):
 @differentiable(broadcasts=True)
 def power(x, p):
     """y = xᵖ        ∂L/∂x = ∂L/∂y · p xᵖ⁻¹,  ∂L/∂p = ∂L/∂y · y ln x  (0 where x = 0)"""
-    if isinstance(p, (list, tuple)):  # which the rule could not subtract from
+    if isinstance(p, (list, tuple)):  # the rule computes p − 1
         raise TypeError(f"power: p must be a number, an array or a Tensor, got {kind_of(p)}")
     if isinstance(p, (int, float)) and p in (2, 3):  # multiplying is up to 150 times faster than pow
         return x * x if p == 2 else x * x * x

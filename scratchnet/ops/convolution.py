@@ -4,15 +4,15 @@
     x = conv2d_transpose(y, w)  x[n, p·s+i−top, q·s+j−left, c] += y[n,p,q,o] · w[i,j,c,o]
     w = conv2d_weight(x, y)     w[i,j,c,o] = Σ_{n,p,q} x[n, p·s+i−top, q·s+j−left, c] · y[n,p,q,o]
 
-All three read the same trilinear form Σ x y w, each leaving out another factor, so each is the gradient of the others:
+All three read one trilinear form, Σ x y w, each without another factor. So each is the gradient of the others:
 ⟨conv2d(x, w), y⟩ = ⟨x, conv2d_transpose(y, w)⟩ = ⟨w, conv2d_weight(x, y)⟩        (Dumoulin & Visin 2016, chapter 4)
 
 Images are (N, H, W, C), kernels (kh, kw, C, O) for all three. As in all deep learning, "convolution" does not flip w.
 
-How it is computed: as a matrix product, either after copying every window of x into a row ("unfold", im2col), or
-before adding every row of the product into its window ("fold", col2im). The copies are what costs. With stride 1 a
-convolution is also a transposed convolution with the kernel flipped, so where y has far fewer channels, fold is taken.
-With many channels on both sides and 3×3 kernels there is a way with fewer multiplications: winograd.py.
+A convolution is computed as a matrix product, either after copying every window of x into a row ("unfold", im2col), or
+before adding every row of the product into its window ("fold", col2im). Most of the time goes into copying. With stride
+1 a convolution is also a transposed convolution with the kernel flipped; if y has far fewer channels than x, it takes
+fold. For 3×3 kernels with many channels on both sides, winograd.py needs fewer multiplications.
 """
 
 import math
@@ -31,8 +31,8 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     x (N, H, W, C), w (kh, kw, C, O), b (O,) → y (N, Ho, Wo, O)
 
     stride    an int or (rows, columns)
-    padding   "same": Ho = ⌈H/s⌉, zeros shared out with the odd one below and right (TensorFlow's rule);
-              "valid": none, Ho = ⌊(H − kh)/s⌋ + 1; an int; or ((top, bottom), (left, right))
+    padding   "same": Ho = ⌈H/s⌉, zeros on both sides, one more below and right if their number is odd (as in
+              TensorFlow); "valid": none, Ho = ⌊(H − kh)/s⌋ + 1; an int; or ((top, bottom), (left, right))
 
     ∂L/∂x = conv2d_transpose(∂L/∂y, w),  ∂L/∂w = conv2d_weight(x, ∂L/∂y),  ∂L/∂b = Σ_{n,p,q} ∂L/∂y
 
@@ -48,7 +48,7 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     _check_bias("conv2d", b, w.shape[3])
     stride, pads, size = geometry("conv2d", x.shape[1:3], w.shape[:2], stride, padding)
     kh, kw, c, o = w.shape
-    if kh * kw * c <= o:  # so few columns that keeping them for the weight gradient costs less than making them again
+    if kh * kw * c <= o:  # few columns: keeping them for the weight gradient costs less than making them again
         columns = array_module(x).empty((len(x), *size, kh, kw * c), dtype=x.dtype)
         return _unfold_product(x, w, b, stride, pads, size, columns), columns
     return correlate(x, w, b, stride, pads, size), None
@@ -73,13 +73,13 @@ def _(gy, b_shape):
 
 @differentiable
 def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
-    """x[n, p·s+i−top, q·s+j−left, c] = b[c] + Σ y[n,p,q,o] · w[i,j,c,o], over all p, q, i, j, o that land there.
+    """x[n, p·s+i−top, q·s+j−left, c] = b[c] + Σ y[n,p,q,o] · w[i,j,c,o], over all p, q, i, j, o that land there
 
     y (N, Ho, Wo, O), w (kh, kw, C, O), b (C,) → x (N, H, W, C)
 
-    The adjoint of conv2d with the same w, stride and padding, so a decoder can be tied to its encoder's kernel.
-    Several sizes (H, W) may be convolved down to (Ho, Wo); output_size chooses one. Without it, (H, W) is s·Ho for
-    "same" and the smallest possible, s·(Ho − 1) + kh − top − bottom, for any other padding.
+    This is the adjoint of conv2d with the same w, stride and padding, so a decoder can share its encoder's kernels.
+    conv2d takes several sizes (H, W) to the same (Ho, Wo); output_size chooses one. By default, H is s·Ho for "same",
+    and the smallest possible, s·(Ho − 1) + kh − top − bottom, for any other padding.
 
     ∂L/∂y = conv2d(∂L/∂x, w),  ∂L/∂w = conv2d_weight(∂L/∂x, y),  ∂L/∂b = Σ_{n,h,w} ∂L/∂x
     """
@@ -149,7 +149,7 @@ def _(gw, x, stride, padding):
 # ---------------------------------------------------------------- which way
 
 def way(w_shape, stride, pads):
-    """How a convolution is computed fastest; `python -m benchmarks.kernels` measures the three side by side."""
+    """The fastest way to compute a convolution; `python -m benchmarks.kernels` measures the three side by side."""
     kh, kw, c, o = w_shape
     if stride == (1, 1) and kh == kw == 3 and min(c, o) >= 32:
         return "winograd"
@@ -157,7 +157,7 @@ def way(w_shape, stride, pads):
 
 
 def correlate(x, w, b, stride, pads, size, by=None):
-    """conv2d, in the fastest way or in another one."""
+    """conv2d, in the fastest way or in the given one."""
     by = by or way(w.shape, stride, pads)
     if by == "winograd":
         return winograd(x, w, b, pads, size)
@@ -167,12 +167,12 @@ def correlate(x, w, b, stride, pads, size, by=None):
 
 
 # ---------------------------------------------------------------- windows to rows, rows to windows
-# Each goes over the images a few at a time, so that what is copied stays in the cache, and in threads.
+# Each takes a few images at a time, so that the copies stay in the cache, in several threads.
 
 def _unfold_product(x, w, b, stride, pads, size, columns=None):
     """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)
 
-    columns (N, Ho, Wo, kh, kw·C): where to leave the rows, for who wants them."""
+    The rows are left in columns (N, Ho, Wo, kh, kw·C) if it is given."""
     kernel, rows, xp = w.shape[:2], w.reshape(-1, w.shape[3]), array_module(x)
     y = xp.empty((len(x), *size, w.shape[3]), dtype=result_type(x, w, b))
 
@@ -209,7 +209,7 @@ def _weight_product(x, y, kernel, stride, pads):
 
 
 def _sum_of_products(columns_of, y, w_shape):
-    """Σ over parts of the batch of columnsᵀ y, columns_of(part) being the windows as rows."""
+    """Σ columnsᵀ y over parts of the batch, where columns_of(part) gives the windows as rows."""
     height = math.prod(w_shape[:3])
 
     def work(part):
@@ -218,7 +218,7 @@ def _sum_of_products(columns_of, y, w_shape):
 
 
 def _flip(w):
-    """The kernel of the same map read the other way: turned by 180°, C and O exchanged."""
+    """The kernel of the same map read the other way: rotated by 180°, with C and O exchanged."""
     return array_module(w).ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
 
 
@@ -233,7 +233,7 @@ def _can_flip(pads, kernel):
 def _check_images(op, **images):
     for name, x in images.items():
         if x.ndim != 4 or min(x.shape) < 1:
-            raise ValueError(f"{op}: {name} must be images (N, H, W, C) with no axis empty, got shape {x.shape}")
+            raise ValueError(f"{op}: {name} must be images (N, H, W, C) with no empty axis, got shape {x.shape}")
         if x.dtype.kind not in "fc":
             raise TypeError(f"{op}: {name} must be floating-point, got {x.dtype}")
 

@@ -1,4 +1,4 @@
-"""Functions of one number at a time: exp, log, …, and the activation functions. Any shape in, the same shape out."""
+"""Functions of one number at a time: exp, log, …, and activations. Any shape in, the same shape out."""
 
 import math
 from numbers import Real
@@ -10,7 +10,7 @@ from scratchnet.backend import array_module, kind_of, uniform
 
 
 def floating(x):
-    """x, in float64 if it holds integers or booleans: of eight bits of them −x would be wrong, and eˣ a float16."""
+    """x, as float64 if it holds integers or booleans: −x of 8-bit integers can overflow, and their eˣ is a float16."""
     return x.astype("float64") if hasattr(x, "dtype") and x.dtype.kind in "biu" else x
 
 
@@ -82,7 +82,7 @@ def _(gy, x):
 
 @differentiable
 def sign(x):
-    """y = −1, 0 or 1        ∂L/∂x = 0"""
+    """y = the sign of x, −1, 0 or 1        ∂L/∂x = 0"""
     return array_module(x).sign(x)
 
 
@@ -93,13 +93,13 @@ def _(gy):
 
 @differentiable(broadcasts=True)
 def clip(x, low, high):
-    """y = min(max(x, low), high), bounds are constants, None for no bound
+    """y = min(max(x, low), high) with constant bounds, None for no bound
 
     ∂L/∂x = ∂L/∂y where low ≤ x ≤ high, else 0
     """
-    on_host = all(isinstance(bound, (int, float, np.ndarray)) for bound in (low, high))  # a GPU would have to wait
+    on_host = all(isinstance(bound, (int, float, np.ndarray)) for bound in (low, high))  # a GPU would make us wait
     if (low is None and high is None) or (on_host and not np.all(low <= high)):
-        raise ValueError(f"clip: low is at most high, and one of them may be None, got {low} and {high}")
+        raise ValueError(f"clip: low is at most high, and at most one of them is None, got {low} and {high}")
     return array_module(x).clip(x, low, high)
 
 
@@ -143,9 +143,9 @@ def _(gy, a, b):
 
 @differentiable(broadcasts=True)
 def where(condition, a, b):
-    """y = a where condition, else b        ∂L/∂a = ∂L/∂y where condition, else 0;  ∂L/∂b the other way round
+    """y = a where condition, else b        ∂L/∂a = ∂L/∂y where condition, else 0;  ∂L/∂b = 0 there, else ∂L/∂y
 
-    A condition of numbers holds where they are not 0, as in NumPy.
+    Numbers are true as a condition where they are not 0, as in NumPy.
     """
     if a is None or b is None:
         raise TypeError("where: expected arrays or numbers to choose from, got None")
@@ -167,10 +167,11 @@ def _(gy, condition):
 # ---------------------------------------------------------------- activations
 
 def positive_part(x):
-    """max(x, 0) of an array. NumPy's fast loop for maximum takes no single numbers, so where rows are long enough, the
-    zero is a row of zeros."""
+    """max(x, 0). NumPy's fast loop for maximum takes arrays only, so if the rows of x are long enough, a row of zeros
+    stands in for 0."""
     xp = array_module(x)
     return xp.maximum(x, xp.zeros(x.shape[-1], dtype=x.dtype) if x.ndim and x.shape[-1] >= 64 else 0.0)
+
 
 @differentiable
 def tanh(x):
@@ -187,8 +188,8 @@ def _(gy, y):
 def sigmoid(x):
     """y = 1/(1 + e⁻ˣ) = e^min(x, 0) / (1 + e^−|x|)        ∂L/∂x = ∂L/∂y ⊙ y (1 − y)
 
-    Never overflows, and small values keep their digits. ½ tanh(x/2) + ½ is a quarter faster but loses them, and Adam,
-    which divides a gradient by its own size, makes something of the smallest.
+    It never overflows, and small values keep their digits. ½ tanh(x/2) + ½ is a quarter faster but loses them, and
+    Adam, which divides each gradient by its own size, feels even the smallest.
     """
     xp, x = array_module(x), floating(x)
     return xp.exp(xp.minimum(x, 0.0)) / (1.0 + xp.exp(-xp.abs(x)))
@@ -292,15 +293,15 @@ def _(gy, x):
 
 
 def dropout(x, rate, rng):
-    """y = x ⊙ m / (1 − rate), each mᵢ 0 with probability `rate`, else 1        (Srivastava et al. 2014; inverted)
+    """y = x ⊙ m / (1 − rate), where each mᵢ is 0 with probability `rate`, else 1        ∂L/∂x = ∂L/∂y ⊙ m / (1 − rate)
 
-    The mean of y is x. Gradient: that of a product with a constant.
+    The expectation of y is x ("inverted" dropout; Srivastava et al. 2014).
     """
     check_arrays("dropout", x=x)
     if not (isinstance(rate, Real) and 0 <= rate < 1):
         raise ValueError(f"dropout: rate must lie in [0, 1), got {rate}")
     if x.dtype.kind != "f" or not hasattr(rng, "random"):
-        raise TypeError(f"dropout: needs floating-point x and a rng, np.random.default_rng(seed), got {x.dtype} and "
+        raise TypeError(f"dropout: needs floating-point x and an rng, np.random.default_rng(seed), got {x.dtype} and "
                         f"{kind_of(rng)}")
     mask = uniform(rng, x.shape, like=data_of(x)) >= rate
     return x * (mask * (1.0 / (1.0 - rate))).astype(x.dtype)

@@ -24,7 +24,7 @@ def _(gy, b):
 
 @_matmul.backward("b")
 def _(gy, a, b_shape):
-    if len(b_shape) == 2:  # one b for a whole batch: one product over all rows, not a batch of products to be summed
+    if len(b_shape) == 2:  # one b for the whole batch: one product over all rows, not a sum of products
         return transpose(_rows(a)) @ _rows(gy)
     return swapaxes(a, -1, -2) @ gy
 
@@ -86,8 +86,8 @@ def _(gy, b_shape):
 def embedding(indices, w):
     """y = w[indices]        integers (…,) in 0 … V−1, w (V, D) → y (…, D)
 
-    ∂L/∂w[v] = Σ of ∂L/∂y over all places where v was looked up.
-    The range is checked on the CPU only: on a GPU that would wait for the device at each call.
+    ∂L/∂w[v] = Σ ∂L/∂y over all places that look up v
+    The range is checked on the CPU only. On a GPU the check would wait for the device at each call.
     """
     indices = data_of(indices)
     if not is_array(indices) or indices.dtype.kind not in "iu":
@@ -101,6 +101,6 @@ def embedding(indices, w):
 
 
 def check_range(what, indices, n):
-    """Raise unless all integers of a NumPy array lie in 0 … n−1."""
+    """ValueError unless all integers of a NumPy array lie in 0 … n−1. Arrays on a GPU are not checked."""
     if isinstance(indices, np.ndarray) and indices.size and (indices.min() < 0 or indices.max() >= n):
         raise ValueError(f"{what} must lie in 0 … {n - 1}, got {indices.min()} … {indices.max()}")

@@ -15,7 +15,7 @@ from scratchnet.ops.reduction import mean, sum
 def softmax(x, axis=-1):
     """yᵢ = e^xᵢ / Σⱼ e^xⱼ along an axis        ∂L/∂x = y ⊙ (∂L/∂y − Σ ∂L/∂y ⊙ y)
 
-    An entry of −∞ gives 0. Where all are −∞, or one is +∞ or NaN, there is no limit, and y is NaN.
+    An entry of −∞ gives 0. If all are −∞, or one is +∞ or NaN, there is no limit, and y is NaN.
 
     >>> softmax(np.log([1.0, 2.0, 5.0]))
     array([0.125, 0.25 , 0.625])
@@ -46,7 +46,7 @@ def _(gy, y, axis):
 
 
 def _largest(x, axis):
-    """max x: subtracting it changes nothing but keeps exp from overflowing (of the real part, if x is complex)."""
+    """max x, or of its real part if x is complex. Subtracting it changes nothing but keeps exp from overflowing."""
     return array_module(x).max(x.real if x.dtype.kind == "c" else x, axis=axis, keepdims=True)
 
 
@@ -80,7 +80,7 @@ def batch_norm(x, gamma, beta, eps=1e-5):
 @batch_norm.backward("x", "gamma", "beta")
 def _(gy, x, gamma, mean, var, eps):
     n = x.size // x.shape[-1]
-    if mean is None:  # a second derivative is wanted: μ and σ² as functions of x
+    if mean is None:  # create_graph: μ and σ² once more, as functions of x
         mean = sum_to(x, gamma.shape) / n
         var = sum_to((x - mean) * (x - mean), gamma.shape) / n
     inv_std = 1.0 / sqrt(var + eps)
@@ -97,14 +97,17 @@ def _check_eps(op, eps):
 
 
 def _check_range(op, spread):
-    """FloatingPointError if squares left the range of their dtype: x̂ would be 0 without a word. On the CPU only."""
+    """FloatingPointError if squares overflowed, for x̂ would be 0 without a word. Checked on the CPU only."""
     if isinstance(spread, np.ndarray) and np.isinf(spread).any():
         raise FloatingPointError(f"{op}: the variance of x leaves the range of {spread.dtype}; scale x down first, or "
-                                 f"take a wider dtype")
+                                 f"use a wider dtype")
 
 
 def batch_norm_inference(x, gamma, beta, mean, var, eps=1e-5):
-    """y = γ (x − μ)/√(σ² + ε) + β with constant μ, σ² (running averages): one scale and one shift a channel."""
+    """y = γ (x − μ)/√(σ² + ε) + β with constant μ, σ² (running averages): one scale and one shift for each channel.
+
+    x (…, C), all others (C,) → y (…, C)        ∂L/∂x = γ/√(σ² + ε) ∂L/∂y
+    """
     check_arrays("batch_norm_inference", x=x, gamma=gamma, beta=beta, mean=mean, var=var)
     shapes = [a.shape for a in (gamma, beta, mean, var)]
     if x.ndim < 1 or any(shape != x.shape[-1:] for shape in shapes):
@@ -122,6 +125,7 @@ def layer_norm(x, gamma, beta, eps=1e-5):
     x (…, C), γ and β (C,) → y (…, C)        (Ba, Kiros & Hinton 2016, eq. 4)
 
     With ĝ = ∂L/∂y ⊙ γ and means over the last axis:  ∂L/∂x = (ĝ − mean ĝ − x̂ mean(ĝ ⊙ x̂)) / √(σ² + ε)
+    Over all rows:  ∂L/∂γ = Σ ∂L/∂y ⊙ x̂,  ∂L/∂β = Σ ∂L/∂y
     """
     if x.ndim < 1 or gamma.shape != x.shape[-1:] or beta.shape != x.shape[-1:] or not math.prod(x.shape[-1:]):
         raise ValueError(f"layer_norm: x (…, C)={x.shape} needs C ≥ 1 and gamma and beta of shape (C,), "

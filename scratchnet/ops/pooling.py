@@ -1,12 +1,12 @@
 """Pooling over windows, and the way back: max-pool with argmax ↔ unpool, average ↔ spread.
 
 max_pool_with_argmax reads the winner of each window: y = S x, where S is a matrix of zeros and ones that selects the
-winners. The argmax is S, written down. So the gradient is Sᵀ ∂L/∂y, which is `unpool`; the gradient of unpool is S
+winners. The argmax is S, written down. So the gradient is Sᵀ ∂L/∂y, which is `unpool`. The gradient of unpool is S
 again, which is `pool_at`. Nothing else is kept.
 
-Images are (N, H, W, C). argmax (N, Ho, Wo, C) holds the winner's place in its window, i·kw + j, as the smallest
-unsigned integer; the first winner on a tie, and a NaN wins over all numbers. S is applied by multiplying with zeros and
-ones, so an infinite entry makes NaN of its window.
+Images are (N, H, W, C). argmax (N, Ho, Wo, C) holds each winner's place in its window, i·kw + j, in the smallest
+unsigned dtype that fits. The first entry wins a tie, and a NaN wins over all numbers. S is applied by multiplying with
+zeros and ones, so an infinite entry makes its window NaN.
 """
 
 import math
@@ -21,7 +21,7 @@ from scratchnet.ops.windows import blocks, border, geometry, pair, transposed_si
 
 @differentiable(extras=("argmax",))
 def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
-    """y[n,p,q,c] = max_{i,j} x[n, p·s+i−top, q·s+j−left, c], and the place i·kw + j where it stands.
+    """y[n,p,q,c] = max_{i,j} x[n, p·s+i−top, q·s+j−left, c], and its place i·kw + j in the window
 
     x (N, H, W, C) → y, argmax (N, Ho, Wo, C)        size, stride: int or pair; stride=None means stride = size
 
@@ -34,7 +34,7 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
     kernel, stride, pads, out = _geometry("max_pool_with_argmax", x, size, stride, padding)
     _check_windows("max_pool_with_argmax", x.shape[1:3], kernel, stride, pads, out)
     if pads != ((0, 0), (0, 0)) and x.dtype.kind != "f":
-        raise TypeError(f"max_pool_with_argmax: the padding is −∞, for which x must be floating-point, got {x.dtype}")
+        raise TypeError(f"max_pool_with_argmax: the padding is −∞, so x must be floating-point, got {x.dtype}")
     xp = array_module(x)
     y = xp.empty((len(x), *out, x.shape[3]), dtype=x.dtype)
     argmax = xp.zeros(y.shape, dtype=_switch_dtype(kernel))
@@ -46,17 +46,17 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
                 best[...] = window
                 continue
             better = (window > best).astype(place.dtype)
-            place *= 1 - better  # branch-free: the place is i·kw + j where it is better
+            place *= 1 - better  # without a branch: the new place where it is better
             place += better * place.dtype.type(i * kernel[1] + j)
             xp.maximum(best, window, out=best)
-        if xp is not np or np.isnan(best.max()):  # (on a GPU the question would wait for the device)
+        if xp is not np or np.isnan(best.max()):  # a GPU would make us wait for the answer
             _let_nan_win(x[part], place, kernel, stride, pads, out)
     each(work, blocks(x, x[0].size))
     return y, argmax
 
 
 def _let_nan_win(x, place, kernel, stride, pads, out):
-    """The place of the first NaN of each window that has one, in place."""
+    """Write the place of the first NaN of each window that has one into `place`."""
     xp = array_module(x)
     for i, j, window in reversed(list(window_views(border(x, pads, -xp.inf), kernel, stride, out))):
         nan = xp.isnan(window).astype(place.dtype)
@@ -71,14 +71,14 @@ def _(gy, argmax, size, stride, padding, x_shape):
 
 @handle(max_pool_with_argmax)
 def max_pool(x, size=2, stride=None, padding="valid"):
-    """max_pool_with_argmax without the argmax."""
+    """y = max_pool_with_argmax(x, …) without the argmax        x (N, H, W, C) → y (N, Ho, Wo, C)"""
     check_arrays("max_pool", x=x)
     return max_pool_with_argmax(x, size, stride, padding)[0]
 
 
 @differentiable
 def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
-    """x = Sᵀ y: each y put where argmax says, zeros elsewhere; where windows overlap, the sum.
+    """x = Sᵀ y: each y at the place that argmax names, zeros elsewhere, the sum where windows overlap
 
     y, argmax (N, Ho, Wo, C) → x (N, H, W, C). output_size (H, W) as in conv2d_transpose.
 
@@ -101,7 +101,7 @@ def _(gx, argmax, size, stride, padding):
 
 @differentiable
 def pool_at(x, argmax, size=2, stride=None, padding="valid"):
-    """y = S x: the entry of each window that argmax names.
+    """y = S x: the entry of each window that argmax names
 
     x (N, H, W, C), argmax (N, Ho, Wo, C) → y (N, Ho, Wo, C)        ∂L/∂x = unpool(∂L/∂y, argmax)
     """
@@ -119,9 +119,9 @@ def _(gy, argmax, size, stride, padding, x_shape):
 # ---------------------------------------------------------------- averages
 
 def avg_pool(x, size=2, stride=None, padding="valid"):
-    """y = the mean of each window's entries; entries of the padding do not count.
+    """y = the mean over each window, in which the padding does not count
 
-    x (N, H, W, C) → y (N, Ho, Wo, C)
+    x (N, H, W, C) → y (N, Ho, Wo, C)        ∂L/∂x = window_spread(∂L/∂y / number of entries)
     """
     check_arrays("avg_pool", x=x)
     total = window_sum(x, size, stride, padding)
@@ -132,7 +132,7 @@ def avg_pool(x, size=2, stride=None, padding="valid"):
 
 
 def upsample_nearest(x, factor=2):
-    """Each entry repeated over a window of `factor` (int or pair): (N, H, W, C) → (N, H·f, W·f, C).
+    """y = each entry repeated over a window of `factor` (int or pair)        (N, H, W, C) → (N, H·f, W·f, C)
 
     ∂L/∂x = window_sum(∂L/∂y, factor)
     """
@@ -141,7 +141,10 @@ def upsample_nearest(x, factor=2):
 
 @differentiable
 def window_sum(x, size=2, stride=None, padding="valid"):
-    """y[n,p,q,c] = Σ_{i,j} x[n, p·s+i−top, q·s+j−left, c]        ∂L/∂x = window_spread(∂L/∂y)"""
+    """y[n,p,q,c] = Σ_{i,j} x[n, p·s+i−top, q·s+j−left, c]
+
+    x (N, H, W, C) → y (N, Ho, Wo, C)        ∂L/∂x = window_spread(∂L/∂y)
+    """
     kernel, stride, pads, out = _geometry("window_sum", x, size, stride, padding)
     return _from_windows(x, kernel, stride, pads, out)
 
@@ -153,7 +156,10 @@ def _(gy, size, stride, padding, x_shape):
 
 @differentiable
 def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
-    """x = each y added to all entries of its window: the adjoint of window_sum.        ∂L/∂y = window_sum(∂L/∂x)"""
+    """x = each y added to all entries of its window: the adjoint of window_sum
+
+    y (N, Ho, Wo, C) → x (N, H, W, C). output_size (H, W) as in conv2d_transpose.        ∂L/∂y = window_sum(∂L/∂x)
+    """
     out, kernel, stride, pads = _geometry_back("window_spread", y, size, stride, padding, output_size)
     return _into_windows(y, kernel, stride, pads, out)
 
@@ -166,7 +172,7 @@ def _(gx, size, stride, padding):
 # ---------------------------------------------------------------- over the windows, a few images at a time, in threads
 
 def _from_windows(x, kernel, stride, pads, out, chosen=None):
-    """y = the sum of the entries of each window, or of the chosen(part, place)."""
+    """y = the sum over each window, or over the entries that are chosen(part, place)."""
     xp = array_module(x)
     y = xp.zeros((len(x), *out, x.shape[3]), dtype=x.dtype)
 
@@ -179,7 +185,7 @@ def _from_windows(x, kernel, stride, pads, out, chosen=None):
 
 
 def _into_windows(y, kernel, stride, pads, out, chosen=None):
-    """Each y added to all places of its window, or to the chosen(part, place): the adjoint of _from_windows."""
+    """x = each y added to its window, or to the entries that are chosen(part, place): the adjoint of _from_windows."""
     xp, ((top, bottom), (left, right)) = array_module(y), pads
     alone = stride[0] >= kernel[0] and stride[1] >= kernel[1]  # windows do not overlap: nothing to add to
     size = (out[0] + top + bottom, out[1] + left + right)
@@ -197,10 +203,10 @@ def _into_windows(y, kernel, stride, pads, out, chosen=None):
     return x[:, top:top + out[0], left:left + out[1]]
 
 
-# ---------------------------------------------------------------- TensorFlow's way of writing an argmax
+# ---------------------------------------------------------------- argmax as TensorFlow writes it
 
 def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
-    """argmax as tf.nn.max_pool_with_argmax gives it: the flat place (h·W + w)·C + c in an image (H, W, C), int64."""
+    """argmax (N, Ho, Wo, C) as tf.nn.max_pool_with_argmax has it: places (h·W + w)·C + c in an (H, W, C) image, int64."""
     kernel, stride, pads, out, (h, w, c) = _image_geometry("argmax_to_flat", argmax, image_shape, size, stride, padding)
     _check_switches("argmax_to_flat", (len(argmax), *out, c), argmax, kernel)
     xp = array_module(argmax)
@@ -211,9 +217,9 @@ def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
 
 
 def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
-    """The inverse of argmax_to_flat: places in the window, i·kw + j.
+    """The inverse of argmax_to_flat: places i·kw + j in the window.
 
-    PyTorch's indices (N, C, Ho, Wo) are h·W + w, counted in each channel: flat = C · indices.transpose(0, 2, 3, 1).
+    PyTorch's indices (N, C, Ho, Wo) are h·W + w, counted within each channel: flat = C · indices.transpose(0, 2, 3, 1).
     """
     kernel, stride, pads, out, (h, w, c) = _image_geometry("argmax_from_flat", flat, image_shape, size, stride, padding)
     if flat.shape[1:] != (*out, c):
@@ -224,8 +230,8 @@ def argmax_from_flat(flat, image_shape, size=2, stride=None, padding="valid"):
     i, j = flat // c // w - rows[:, None, None], flat // c % w - columns[:, None]
     if bool(((i < 0) | (i >= kernel[0]) | (j < 0) | (j >= kernel[1])).any()):
         raise ValueError(f"argmax_from_flat: some indices lie outside their window, with image (H,W,C)={(h, w, c)}, "
-                         f"size {kernel}, stride {stride}, padding {padding!r}; expected (h·W + w)·C + c, without the "
-                         f"image's place in the batch (PyTorch's h·W + w times C)")
+                         f"size {kernel}, stride {stride}, padding {padding!r}; expected (h·W + w)·C + c within each "
+                         f"image (of PyTorch's h·W + w, pass C times as much)")
     return (i * kernel[1] + j).astype(_switch_dtype(kernel))
 
 
@@ -237,7 +243,7 @@ def _window_geometry(op, image, size, stride, padding):
 
 
 def _geometry_back(op, y, size, stride, padding, output_size):
-    """The size of the images of which y (N, Ho, Wo, C) may be pooled, and kernel, stride, pads."""
+    """The size (H, W) of images that are pooled to y (N, Ho, Wo, C), and kernel, stride, pads."""
     if y.ndim != 4:
         raise ValueError(f"{op}: y must be images (N, Ho, Wo, C), got shape {y.shape}")
     kernel = pair(op, "size", size)
@@ -259,7 +265,7 @@ def _image_geometry(op, places, image_shape, size, stride, padding):
 
 
 def _check_windows(op, image, kernel, stride, pads, out):
-    """Raise if a window lies in the padding altogether: it has no largest entry, and no mean."""
+    """ValueError if a window lies entirely in the padding: it has no largest entry and no mean."""
     for n, k, s, (before, _), count in zip(image, kernel, stride, pads, out, strict=True):
         if before >= k or (count - 1) * s - before >= n:
             raise ValueError(f"{op}: some windows hold nothing but padding: images of {tuple(image)}, size {kernel}, "
@@ -268,7 +274,7 @@ def _check_windows(op, image, kernel, stride, pads, out):
 
 def _geometry(op, x, size, stride, padding):
     if x.ndim != 4 or min(x.shape) < 1:
-        raise ValueError(f"{op}: x must be images (N, H, W, C) with no axis empty, got shape {x.shape}")
+        raise ValueError(f"{op}: x must be images (N, H, W, C) with no empty axis, got shape {x.shape}")
     return _window_geometry(op, x.shape[1:3], size, stride, padding)
 
 
@@ -284,5 +290,5 @@ def _check_switches(op, shape, argmax, kernel):
                          f"got {argmax.dtype} {argmax.shape}")
     if isinstance(argmax, np.ndarray) and argmax.size and not 0 <= argmax.min() <= argmax.max() < places:
         raise ValueError(f"{op}: argmax holds {argmax.min()} … {argmax.max()}, but the places of a window are 0 … "
-                         f"{places - 1}; flat places in the image, as TensorFlow and PyTorch give them, are converted "
-                         f"by argmax_from_flat")
+                         f"{places - 1}; flat places in an image, as in TensorFlow and PyTorch, are converted by "
+                         f"argmax_from_flat")

@@ -1,4 +1,4 @@
-"""LSTM: a recurrent network that keeps a cell from step to step, over a whole sequence in one node of the tape.
+"""LSTM, a recurrent network that carries a cell from step to step. A whole sequence is one node of the tape.
 
 At each step, with the gates i (input), f (forget), o (output) and the candidate g:
 
@@ -6,7 +6,7 @@ At each step, with the gates i (input), f (forget), o (output) and the candidate
     cₜ = f ⊙ cₜ₋₁ + i ⊙ g,            hₜ = o ⊙ tanh cₜ
 
 (Hochreiter & Schmidhuber 1997; the forget gate: Gers, Schmidhuber & Cummins 2000). The columns are in the order
-i, f, o, g, so that the three that pass through σ lie together; PyTorch has i, f, g, o.
+i, f, o, g, so that the three that pass through σ lie together. PyTorch has i, f, g, o.
 """
 
 from scratchnet.autograd import Tensor, check_arrays, data_of, differentiable, grad, handle
@@ -18,7 +18,7 @@ from scratchnet.ops.shape import split, stack
 
 
 def lstm_steps(x, w, u, b, h, c):
-    """What _lstm computes, a few ops a step: its definition, and its way to derivatives of higher order."""
+    """The result of _lstm from a few ops a step. This is its definition, and the way to its higher derivatives."""
     states = []
     for t in range(x.shape[1]):
         i, f, o, g = split(dense(x[:, t], w, b) + dense(h, u), 4, axis=1)
@@ -31,7 +31,7 @@ def lstm_steps(x, w, u, b, h, c):
 
 @differentiable(cache=("gates", "cells"))
 def _lstm(x, w, u, b, h0, c0):
-    """(N, T + 1, H): the outputs h₁ … h_T, and behind them the last cell c_T."""
+    """h₁ … h_T and then c_T, from cₜ = f ⊙ cₜ₋₁ + i ⊙ g, hₜ = o ⊙ tanh cₜ        → (N, T + 1, H)"""
     (n, steps, _), size, xp = x.shape, len(u), array_module(x)
     w, u, b = (_gates_apart(a) for a in (w, u, b[None]))                        # (4, I, H), (4, H, H), (4, 1, H)
     gates = xp.empty((steps, 4, n, size), dtype=xp.result_type(x, w, u, b, h0, c0))
@@ -66,7 +66,7 @@ def _activate(a, xp):
 
 @_lstm.backward("x", "w", "u", "b", "h0", "c0")
 def _(gy, x, w, u, b, h0, c0, y, gates, cells):
-    if gates is None:  # a second derivative is wanted: the same function in small ops, whose gradient can be recorded
+    if gates is None:  # create_graph: the same function in small ops, whose gradient can be recorded
         inputs = [1.0 * a if isinstance(a, Tensor) else a for a in (x, w, u, b, h0, c0)]
         wanted = [a for a in inputs if isinstance(a, Tensor)]
         found = iter(grad(lstm_steps(*inputs), wanted, gy, create_graph=True))
@@ -93,12 +93,12 @@ def _(gy, x, w, u, b, h0, c0, y, gates, cells):
 def lstm(x, w, u, b, h0=None, c0=None):
     """h, c of an LSTM: the outputs of all steps (N, T, H), and the last cell (N, H). h[:, -1] is the last output.
 
-    x (N, T, I), w (I, 4H), u (H, 4H), b (4H,), and the state before the first step h0, c0 (N, H), zeros if left out.
+    x (N, T, I), w (I, 4H), u (H, 4H), b (4H,), and the state before the first step h0, c0 (N, H), by default zeros.
     The four gates lie side by side in the order i, f, o, g: input, forget, output, candidate.
 
-    Gradients of first order in closed form, by going back through time (Werbos 1990): with δₜ = ∂L/∂(xₜ w + hₜ₋₁ u + b)
+    Backpropagation through time (Werbos 1990) gives the gradients. With δₜ = ∂L/∂(xₜ w + hₜ₋₁ u + b),
     ∂L/∂w = Σₜ xₜᵀ δₜ,  ∂L/∂u = Σₜ hₜ₋₁ᵀ δₜ,  ∂L/∂b = Σₜ δₜ,  ∂L/∂xₜ = δₜ wᵀ,  and δₜ uᵀ is added to ∂L/∂hₜ₋₁.
-    Gradients of higher order through `lstm_steps`, the same in small ops.
+    Higher derivatives go through `lstm_steps`, the same function in small ops.
     """
     check_arrays("lstm", x=x, w=w, u=u, b=b, **{n: a for n, a in (("h0", h0), ("c0", c0)) if a is not None})
     if x.ndim != 3 or w.ndim != 2 or w.shape[0] != x.shape[2] or not w.shape[1] or w.shape[1] % 4 or not x.shape[1]:
@@ -117,7 +117,7 @@ def lstm(x, w, u, b, h0=None, c0=None):
 
 
 def _one_step_back(gh, gc, gates, c_before, c, delta, xp):
-    """Writes δ (4, N, H) of one step; gives ∂L/∂cₜ₋₁. gh and gc are ∂L/∂hₜ and the part of ∂L/∂cₜ from step t + 1."""
+    """Write δ (4, N, H) of one step, return ∂L/∂cₜ₋₁. gh is ∂L/∂hₜ, gc the part of ∂L/∂cₜ from step t + 1."""
     i, f, o, g = gates
     di, df, do, dg = delta
     tanh_c = xp.tanh(c)

@@ -25,7 +25,7 @@ def _axes(shape, axis):
 
 
 def _count(shape, axis):
-    """How many numbers are reduced to one; an error if there are none."""
+    """The number of entries that are reduced to one; an error if there are none."""
     n = math.prod(shape[a] for a in _axes(shape, axis))
     if n == 0:
         raise ValueError(f"nothing to reduce: shape {shape} is empty along axis {axis}")
@@ -33,7 +33,7 @@ def _count(shape, axis):
 
 
 def _as_tuple(shape, axis):
-    """What NumPy takes as an axis: of several a tuple alone."""
+    """The axis as NumPy takes it: several only as a tuple."""
     return axis if axis is None or type(axis) is int else _axes(shape, axis)
 
 
@@ -52,7 +52,7 @@ def _broadcast_back(g, shape, axis):
 def sum(x, axis=None, keepdims=False):
     """y = Σ x        ∂L/∂x = ∂L/∂y, repeated along the reduced axes
 
-    The sum has the dtype of x; so has that in `mean` and `var`. In float16 it ends at 65504.
+    The sum has the dtype of x, also within `mean` and `var`. In float16 it cannot exceed 65504.
     """
     return x.sum(axis=_as_tuple(x.shape, axis), keepdims=keepdims)
 
@@ -107,12 +107,12 @@ def _(gy, x, y, axis, correction):
 def _degrees_of_freedom(shape, axis, correction):
     n = _count(shape, axis)
     if not (isinstance(correction, Real) and 0 <= correction < n):
-        raise ValueError(f"var: correction is a number ≥ 0 and below {n}, how many are reduced to one, "
+        raise ValueError(f"var: correction is a number ≥ 0 and below {n}, the number of entries, "
                          f"got {correction!r}")
     return n - correction
 
 
-SHORT = 6  # up to here entry after entry over all rows is faster than row after row (benchmarks/NOTES.md)
+SHORT = 6  # up to this length, going entry by entry over all rows at once is faster (benchmarks/NOTES.md)
 
 
 @differentiable(cache=("winner",))
@@ -126,7 +126,7 @@ def _max_of_rows(x):
     for k in range(1, n):
         winner = xp.maximum(winner, (x[..., k] > y).astype("int8") * k)
         y = xp.maximum(y, x[..., k])
-    if xp is not np or (y.size and np.isnan(y.max())):  # a GPU would have to wait for the answer
+    if xp is not np or (y.size and np.isnan(y.max())):  # a GPU would make us wait for the answer
         for k in reversed(range(n)):
             winner = xp.where(xp.isnan(x[..., k]), xp.int8(k), winner)  # the first NaN wins
     return y, winner
@@ -142,7 +142,7 @@ def _(gy, x_shape, winner):
 
 @handle(_max_of_rows)
 def max(x, axis=None, keepdims=False):
-    """y = the largest entry        ∂L/∂x = ∂L/∂y at the first entry that is largest, 0 elsewhere
+    """y = the largest entry        ∂L/∂x = ∂L/∂y at the first of the largest entries, 0 elsewhere
 
     A NaN counts as larger than any number, as in NumPy.
     """
@@ -150,9 +150,9 @@ def max(x, axis=None, keepdims=False):
 
 
 def min(x, axis=None, keepdims=False):
-    """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first entry that is smallest, 0 elsewhere"""
+    """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first of the smallest entries, 0 elsewhere"""
     check_arrays("min", x=x)
-    if x.dtype.kind in "biu":  # of which −x may be another number
+    if x.dtype.kind in "biu":  # −x may overflow; ~x reverses the order, too
         y = ~_max("min", ~data_of(x), axis, keepdims)
         return Tensor(y) if isinstance(x, Tensor) else y
     return -_max("min", -x, axis, keepdims)
@@ -173,7 +173,7 @@ def _max(op, x, axis, keepdims):
 def logsumexp(x, axis=None, keepdims=False):
     """y = ln Σ eˣ = m + ln Σ e^(x−m),  m = max x        ∂L/∂x = ∂L/∂y ⊙ e^(x−y), a softmax
 
-    Where all are −∞, y is −∞ and the gradient 0. Where one is +∞, y is +∞ and the gradient NaN.
+    If all entries are −∞, y is −∞ and the gradient 0. If one is +∞, y is +∞ and the gradient NaN.
     """
     x = floating(x)
     xp, n, axis = array_module(x), _count(x.shape, axis), _as_tuple(x.shape, axis)
@@ -190,9 +190,9 @@ def _(gy, x, y, axis):
 
 @differentiable
 def cumsum(x, axis):
-    """yₖ = x₀ + … + xₖ        ∂L/∂xₖ = ∂L/∂yₖ + ∂L/∂yₖ₊₁ + …"""
+    """yₖ = x₀ + … + xₖ along an axis        ∂L/∂xₖ = ∂L/∂yₖ + ∂L/∂yₖ₊₁ + …"""
     if axis is None:
-        raise TypeError("cumsum: needs an axis; flatten x first if all its numbers are meant")
+        raise TypeError("cumsum: needs an axis; flatten x first to go over all its entries")
     return x.cumsum(axis=axis)
 
 
@@ -205,8 +205,8 @@ def _(gy, axis):
 def norm(x, axis=None, keepdims=False):
     """y = √Σ x² = m √Σ (x/m)²,  m = max |x|, the Euclidean norm        ∂L/∂x = ∂L/∂y · (x / y)  (0 where y = 0)
 
-    Squares of large or small numbers leave the range of their dtype; those of x/m do not. Dividing costs much more than
-    squaring, so it is done where it must be (and on a GPU, which would have to wait for the answer).
+    Squares of very large or small numbers leave the range of their dtype; squares of x/m do not. Dividing costs much
+    more than squaring, so it is done only if it must be (always on a GPU, which would make us wait for the answer).
     """
     x = floating(x)
     xp, axis = array_module(x), _as_tuple(x.shape, axis)
@@ -221,7 +221,7 @@ def norm(x, axis=None, keepdims=False):
     return y if keepdims else y.reshape([s for i, s in enumerate(y.shape) if i not in _axes(x.shape, axis)])
 
 
-# Entries whose squares vanish are, up to 1e8 of them together, below the rounding of a norm above this.
+# Entries whose squares vanish do not matter to a norm above this: even 1e8 of them are below its rounding.
 _SMALLEST_NORM = {c: math.sqrt(1e8 * float(np.finfo(c).tiny) / float(np.finfo(c).eps)) for c in "fd"}
 
 

@@ -1,6 +1,6 @@
 """Moving entries about without changing them: reshape, transpose, pad, join, cut, index, repeat.
 
-All are linear, y = S x with S of zeros and ones, and each gradient is the transposed movement Sᵀ.
+All are linear, y = S x with a matrix S of zeros and ones, and each gradient moves back, ∂L/∂x = Sᵀ ∂L/∂y.
 """
 
 import math
@@ -12,7 +12,7 @@ from scratchnet.backend import array_module, is_array, is_whole, kind_of, to_dev
 
 
 def one_axis(op, axis, ndim):
-    """A number of an axis, which may count from the end, as one of 0 … ndim − 1."""
+    """An axis, which may count from the end, as one of 0 … ndim − 1; else a ValueError."""
     if not is_whole(axis) or not -ndim <= axis < ndim:
         raise ValueError(f"{op}: axis is a whole number from {-ndim} to {ndim - 1} here, got {axis!r}")
     return int(axis) % ndim
@@ -20,7 +20,7 @@ def one_axis(op, axis, ndim):
 
 @differentiable
 def reshape(x, shape):
-    """The same entries in C order under another shape; one length may be −1.        ∂L/∂x = reshape(∂L/∂y, x.shape)"""
+    """y = the entries of x in C order in another shape; one length may be −1        ∂L/∂x = reshape(∂L/∂y, x.shape)"""
     return x.reshape(shape)
 
 
@@ -30,7 +30,10 @@ def _(gy, x_shape):
 
 
 def flatten(x, start=1):
-    """(N, d₁, d₂, …) → (N, d₁·d₂·…): axes from `start` on become one."""
+    """y = x with all axes from `start` on made one        (N, d₁, d₂, …) → (N, d₁·d₂·…) for start 1
+
+    ∂L/∂x = reshape(∂L/∂y, x.shape)
+    """
     check_arrays("flatten", x=x)
     if not is_whole(start) or not -x.ndim <= start <= x.ndim:
         raise ValueError(f"flatten: start is a whole number from {-x.ndim} to {x.ndim} here, got {start!r}")
@@ -38,14 +41,20 @@ def flatten(x, start=1):
 
 
 def expand_dims(x, axis):
-    """x with a new axis of length 1 at position `axis`."""
+    """y = x with a new axis of length 1 at position `axis`        (N, C) → (N, 1, C) for axis 1
+
+    ∂L/∂x = reshape(∂L/∂y, x.shape)
+    """
     check_arrays("expand_dims", x=x)
     axis = one_axis("expand_dims", axis, x.ndim + 1)
     return reshape(x, (*x.shape[:axis], 1, *x.shape[axis:]))
 
 
 def squeeze(x, axis=None):
-    """x without its axes of length 1, or without this one (or several), which must be of length 1."""
+    """y = x without its axes of length 1        (N, 1, C, 1) → (N, C), or → (N, C, 1) for axis 1
+
+    axis, a number or several, chooses among them; a ValueError if it is longer.        ∂L/∂x = reshape(∂L/∂y, x.shape)
+    """
     check_arrays("squeeze", x=x)
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else [
         one_axis("squeeze", a, x.ndim) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
@@ -56,7 +65,7 @@ def squeeze(x, axis=None):
 
 @differentiable
 def transpose(x, axes=None):
-    """y[i_axes[0], i_axes[1], …] = x[i₀, i₁, …]; without axes all are reversed.
+    """y[i_axes[0], i_axes[1], …] = x[i₀, i₁, …]; by default the axes are reversed.
 
     ∂L/∂x = transpose(∂L/∂y, inverse permutation)
     """
@@ -74,7 +83,10 @@ def _(gy, axes):
 
 
 def swapaxes(x, a, b):
-    """x with axes a and b exchanged."""
+    """y = x with axes a and b exchanged        (N, T, C) → (N, C, T) for a = 1, b = 2
+
+    ∂L/∂x = swapaxes(∂L/∂y, a, b)
+    """
     check_arrays("swapaxes", x=x)
     axes, a, b = list(range(x.ndim)), one_axis("swapaxes", a, x.ndim), one_axis("swapaxes", b, x.ndim)
     axes[a], axes[b] = axes[b], axes[a]
@@ -83,7 +95,10 @@ def swapaxes(x, a, b):
 
 @differentiable
 def pad(x, widths, value=0.0):
-    """x with widths[i] = (before, after) constant entries along axis i        ∂L/∂x = the inner part of ∂L/∂y"""
+    """y = x between constant entries: a b → v a b v v for widths ((1, 2),) and value v
+
+    widths[i] = (before, after), the numbers of entries to add along axis i        ∂L/∂x = the inner part of ∂L/∂y
+    """
     if np.ndim(widths) == 0 or len(widths) != x.ndim or not all(
             np.shape(w) == (2,) and is_whole(w[0]) and is_whole(w[1]) and min(w) >= 0 for w in widths):
         raise ValueError(f"pad: widths must be {x.ndim} pairs (before, after) of numbers ≥ 0, one for each axis of "
@@ -106,7 +121,7 @@ def _list_of_arrays(op, xs):
 
 @differentiable
 def _concat(axis, *xs):
-    """y = x₀, x₁, … one behind the other along `axis`"""
+    """y = xs[0], xs[1], … one after the other along `axis`"""
     return array_module(xs[0]).concatenate(xs, axis=axis)
 
 
@@ -117,15 +132,21 @@ def _(gy, axis, xs_shape):
 
 @handle(_concat)
 def concat(xs, axis=0):
-    """Join along an existing axis; all other lengths agree.        Gradient: ∂L/∂y cut at the same places."""
+    """y = xs[0], xs[1], … one after the other along `axis`        (N, A, C), (N, B, C) → (N, A + B, C) for axis 1
+
+    All other lengths must agree.        ∂L/∂xs[k] = the part of ∂L/∂y that lies where xs[k] lies in y
+    """
     xs = _list_of_arrays("concat", xs)
     if xs[0].ndim == 0:
-        raise ValueError("concat: single numbers have no axis to be joined along; use stack")
+        raise ValueError("concat: single numbers have no axis to join along; use stack")
     return _concat(one_axis("concat", axis, xs[0].ndim), *xs)
 
 
 def stack(xs, axis=0):
-    """Join along a new axis."""
+    """y[…, k, …] = xs[k], with k along a new axis        K arrays (N, C) → (K, N, C) for axis 0, (N, K, C) for axis 1
+
+    All shapes must be equal.        ∂L/∂xs[k] = ∂L/∂y[…, k, …]
+    """
     xs = _list_of_arrays("stack", xs)
     if len({x.shape for x in xs}) > 1:
         raise ValueError(f"stack: all shapes must be equal, got {[x.shape for x in xs]}")
@@ -134,7 +155,11 @@ def stack(xs, axis=0):
 
 
 def split(x, sizes, axis=0):
-    """A list of parts along an axis: of the given sizes, or as many equal parts as the number says."""
+    """x cut into a list of parts along `axis`        (N, A + B, C) → (N, A, C), (N, B, C) for sizes [A, B] and axis 1
+
+    sizes are lengths, which add up to that of the axis, or a number of equal parts. The inverse of concat.
+    ∂L/∂x = the gradients of the parts, one after the other; 0 for a part that L does not read
+    """
     check_arrays("split", x=x)
     axis = one_axis("split", axis, x.ndim)
     n = x.shape[axis]
@@ -154,8 +179,8 @@ def split(x, sizes, axis=0):
 
 
 def _as_index(index, x):
-    """An index of plain numbers, slices, None, … and arrays, as which NumPy reads every other sequence. (A tuple is an
-    index of several parts, but inside of it another sequence.)"""
+    """An index made of plain numbers, slices, None, … and arrays. NumPy reads every other sequence as an array.
+    (A tuple is an index with several parts. A tuple inside it is a sequence like any other.)"""
     if isinstance(index, tuple):
         return tuple([_as_part(part, x) for part in index])
     return _as_part(index, x)
@@ -194,7 +219,7 @@ def _(gy, index, x_shape):
 def getitem(x, index):
     """y = x[index]: slices, integers, integer arrays or sequences of integers, one boolean mask, None, ….
 
-    ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that was read twice gets the sum.
+    ∂L/∂x = scatter(∂L/∂y, index, x.shape): an entry that is read twice gets the sum.
     """
     check_arrays("getitem", x=x)
     return _getitem(x, _as_index(index, x))
@@ -202,7 +227,7 @@ def getitem(x, index):
 
 @differentiable
 def scatter(y, index, shape):
-    """x = zeros(shape); x[index] += y, adding where an index occurs more than once: the adjoint of getitem.
+    """x = zeros(shape), then x[index] += y, added up where an index occurs more than once: the adjoint of getitem.
 
     ∂L/∂y = ∂L/∂x[index]
 
@@ -211,8 +236,8 @@ def scatter(y, index, shape):
     """
     xp, index = array_module(y), _as_index(index, y)
     x = xp.zeros(shape, dtype=y.dtype)
-    if xp is np and y.shape != _shape_of_part(index, x):  # a GPU would have to wait where the index is a mask
-        raise ValueError(f"scatter: in zeros of shape {x.shape} the index chooses a part of shape "
+    if xp is np and y.shape != _shape_of_part(index, x):  # on a GPU, a mask would have to be waited for
+        raise ValueError(f"scatter: in zeros of shape {x.shape} the index picks a part of shape "
                          f"{_shape_of_part(index, x)}, but y has shape {y.shape}")
     if _reads_once(index):
         x[index] = y
@@ -227,13 +252,13 @@ def _(gx, index):
 
 
 def _reads_once(index):
-    """True for indices that cannot name an entry twice: slices, single integers, None, …, and masks."""
+    """Whether an index cannot name an entry twice: slices, single integers, None, …, and masks."""
     parts = index if isinstance(index, tuple) else (index,)
     return not any(getattr(p, "ndim", 0) and p.dtype.kind != "b" for p in parts)
 
 
 def _shape_of_part(index, x):
-    """The shape of x[index]: a view costs nothing, and of one array of integers it is known."""
+    """The shape of x[index], read off a view, which costs nothing, or known if the index is one array of integers."""
     if is_array(index) and index.dtype.kind != "b":
         return (*index.shape, *x.shape[1:])
     return np.broadcast_to(np.int8(0), x.shape)[index].shape
@@ -241,7 +266,7 @@ def _shape_of_part(index, x):
 
 @differentiable
 def flip(x, axis):
-    """Entries in the opposite order along an axis (or several).        ∂L/∂x = flip(∂L/∂y)"""
+    """y = x in reverse order along an axis, or several: a b c → c b a        ∂L/∂x = flip(∂L/∂y, axis)"""
     return array_module(x).flip(x, axis)
 
 
@@ -251,7 +276,10 @@ def _(gy, axis):
 
 
 def repeat(x, repeats, axis):
-    """Each entry `repeats` times in a row: a a b b c c.        Gradient: the sum over the copies."""
+    """y = each entry `repeats` times in a row along `axis`: a b c → a a b b c c
+
+    (N, C) → (N, repeats·C) for axis 1        ∂L/∂x = the sum of ∂L/∂y over the copies
+    """
     check_arrays("repeat", x=x)
     axis = one_axis("repeat", axis, x.ndim)
     if not is_whole(repeats) or repeats < 0:
@@ -262,10 +290,13 @@ def repeat(x, repeats, axis):
 
 
 def tile(x, counts):
-    """The whole array counts[i] times along axis i: a b c a b c.        Gradient: the sum over the copies."""
+    """y = the whole array counts[i] times along axis i: a b c → a b c a b c
+
+    (N, C) → (counts[0]·N, counts[1]·C)        ∂L/∂x = the sum of ∂L/∂y over the copies
+    """
     check_arrays("tile", x=x)
     if np.shape(counts) != (x.ndim,) or not all(is_whole(count) and count >= 0 for count in counts):
-        raise ValueError(f"tile: needs one count for each axis of {x.shape}, got {counts}, whole numbers ≥ 0")
+        raise ValueError(f"tile: counts are whole numbers ≥ 0, one for each axis of {x.shape}, got {counts}")
     apart = tuple(n for size in x.shape for n in (1, size))
     copies = tuple(n for count, size in zip(counts, x.shape, strict=True) for n in (count, size))
     return reshape(broadcast_to(reshape(x, apart), copies),

@@ -1,11 +1,11 @@
-"""Windows over images: where they lie, and how many images are worked on at a time."""
+"""Windows over images: their places, and the number of images to work on at a time."""
 
 import numpy as np
 
 from scratchnet.backend import array_module, is_whole
 from scratchnet.backend.threads import count
 
-BLOCK_BYTES = 2 << 20  # images are worked on a few at a time, so that what is made of them stays in the cache
+BLOCK_BYTES = 2 << 20  # images are worked on a few at a time, so that their windows stay in the cache
 
 
 def window_views(x, kernel, stride, size):
@@ -19,11 +19,11 @@ def window_views(x, kernel, stride, size):
 
 
 def blocks(x, entries_per_image):
-    """Slices over the images, so few at a time that what is made of them fills BLOCK_BYTES; all at once on a GPU."""
+    """Slices over the images, a few at a time, whose windows fill BLOCK_BYTES; all images at once on a GPU."""
     if array_module(x) is not np:
         return [slice(0, len(x))]
     n = -(-len(x) * entries_per_image * x.itemsize // BLOCK_BYTES)
-    n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # as many for each thread
+    n = min(len(x), -(-n // count()) * count() if n > 1 else 1)  # an equal number for each thread
     return [slice(len(x) * k // n, len(x) * (k + 1) // n) for k in range(n)]
 
 
@@ -48,7 +48,7 @@ def unfold(x, kernel, stride, size, out=None):
 
 
 def border(x, pads, value=0.0):
-    """x (N, H, W, C) in a border of this value, as wide as pads, ((top, bottom), (left, right))."""
+    """x (N, H, W, C) in a border of `value`, whose widths are pads, ((top, bottom), (left, right))."""
     (top, bottom), (left, right) = pads
     if not (top or bottom or left or right):
         return x
@@ -78,7 +78,7 @@ def geometry(op, size, kernel, stride, padding):
 
 
 def pair(op, name, value):
-    """A whole number ≥ 1, or two of them for rows and columns, as two."""
+    """(rows, columns) from a whole number ≥ 1 or a pair of them; else a ValueError."""
     numbers = as_pair(value)
     if not _are_sizes(numbers):
         raise ValueError(f"{op}: {name} is a whole number ≥ 1 or a pair of them, got {value!r}")
@@ -86,7 +86,7 @@ def pair(op, name, value):
 
 
 def as_pair(value):
-    """One number as two; whole numbers as Python's own."""
+    """(n, n) for a number n; a pair as it is, with whole numbers as Python's own."""
     numbers = (value, value) if np.ndim(value) == 0 else value
     return tuple(int(n) if is_whole(n) else n for n in numbers)
 
@@ -96,7 +96,7 @@ def _are_sizes(numbers):
 
 
 def transposed_size(op, size, kernel, stride, padding, output_size):
-    """The size (H, W) that is asked for, or else the one that conv2d_transpose chooses."""
+    """output_size as (H, W), or by default the size that conv2d_transpose chooses."""
     if output_size is not None:
         return pair(op, "output_size", output_size)
     stride = pair(op, "stride", stride)

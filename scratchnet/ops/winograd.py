@@ -1,14 +1,14 @@
-"""Winograd's way to convolve 3×3 with stride 1: 36 multiplications for 16 results, where the plain way takes 144.
+"""Winograd's 3×3 convolution with stride 1: 36 multiplications for 16 results, where the plain way takes 144.
 
 Cut the image into tiles of 6×6 that overlap by 2. With matrices A, B, G of small numbers, a tile d and the kernel g
 give
 
     y = A [ (G g Gᵀ) ⊙ (B d Bᵀ) ] Aᵀ        4×4 results        (Lavin & Gray 2016, section 4.1: F(4×4, 3×3))
 
-For all tiles and channels at once ⊙ is 36 matrix products, (tiles, C) (C, O), and with the rows of a tile laid out one
-after another each sandwich is one product with a Kronecker square: vec(B d Bᵀ) = (B ⊗ B) vec(d). The gradient with
+For all tiles and channels at once, ⊙ is 36 matrix products, (tiles, C) (C, O). With the rows of a tile laid out one
+after another, each sandwich is one product with a Kronecker square: vec(B d Bᵀ) = (B ⊗ B) vec(d). The gradient with
 respect to g reads the same trilinear form the other way: (G ⊗ G)ᵀ [ (B ⊗ B) d ]ᵀ [ (A ⊗ A)ᵀ ∂L/∂y ]. In float32
-it rounds to about 1e-5 of the largest result.
+the rounding errors are about 1e-5 of the largest result.
 """
 
 import math
@@ -62,7 +62,7 @@ def winograd_weight(x, y, pads):
 
 
 def _squares(x):
-    """B ⊗ B, G ⊗ G, A ⊗ A in the dtype of x and where it lives."""
+    """B ⊗ B, G ⊗ G, A ⊗ A in the dtype and on the device of x."""
     return [to_device_of(square.astype(x.dtype), x) for square in SQUARES]
 
 
