@@ -1,7 +1,7 @@
-"""One row for every op, loss and composite function: how to call it, with inputs of unequal sizes away from kinks.
+"""A row for every op, loss and composite function: a call with inputs of unequal sizes, away from kinks.
 
 cases(rng) gives name → (function, inputs). Shapes, strides and paddings are drawn from rng. The tests of gradients, of
-laws, of the stand-in for CuPy and of a real GPU all run over this table.
+laws, of the stand-in for CuPy and of a GPU all run over this table.
 """
 
 import gc
@@ -15,7 +15,7 @@ from scratchnet.backend import to_device_of
 
 
 def apart(rng, *shape):
-    """Values with no two alike and none near 0: no ties for max, no kink for relu and abs."""
+    """Distinct values, none near 0: no ties for max, no kinks for relu and abs."""
     size = int(np.prod(shape))
     values = (rng.permutation(size) + 1.0 + 0.3 * rng.random(size)) / (size + 1) * 2.0
     return (values * rng.choice([-1, 1], size)).reshape(shape)
@@ -52,7 +52,7 @@ def pooling(rng):
 
 
 def broadcasting(rng):
-    """Two arrays that broadcast against each other in a drawn pattern: missing axes, axes of length 1, one number."""
+    """Two arrays that broadcast against each other in a random pattern: missing axes, axes of length 1, one number."""
     shape = [int(n) for n in rng.permutation([2, 3, 4])[:rng.integers(0, 4)]]
     a = [1 if rng.random() < 0.2 else n for n in shape]
     b = [1 if rng.random() < 0.2 else n for n in shape][rng.integers(0, len(shape) + 1):]
@@ -155,14 +155,14 @@ def loss_cases(rng):
 
 
 def layer_cases(rng):
-    """name → (layer, input): every layer, its sizes, strides and paddings drawn from rng."""
+    """name → (layer, input): every layer, with sizes, strides and paddings drawn from rng."""
     image, rows = images(rng, channels=4), apart(rng, 5, 4)
     kernel, stride = int(rng.integers(1, 4)), int(rng.integers(1, 4))
     padding = ["same", "valid", 1][rng.integers(3)]
     pool = (int(rng.integers(2, 4)), int(rng.integers(1, 4)))
     pooled = image[:, :image.shape[1] // 2 * 2, :image.shape[2] // 2 * 2]
 
-    def drawing(x):  # the same draw at every call, as a function must
+    def drawing(x):  # a function: the same draw at every call
         return layers.Dropout(0.5, rng=np.random.default_rng(3))(x)
 
     def pool_and_back(x):
@@ -179,7 +179,7 @@ def layer_cases(rng):
         "Reshape": (layers.Reshape(4, 1), rows), "BatchNorm": (layers.BatchNorm(4), image),
         "BatchNorm, evaluation": (layers.BatchNorm(4).eval(), image), "LayerNorm": (layers.LayerNorm(4), image),
         "Dropout": (drawing, rows), "Embedding": (layers.Embedding(5, 3, rng=rng), np.array([[1, 4], [1, 0]])),
-        "SpectralDense, evaluation": (layers.SpectralDense(4, 3, rng=rng).eval(), rows),  # in training u and v move on
+        "SpectralDense, evaluation": (layers.SpectralDense(4, 3, rng=rng).eval(), rows),  # training moves u and v
         "SpectralConv2D, evaluation": (layers.SpectralConv2D(4, 3, kernel, stride, padding, rng=rng).eval(), image),
         "Maxout": (layers.Maxout(4, 3, int(rng.integers(1, 9)), rng=rng), rows),
         "MinibatchDiscrimination": (layers.MinibatchDiscrimination(4, 3, 2, rng=rng), rows),
@@ -197,7 +197,7 @@ def _like(x, constant):
 
 
 def tape_dies(make):
-    """Whether the tape that make() records is gone after its backward pass, without the cyclic collector."""
+    """Whether the tape of make() is gone after its backward pass, without the cyclic collector."""
     gc.disable()
     try:
         y = make()

@@ -1,9 +1,9 @@
-"""A stand-in for CuPy where there is no GPU: arrays that refuse what CuPy's refuse, and count what makes the host wait.
+"""A stand-in for CuPy where there is no GPU: arrays that refuse what CuPy's refuse, and count reads that wait for it.
 
 StrictArray wraps a NumPy array without being one. Mixing it with NumPy arrays, `np.asarray` and `__index__` are
-TypeErrors; a name that CuPy 14 lacks is an AttributeError (where CuPy is installed, which needs no GPU, it is asked).
-float(), int(), bool(), .item(), .get(), .tolist() and boolean masks as indices wait for a GPU: they are allowed and
-counted, and an error inside no_host_reads().
+TypeErrors. If CuPy is installed, which needs no GPU, a name that it lacks is an AttributeError.
+float(), int(), bool(), .item(), .get(), .tolist() and boolean masks as indices wait for a GPU. They are allowed and
+counted; inside no_host_reads() they are errors.
 """
 
 import operator
@@ -140,7 +140,7 @@ class StrictArray:
 def _binary(function, swapped):
     def method(self, other):
         if not isinstance(other, (StrictArray, np.ndarray, *SCALARS)):
-            return NotImplemented  # a Tensor: its turn
+            return NotImplemented  # a Tensor's turn
         a, b = self.values, _unwrap(other)
         return _wrap(function(b, a) if swapped else function(a, b))
     return method
@@ -148,7 +148,7 @@ def _binary(function, swapped):
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor",
               "eq", "ne", "lt", "le", "gt", "ge"):
-    _function = getattr(operator, _name + "_" * (_name in ("and", "or")))
+    _function = getattr(operator, f"{_name}_" if _name in ("and", "or") else _name)
     setattr(StrictArray, f"__{_name}__", _binary(_function, False))
     if _name[0] not in "egln" or _name == "matmul":
         setattr(StrictArray, f"__r{_name}__", _binary(_function, True))
@@ -200,7 +200,7 @@ class _Namespace:
 
     @staticmethod
     def asarray(x, dtype=None):
-        """The way onto the device: CuPy's asarray takes host arrays."""
+        """The way to the device: CuPy's asarray takes host arrays."""
         return StrictArray(np.array(x.values if isinstance(x, StrictArray) else x, dtype=dtype))
 
 

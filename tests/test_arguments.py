@@ -1,4 +1,4 @@
-"""What becomes a Tensor, an index, a number; what is refused, and what Python's own functions make of a Tensor."""
+"""Arguments that become a Tensor, an index or a number, those that are refused, and Python's functions on Tensors."""
 
 import array
 import collections
@@ -18,7 +18,7 @@ def leaf(values):
     return Tensor(np.array(values, dtype=float), requires_grad=True)
 
 
-# ---------------------------------------------------------------- what becomes a Tensor
+# ---------------------------------------------------------------- arguments of Tensor
 
 @pytest.mark.parametrize(("data", "words"), [
     (None, "got None"), ("a", "got a str 'a'"), ({}, "got a dict"), (np.array(["a"]), "ndarray of <U1"),
@@ -27,7 +27,7 @@ def leaf(values):
     (pandas.Series(), r"got a pandas Series; pass x.to_numpy\(\)"),
     (np.ma.masked_array([1.0, 2.0], [0, 1]), r"MaskedArray would lose .*\.filled\(value\)"),
     ([Tensor([1.0]), Tensor([2.0])], "list of Tensors would lose their gradients; join them with ops.stack")])
-def test_what_is_no_array_of_numbers_is_refused(data, words):
+def test_anything_but_an_array_of_numbers_is_refused(data, words):
     with pytest.raises(TypeError, match=f"^Tensor: .*{words}"):
         Tensor(data)
 
@@ -52,7 +52,7 @@ def test_numbers_lists_and_memory_maps_become_plain_arrays(tmp_path):
 
 # ---------------------------------------------------------------- as a number
 
-def test_a_single_number_is_what_python_makes_of_it():
+def test_a_single_number_goes_through_pythons_functions():
     for t in (leaf(2.567), leaf([2.567])):
         assert float(t) == t.item() == 2.567 and int(t) == 2 and round(t) == 3 and round(t, 1) == 2.6
         assert f"{t:.2f}" == "2.57" and f"{t:>8.1e}" == " 2.6e+00" and math.sqrt(t) == math.sqrt(2.567)
@@ -61,7 +61,7 @@ def test_a_single_number_is_what_python_makes_of_it():
 
 
 @pytest.mark.parametrize("f", [float, int, round, math.sqrt, lambda t: t.item(), lambda t: f"{t:.3f}"])
-def test_several_numbers_are_no_single_one(f):
+def test_several_numbers_are_not_a_single_one(f):
     with pytest.raises(TypeError, match=r"Tensor of shape \(2, 3\)"):
         f(leaf(np.ones((2, 3))))
 
@@ -73,7 +73,7 @@ def test_only_an_integer_is_an_index():
 
 
 def test_whole_quotients_are_constant_and_the_rest_follows():
-    """⌊a/b⌋ is a step: a plain array without gradient. a mod b = a − ⌊a/b⌋ b has one in a and in b."""
+    """⌊a/b⌋ is a step function: a plain array. a mod b = a − ⌊a/b⌋ b has gradients for a and b."""
     a, b = leaf([7.0, -7.0, 5.5]), leaf([2.0, 2.0, -2.5])
     for given in (b.data, b, 2):
         numpys = np.asarray(given.data if isinstance(given, Tensor) else given)
@@ -100,7 +100,7 @@ REPEATING = {
 
 
 def plain(index):
-    """The same index in NumPy's own kinds."""
+    """The same index in NumPy's own types."""
     if isinstance(index, tuple):
         return tuple(map(plain, index))
     if isinstance(index, (list, collections.deque, array.array)):
@@ -141,7 +141,7 @@ def test_a_list_may_be_changed_after_it_was_an_index():
 
 @pytest.mark.parametrize("index", [np.array([0, 0]), (np.array([0, 0]), np.array([1, 1]))])
 def test_an_array_that_was_changed_after_it_was_an_index_is_an_anomaly(index):
-    """As all arrays that a gradient needs, it is kept, not copied."""
+    """Like all arrays that a gradient needs, it is kept, not copied."""
     with detect_anomaly():
         y = leaf(X)[index]
         (index[0] if isinstance(index, tuple) else index)[...] = 1
@@ -151,7 +151,7 @@ def test_an_array_that_was_changed_after_it_was_an_index_is_an_anomaly(index):
 
 @pytest.mark.parametrize("index", [1.5, [0.0, 1.0], "a", {}, {1}, [[0], [0, 1]], Tensor([1.0]), np.array([0.0]),
                                    (0, "a"), (0, 1.0)], ids=repr)
-def test_what_is_no_index_is_refused(index):
+def test_anything_but_an_index_is_refused(index):
     with pytest.raises(TypeError, match="^getitem: "):
         leaf(X)[index]
 
@@ -164,14 +164,14 @@ def test_an_index_out_of_range_stays_an_index_error():
 @pytest.mark.parametrize(("y", "index", "shape"), [(np.ones(1), [0, 1], (3,)), (np.ones(()), slice(0, 2), (3,)),
                                                    (np.ones((1, 3)), slice(0, 2), (3, 3)),
                                                    (np.ones(2), (np.array([0, 1, 1]), 0), (3, 3))])
-def test_what_is_scattered_has_the_shape_of_its_place(y, index, shape):
+def test_scattered_entries_have_the_shape_of_their_place(y, index, shape):
     with pytest.raises(ValueError, match="^scatter: in zeros of shape"):
         ops.scatter(y, index, shape)
 
 
 # ---------------------------------------------------------------- arrays of other libraries
 
-def test_an_array_of_cupy_is_an_array_though_it_does_not_follow_the_standard(monkeypatch):
+def test_cupys_arrays_are_arrays_though_they_do_not_follow_the_standard(monkeypatch):
     """cupy.ndarray has no __array_namespace__."""
     cupy = types.ModuleType("cupy")
     cupy.ndarray = type("ndarray", (), {"dtype": np.dtype(float), "get": lambda self: np.ones(2)})
@@ -189,7 +189,7 @@ def test_only_numbers_are_brought_to_the_cpu(x):
     np.testing.assert_array_equal(backend.to_cpu([1.0, 2.0]), [1, 2])
 
 
-# ---------------------------------------------------------------- found by a reader with fresh eyes
+# ---------------------------------------------------------------- ranges, masks, text, half precision
 
 def test_the_smallest_of_integers_and_booleans():
     for numbers, dtype in (([0, 1, 2], "u1"), ([-128, 5], "i1"), ([3, 2**63], "u8"), ([True, False], "?")):

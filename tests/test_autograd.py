@@ -1,4 +1,4 @@
-"""The engine: what is recorded, kept, freed and refused, and that gradients add up, to any order."""
+"""The engine: what it records, keeps, frees and refuses, and how gradients add up, to any order."""
 
 import gc
 import threading
@@ -21,7 +21,7 @@ def test_a_leaf_read_many_times_gets_the_sum():
     x = leaf(3)
     (x * x + x * 3.0 + x).sum().backward()
     np.testing.assert_allclose(x.grad, 2 * x.data + 4)
-    (x * 1.0).sum().backward()  # and a second backward adds
+    (x * 1.0).sum().backward()  # a second backward adds
     np.testing.assert_allclose(x.grad, 2 * x.data + 5)
 
 
@@ -53,7 +53,7 @@ def test_diamonds_accumulate_before_they_pass_on():
 
 def test_gradients_that_share_an_array_are_not_added_in_place():
     a, b = leaf(3), leaf(3, seed=1)
-    s = a + b               # both get the very same gradient array
+    s = a + b               # both get the same gradient array
     t = s * 1.0
     (t + t + t + s).sum().backward()
     np.testing.assert_array_equal(a.grad, [4, 4, 4])
@@ -97,7 +97,7 @@ def test_backward_twice_says_what_to_do():
         y.backward()
 
 
-def test_what_cannot_be_differentiated_says_so():
+def test_impossible_gradients_say_so():
     x = leaf(3)
     with pytest.raises(ValueError, match="only a single number can go without gy"):
         (x * 2.0).backward()
@@ -124,7 +124,7 @@ def test_a_loss_that_takes_a_gradient_can_be_evaluated_where_nothing_is_recorded
             return ops.square(grad((w * x * x).sum(), x, create_graph=True)).sum()  # Σ (2 w x)²
     with no_grad():
         inside = penalty(np.array([1.0, 0.5]))
-        assert (w * w).node is None  # what was off before is off again
+        assert (w * w).node is None  # recording is off again
     assert inside.item() == penalty(np.array([1.0, 0.5])).item() == 25.0
     np.testing.assert_allclose(grad(penalty(np.array([1.0, 0.5])), w).data, [16.0, -6.0])
 
@@ -141,10 +141,10 @@ def test_detach_and_no_grad_cut_the_tape():
     assert seen == [True] and (x * 2.0).requires_grad  # only this thread, only inside
 
 
-def test_changing_what_backward_needs_is_an_error():
+def test_changing_an_array_that_backward_needs_is_an_error():
     x, w = leaf(2, 3), leaf(3, 4)
     y = ops.dense(x, w).sum()
-    w.version += 1  # what an optimizer's step does
+    w.version += 1  # as an optimizer's step does
     with pytest.raises(RuntimeError, match="`dense` was changed in place"):
         y.backward()
     w2 = leaf(3, 4)
@@ -168,7 +168,7 @@ def test_anomaly_names_op_line_and_shapes():
         y = ops.sqrt(x).sum()  # finite, but its slope at 0 is not
         with pytest.raises(AnomalyError, match="sqrt: 1 of 2 gradient entries.*test_autograd.py.*ops.sqrt"):
             y.backward()
-    assert np.isinf(ops.log(x).data[1])  # and only inside
+    assert np.isinf(ops.log(x).data[1])  # allowed outside
 
 
 def test_using_swaps_a_rule_and_restores_it():

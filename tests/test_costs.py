@@ -1,4 +1,4 @@
-"""What a training step costs, counted and not timed: nodes on the tape, bytes, reads by the host, float64 arrays.
+"""The costs of a training step, counted, not timed: nodes on the tape, bytes, reads by the host, float64 arrays.
 
 The steps are the seven of benchmarks/steps.
 """
@@ -17,7 +17,7 @@ from scratchnet.autograd.notes import recorded_calls  # noqa: E402
 from scratchnet.optimizers import Adam  # noqa: E402
 
 NODES = {"W1": 21, "W2": 17, "W3": 31, "W4": 17, "W5": 39, "W6": 12, "W7": 7}
-MEGABYTES = {"W1": 1, "W2": 3, "W3": 140, "W4": 20, "W5": 40, "W6": 90, "W7": 90}  # at once, weights not counted
+MEGABYTES = {"W1": 1, "W2": 3, "W3": 140, "W4": 20, "W5": 40, "W6": 90, "W7": 90}  # at once, without the weights
 
 
 @pytest.mark.parametrize("name", STEPS)

@@ -1,7 +1,6 @@
-"""The library on arrays that are not NumPy's: on the strict stand-in always, on real CuPy where there is a GPU.
+"""The library on arrays that are not NumPy's: always on the strict stand-in, and on CuPy where there is a GPU.
 
-Every op, loss, layer, optimizer and a training step of each model gives what NumPy gives, and never waits for the
-device.
+Every op, loss, layer, optimizer, and a training step of each model give NumPy's results and never wait for the device.
 """
 
 from contextlib import nullcontext
@@ -168,7 +167,7 @@ def gan(rng, packing=1, game="non-saturating"):
 
 
 def gan_step(model, x, rng):
-    """Both losses with all that may come with them: packs, replay, gradient penalty, unrolling, smoothed labels."""
+    """Both losses with all options: packs, replay, gradient penalty, unrolling, smoothed labels."""
     replay, z = adversarial.Replay(4, rng), model.noise(len(x), rng, x)
     replay.mix(model.generate(z))
     fake = replay.mix(model.generate(z))
@@ -224,8 +223,8 @@ MODELS = {
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_training_step_of_each_model(name, dtype, device):
-    """The loss in both dtypes, the gradients in float64: in float32 an activation of rounding size may lie on another
-    side of its kink there, and move a gradient by more than rounding."""
+    """The losses agree in both dtypes, the gradients in float64. In float32 an activation near 0 may round to the other
+    side of its kink, and change a gradient by more than rounding."""
     make, options, step = MODELS[name]
     states = []
     for asarray in (np.asarray, device.asarray):

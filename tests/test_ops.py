@@ -1,4 +1,4 @@
-"""Every op against differences (first and second order), against its laws and its formula."""
+"""Every op against finite differences (first and second order), its laws and its formula."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def test_gradient_first_and_second_order(name, seed):
 @pytest.mark.parametrize("name", NAMES)
 @given(seed=seeds)
 def test_laws(name, seed):
-    """Arrays in → arrays out with the Tensor's values; float32 stays float32; nothing given is changed or aliased."""
+    """Arrays give arrays, with a Tensor's values. float32 stays float32. No argument is changed or aliased."""
     f, *xs = cases(np.random.default_rng(seed))[name]
     xs = [x.astype(np.float32) for x in xs]
     before = [x.copy() for x in xs]
@@ -62,7 +62,7 @@ def test_graph_dies_without_the_collector(name):
 
 
 def test_batch_norm_far_from_zero_has_the_same_gradient_when_it_is_recorded():
-    """In float32 Σ x² − n μ² has no digits left here, Σ (x − μ)² has."""
+    """Here Σ x² − n μ² has no digits left in float32, but Σ (x − μ)² has."""
     rng = np.random.default_rng(0)
     x, gy = (1000 + rng.standard_normal((50, 3))).astype(np.float32), rng.standard_normal((50, 3)).astype(np.float32)
     ones = np.ones(3, np.float32)
@@ -97,7 +97,7 @@ def test_convolution_against_loops_and_its_adjoints(stride, padding, kernel, o):
 @pytest.mark.parametrize("n, k, s, pads", [(7, 2, 1, (0, 1)), (7, 4, 1, (1, 2)), (7, 3, 2, (1, 1)), (6, 3, 2, (0, 1)),
                                            (5, 4, 3, (1, 1)), (5, 1, 2, (0, 0)), (28, 4, 2, (1, 1)), (9, 2, 3, (0, 0))])
 def test_same_padding_is_tensorflows(n, k, s, pads):
-    """⌈n/s⌉ outputs; of max((⌈n/s⌉ − 1) s + k − n, 0) zeros the smaller half comes first."""
+    """⌈n/s⌉ outputs. Of the max((⌈n/s⌉ − 1) s + k − n, 0) zeros, the smaller half comes first."""
     assert ops.convolution.geometry("test", (n, n), (k, k), s, "same") == ((s, s), (pads, pads), (-(-n // s),) * 2)
 
 
@@ -187,7 +187,7 @@ def test_formulas_of_losses():
     np.testing.assert_allclose(losses.gaussian_nll(t, x, s, "none"), -np.log(density))
 
 
-def test_huber_turns_at_one_if_nothing_is_said():
+def test_huber_turns_at_one_by_default():
     np.testing.assert_allclose(losses.huber(np.array([0.5, 3.0]), np.zeros(2), "none"), [0.125, 2.5])
 
 
@@ -362,7 +362,7 @@ def test_strides_may_come_as_any_pair(make):
                                   ops.conv2d_transpose(x[..., :2], w, None, (2, 1)))
 
 
-def test_windows_are_2_by_2_if_nothing_is_said():
+def test_windows_are_2_by_2_by_default():
     x = np.random.default_rng(0).normal(size=(2, 6, 4, 3))
     y, argmax = ops.max_pool_with_argmax(x)
     blocks = x.reshape(2, 3, 2, 2, 2, 3)
@@ -388,7 +388,7 @@ def test_switches_are_as_small_as_the_window_allows(size, dtype):
     assert argmax.dtype == dtype and argmax.item() == size[0] * size[1] - 1
 
 
-def test_shapes_and_reductions_are_numpys_if_nothing_is_said():
+def test_shapes_and_reductions_are_numpys_by_default():
     x, y = np.random.default_rng(0).normal(size=(2, 4, 3, 3))
     for name in ("sum", "mean", "var", "max", "min"):
         for axis in (None, 0, -1, (0, 2)):
@@ -480,7 +480,7 @@ def test_norms_stay_inside_their_dtype(dtype, size):
 @pytest.mark.parametrize("name", [
     "exp", "log", "sqrt", "sin", "cos", "tanh", "sigmoid", "softplus", "relu", "gelu", "silu", "elu", "selu",
     "leaky_relu", "softmax", "log_softmax", "logsumexp", "norm", "mean", "sum", "var", "std", "max"])
-def test_integers_give_what_their_floating_point_values_give(name, dtype):
+def test_integers_give_the_same_as_their_floating_point_values(name, dtype):
     x = np.array([[3, 1], [2, 100]]).astype(dtype)
     with np.errstate(over="ignore"):
         np.testing.assert_allclose(getattr(ops, name)(x), getattr(ops, name)(x.astype(float)), rtol=1e-12)
@@ -622,7 +622,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("message", REFUSED)
-def test_what_an_op_cannot_take_is_refused_by_its_name(message):
+def test_refused_arguments_are_named_with_their_op(message):
     with pytest.raises((ValueError, TypeError)) as caught:
         REFUSED[message]()
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""LSTM: against its definition step by step, its states, what it depends on, and its errors."""
+"""LSTM: its definition step by step, its states, its dependence on the inputs, and its errors."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def test_without_a_state_it_starts_from_zeros():
             np.testing.assert_array_equal(a, b)
 
 
-def test_going_on_from_a_state_is_as_not_having_stopped():
+def test_going_on_from_a_state_is_like_not_stopping():
     lstm = layers.LSTM(2, 5, rng=np.random.default_rng(1)).move(lambda a: a.astype(np.float64))
     whole, (h, c) = lstm(X)
     first, state = lstm(X[:, :3])
@@ -79,7 +79,7 @@ def test_errors(change, message):
         ops.lstm(**({"x": X, "w": W, "u": U, "b": B} | change))
 
 
-def test_first_weights():
+def test_initial_weights():
     lstm = layers.LSTM(2, 3, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(lstm.b.data, np.repeat([0, 1, 0, 0], 3))
     np.testing.assert_allclose(lstm.u.data @ lstm.u.data.T, np.eye(3), atol=1e-6)
@@ -94,9 +94,9 @@ def test_an_empty_batch_goes_forward_and_back():
 
 
 @pytest.mark.parametrize("wide", range(6))
-def test_one_argument_of_more_digits_gives_them_to_all(wide):
-    """x, w, u, b, h0, c0 in float32 but one: float64 results (of products in float32, where both factors are), and each
-    gradient in its input's dtype."""
+def test_one_float64_argument_makes_the_results_float64(wide):
+    """One of x, w, u, b, h0, c0 in float64, the others in float32: the results are float64 (but the product of two
+    float32 factors is taken in float32), and each gradient has its input's dtype."""
     rng = np.random.default_rng(0)
     shapes = [(2, 3, 4), (4, 20), (5, 20), (20,), (2, 5), (2, 5)]
     narrow = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]

@@ -1,4 +1,4 @@
-"""What a Tensor and the ops make of unusual input: indices that repeat, numbers of NumPy, NaN, and what is no array."""
+"""Unusual input to Tensors and ops: repeated indices, NumPy's numbers, NaN, and things that are not arrays."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_masks_and_empty_indices():
     np.testing.assert_array_equal(x.grad, x.data > 1)
 
 
-# ---------------------------------------------------------------- settings and sizes of NumPy
+# ---------------------------------------------------------------- NumPy's numbers as settings and sizes
 
 @pytest.mark.parametrize("call", [
     lambda x, n: ops.leaky_relu(x, n(0.2)), lambda x, n: ops.leaky_relu(x, slope=n(0.2)),
@@ -50,7 +50,7 @@ def test_masks_and_empty_indices():
     lambda x, n: ops.batch_norm_inference(x, ONES[0], ONES[0], ONES[0], ONES[0], n(1e-5)),
     lambda x, n: ops.dropout(x, n(0.5), np.random.default_rng(0))])
 @pytest.mark.parametrize("number", [np.float64, np.float32])
-def test_numbers_of_numpy_leave_float32_as_it_is(call, number):
+def test_numpys_numbers_leave_float32_as_it_is(call, number):
     assert call(ONES, number).dtype == np.float32
     x = Tensor(ONES, requires_grad=True)
     y = call(x, number)
@@ -58,13 +58,13 @@ def test_numbers_of_numpy_leave_float32_as_it_is(call, number):
     assert grad(y.sum(), x).dtype == np.float32
 
 
-def test_so_they_do_beside_operators():
+def test_numpys_numbers_beside_operators_leave_float32_as_it_is():
     x, two = Tensor(ONES, requires_grad=True), np.float64(2)
     results = x * two, two * x, x + two, two - x, x / two, two / x, x ** two, two ** x
     assert all(y.dtype == np.float32 for y in results)
 
 
-def test_whole_numbers_of_numpy_are_sizes():
+def test_numpys_whole_numbers_are_sizes():
     two, image, kernel = np.int64(2), np.ones((1, 4, 4, 1)), np.ones((2, 2, 1, 1))
     y, argmax = ops.max_pool_with_argmax(image, two, (two, np.uint8(2)))
     assert y.shape == ops.conv2d(image, kernel, None, two, np.int32(0)).shape == (1, 2, 2, 1)
@@ -132,7 +132,7 @@ def test_flat_switches_are_refused_by_name():
             call()
 
 
-# ---------------------------------------------------------------- what is no array, and what is no number
+# ---------------------------------------------------------------- neither arrays nor numbers
 
 @pytest.mark.parametrize("op", [
     ops.tanh, ops.softmax, ops.sum, ops.max, ops.min, ops.norm, ops.flatten, ops.square, ops.squeeze, ops.max_pool,
@@ -143,7 +143,7 @@ def test_flat_switches_are_refused_by_name():
     lambda x: ops.embedding(np.array([0]), x), lambda x: ops.repeat(x, 2, 0), lambda x: ops.tile(x, (2,)),
     lambda x: ops.avg_pool(x), lambda x: ops.conv2d(x, np.ones((1, 1, 1, 1))), lambda x: ops.lstm(x, ONES, ONES, ONES)])
 @pytest.mark.parametrize("x", [None, "text", object(), {}], ids=["None", "str", "object", "dict"])
-def test_what_is_no_array_is_one_clear_error(op, x):
+def test_anything_but_an_array_is_one_clear_error(op, x):
     with pytest.raises(TypeError, match="array"):
         op(x)
 
@@ -235,7 +235,7 @@ def test_errors_name_the_op(call, message):
                 call(Tensor(x))
 
 
-def test_integers_are_taken_where_the_result_is_none():
+def test_integers_go_in_where_fractions_come_out():
     x = np.array([1, 2, 3])
     for op in (ops.softmax, ops.log_softmax, ops.logsumexp, ops.mean, ops.norm, ops.sigmoid, ops.tanh, ops.var):
         np.testing.assert_allclose(op(x), op(x.astype(float)))

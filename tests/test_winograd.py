@@ -10,7 +10,7 @@ from scratchnet.ops.windows import geometry
 
 
 def test_the_matrices_multiply_polynomials():
-    """In one dimension: 4 results of a kernel of 3 over 6 numbers, for all kernels and numbers (a linear identity)."""
+    """In one dimension, a kernel of 3 over 6 numbers gives 4 results. By linearity, unit vectors prove it for all."""
     for d in np.eye(6):
         for g in np.eye(3):
             plain = [d[k:k + 3] @ g for k in range(4)]
@@ -19,7 +19,7 @@ def test_the_matrices_multiply_polynomials():
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 7), (3, 9), (8, 6), (1, 2), (28, 28)])
 @pytest.mark.parametrize("padding", ["same", "valid", 2, ((0, 1), (2, 0))])
-def test_it_gives_what_the_plain_way_gives(size, padding):
+def test_it_agrees_with_the_plain_way(size, padding):
     if padding == "valid" and min(size) < 3 or padding == ((0, 1), (2, 0)) and min(size) < 2:
         size = (4, 5)
     rng = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def test_it_gives_what_the_plain_way_gives(size, padding):
                                atol=1e-9)
 
 
-def test_large_channels_take_it_and_their_gradients_are_right(monkeypatch):
+def test_many_channels_take_it_and_their_gradients_are_right(monkeypatch):
     rng, taken = np.random.default_rng(0), []
 
     def noted(f):
@@ -45,7 +45,7 @@ def test_large_channels_take_it_and_their_gradients_are_right(monkeypatch):
     assert set(taken) == {"winograd", "winograd_weight"}
 
 
-def test_in_float32_it_rounds_little_more():
+def test_its_rounding_errors_in_float32_are_small():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((2, 28, 28, 64)), rng.standard_normal((3, 3, 64, 32))
     exact = ops.conv2d(x, w)
@@ -55,7 +55,7 @@ def test_in_float32_it_rounds_little_more():
 
 @pytest.mark.parametrize("kernel, stride, padding", [(3, 1, "valid"), (2, 2, "same"), (3, 1, "same")])
 @pytest.mark.parametrize("layout", ["new axis", "swapped axes", "reversed", "repeated", "every other"])
-def test_how_the_images_lie_in_memory_does_not_matter(kernel, stride, padding, layout):
+def test_the_layout_in_memory_does_not_matter(kernel, stride, padding, layout):
     rng = np.random.default_rng(0)
     x = {"new axis": lambda: rng.standard_normal((2, 6, 6))[..., None],
          "swapped axes": lambda: rng.standard_normal((2, 6, 1, 6)).swapaxes(2, 3),
@@ -70,7 +70,7 @@ def test_how_the_images_lie_in_memory_does_not_matter(kernel, stride, padding, l
     gy = rng.standard_normal(y.shape)
     np.testing.assert_array_equal(ops.conv2d_weight(x, gy, (kernel, kernel), stride, padding),
                                   ops.conv2d_weight(plain, gy, (kernel, kernel), stride, padding))
-    taps = np.broadcast_to(w[:, :, :, :1], w.shape)  # kernels that lie otherwise, too
+    taps = np.broadcast_to(w[:, :, :, :1], w.shape)  # kernels in another layout, too
     np.testing.assert_array_equal(ops.conv2d_transpose(gy, taps, None, stride, padding, (6, 6)),
                                   ops.conv2d_transpose(gy, taps.copy(), None, stride, padding, (6, 6)))
 

@@ -145,7 +145,7 @@ def _(gy, a, b):
 def where(condition, a, b):
     """y = a where condition, else b        ∂L/∂a = ∂L/∂y where condition, else 0;  ∂L/∂b = 0 there, else ∂L/∂y
 
-    Numbers are true as a condition where they are not 0, as in NumPy.
+    A number counts as true if it is not 0, as in NumPy.
     """
     if a is None or b is None:
         raise TypeError("where: expected arrays or numbers to choose from, got None")

@@ -119,7 +119,7 @@ def _(gy, argmax, size, stride, padding, x_shape):
 # ---------------------------------------------------------------- averages
 
 def avg_pool(x, size=2, stride=None, padding="valid"):
-    """y = the mean over each window, in which the padding does not count
+    """y = the mean over each window, not counting the padding
 
     x (N, H, W, C) → y (N, Ho, Wo, C)        ∂L/∂x = window_spread(∂L/∂y / number of entries)
     """
@@ -206,7 +206,7 @@ def _into_windows(y, kernel, stride, pads, out, chosen=None):
 # ---------------------------------------------------------------- argmax as TensorFlow writes it
 
 def argmax_to_flat(argmax, image_shape, size=2, stride=None, padding="valid"):
-    """argmax (N, Ho, Wo, C) as tf.nn.max_pool_with_argmax has it: places (h·W + w)·C + c in an (H, W, C) image, int64."""
+    """argmax (N, Ho, Wo, C) as tf.nn.max_pool_with_argmax has it: places (h·W + w)·C + c in images (H, W, C), int64."""
     kernel, stride, pads, out, (h, w, c) = _image_geometry("argmax_to_flat", argmax, image_shape, size, stride, padding)
     _check_switches("argmax_to_flat", (len(argmax), *out, c), argmax, kernel)
     xp = array_module(argmax)

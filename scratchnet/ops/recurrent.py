@@ -18,7 +18,7 @@ from scratchnet.ops.shape import split, stack
 
 
 def lstm_steps(x, w, u, b, h, c):
-    """The result of _lstm from a few ops a step. This is its definition, and the way to its higher derivatives."""
+    """The result of _lstm, from a few ops for each step: its definition, and the way to its higher derivatives."""
     states = []
     for t in range(x.shape[1]):
         i, f, o, g = split(dense(x[:, t], w, b) + dense(h, u), 4, axis=1)

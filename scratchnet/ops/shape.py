@@ -30,7 +30,7 @@ def _(gy, x_shape):
 
 
 def flatten(x, start=1):
-    """y = x with all axes from `start` on made one        (N, d₁, d₂, …) → (N, d₁·d₂·…) for start 1
+    """y = x with all axes from `start` on merged        (N, d₁, d₂, …) → (N, d₁·d₂·…) for start 1
 
     ∂L/∂x = reshape(∂L/∂y, x.shape)
     """
@@ -53,7 +53,7 @@ def expand_dims(x, axis):
 def squeeze(x, axis=None):
     """y = x without its axes of length 1        (N, 1, C, 1) → (N, C), or → (N, C, 1) for axis 1
 
-    axis, a number or several, chooses among them; a ValueError if it is longer.        ∂L/∂x = reshape(∂L/∂y, x.shape)
+    axis, one or several, chooses among them. A longer axis is a ValueError.        ∂L/∂x = reshape(∂L/∂y, x.shape)
     """
     check_arrays("squeeze", x=x)
     axes = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else [
@@ -134,7 +134,7 @@ def _(gy, axis, xs_shape):
 def concat(xs, axis=0):
     """y = xs[0], xs[1], … one after the other along `axis`        (N, A, C), (N, B, C) → (N, A + B, C) for axis 1
 
-    All other lengths must agree.        ∂L/∂xs[k] = the part of ∂L/∂y that lies where xs[k] lies in y
+    All other lengths must agree.        ∂L/∂xs[k] = ∂L/∂y at the places of xs[k]
     """
     xs = _list_of_arrays("concat", xs)
     if xs[0].ndim == 0:
@@ -236,7 +236,7 @@ def scatter(y, index, shape):
     """
     xp, index = array_module(y), _as_index(index, y)
     x = xp.zeros(shape, dtype=y.dtype)
-    if xp is np and y.shape != _shape_of_part(index, x):  # on a GPU, a mask would have to be waited for
+    if xp is np and y.shape != _shape_of_part(index, x):  # counting a mask on a GPU would make us wait
         raise ValueError(f"scatter: in zeros of shape {x.shape} the index picks a part of shape "
                          f"{_shape_of_part(index, x)}, but y has shape {y.shape}")
     if _reads_once(index):
