@@ -128,6 +128,7 @@ class Op:
             self.rules, self.plans = before, {}
 
     def __call__(self, args, kwargs):
+        """Run forward on the arrays in args, and record the call if one of them needs a gradient."""
         if not self.variadic and (kwargs or len(args) != len(self.params)):
             args = self.bind(args, kwargs)
         arrays, needs, any_tensor, scalars, recording = [], (), False, False, mode.recording
@@ -187,6 +188,7 @@ class Op:
         return result
 
     def record(self, args, arrays, y, more, needs):
+        """The Node of a call. `needs` are the positions of the arguments that need a gradient."""
         plan = self.plans.get(needs)
         if plan is None:
             plan = self.plans[needs] = _Plan(self, needs)
