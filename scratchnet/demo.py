@@ -208,6 +208,11 @@ def mean_and_spread(values, digits):
     return f"{np.mean(values):.{digits}f}" + (f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else "")
 
 
+def of_seeds(seeds):
+    """A range of seeds in words: "seed 0", "mean of seeds 0 to 2"."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"mean of seeds {seeds[0]} to {seeds[-1]}"
+
+
 def file_name(name):
     """A name in a form fit for files, of letters and digits: "L1 + GAN, seed 0" → "l1-gan-seed-0"."""
     return re.sub(r"\W+", "-", name.lower())

@@ -1,4 +1,4 @@
-"""The plane: points drawn from a model over those of the data, and what a discriminator thinks of each place."""
+"""The plane: generated points over real ones, and a discriminator's verdict on every place."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ REAL, GENERATED, ARROW = "#0072b2", "#d55e00", "#000000"
 
 
 def points(panels, real, title, path):
-    """Panels name → generated points (N, 2), in rows of three, each over the real points (M, 2)."""
+    """Panels name → generated points (N, 2), in rows of three, each drawn over the real points (M, 2)."""
     check_panels("points", panels)
     check_text("points", "title", title)
     real = _plane("points", "real", real)
@@ -25,12 +25,13 @@ def points(panels, real, title, path):
 
 
 def plane_frame(values, extent, real, generated, arrows, text):
-    """A picture of one moment of a GAN, 480 × 480 pixels, uint8 (480, 480, 3), for `save_gif`.
+    """One moment of a GAN as uint8 pixels (480, 480, 3), a frame for `save_gif`, with `text` as its title.
 
-    values      (H, W) in [0, 1] over the rectangle `extent` = (left, right, bottom, top), row 0 at the bottom: what D
-                thinks, dark where it takes a point for real
-    real        (M, 2); generated (N, 2)
-    arrows      (N, 2): where each generated point is drawn to; the longest is drawn as a tenth of the width
+    values      (H, W), D in [0, 1] over the rectangle `extent` = (left, right, bottom, top), row 0 at the bottom: dark
+                where D takes a point for real
+    real        (M, 2)
+    generated   (N, 2)
+    arrows      (N, 2), the direction in which D pulls each generated point; the longest spans a tenth of the width
     """
     values, real = on_host("plane_frame", "values", values), _plane("plane_frame", "real", real)
     generated, arrows = _plane("plane_frame", "generated", generated), _plane("plane_frame", "arrows", arrows)
@@ -41,14 +42,15 @@ def plane_frame(values, extent, real, generated, arrows, text):
     longest = max(np.linalg.norm(arrows, axis=1).max(initial=0.0), 1e-12)
 
     def draw(axes):
-        axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=0, vmax=1.6, aspect="auto")
+        axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=0, vmax=1.6, aspect="auto",
+                    interpolation="bilinear")
         _dots(axes, real, generated)
         axes.quiver(*generated.T, *arrows.T, color=ARROW, angles="xy", scale_units="xy", width=0.003,
                     scale=10 * longest / (extent[1] - extent[0]))
-        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="dark: D takes points there for real")
+        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="dark where D takes a point for real")
         axes.set_title(text)
         axes.grid(False)
-        axes.legend(loc="upper right", fontsize=8, markerscale=3)
+        axes.legend(loc="upper right", fontsize=8, markerscale=3, frameon=True, handlelength=1)
 
     return stacked_frame(draw, 1, 4.8, 4.8)
 
@@ -59,7 +61,7 @@ def _dots(axes, real, generated):
 
 
 def _limits(real):
-    """The square about the real points, with a fifth to spare."""
+    """A square about the real points, a fifth wider than they need."""
     middle, half = (real.min(axis=0) + real.max(axis=0)) / 2, 0.6 * np.ptp(real, axis=0).max()
     return {"xlim": (middle[0] - half, middle[0] + half), "ylim": (middle[1] - half, middle[1] + half)}
 
@@ -67,5 +69,5 @@ def _limits(real):
 def _plane(op, name, x):
     x = on_host(op, name, x)
     if x.ndim != 2 or x.shape[1] != 2 or not np.isfinite(x).all():
-        raise ValueError(f"{op}: {name} has shape {x.shape}, expected (N, 2), all of it finite")
+        raise ValueError(f"{op}: {name} has shape {x.shape}, expected (N, 2), all finite")
     return x
