@@ -129,12 +129,12 @@ def show_reports(args, judges, right, train, real, sets):
 
 
 LESSON = """Sharpness alone is fooled by mode collapse: one image, repeated, is as sharp as can be. Diversity counts
-classes, so the score tells one class or three from ten, but it rates one image of each class above real digits. Recall sees that fault.
-Precision forgives much: an isolated real digit has a large ball around it, and most draws from a Gaussian fitted to the
-pixels fall into one (Naeem et al. 2020). The Fréchet distance sees every fault but copying, and names none. Only a
-search among the training digits finds copies. A model can do no better than the digits that it learned from, and other
-people wrote them than the test digits, so compare samples with the row of training digits, not with the row above it.
-The Parzen window rates blurred digits above the real ones they were made from."""
+classes, so the score tells one class or three from ten, but it rates one image of each class above real digits. Recall
+sees that fault. Precision forgives much: an isolated real digit has a large ball around it, and most draws from a
+Gaussian fitted to the pixels fall into one (Naeem et al. 2020). The Fréchet distance sees every fault but copying, and
+names none. Only a search among the training digits finds copies. A model can do no better than the digits that it
+learned from, and other people wrote them than the test digits, so compare samples with the row of training digits, not
+with the row above it. The Parzen window rates blurred digits above the real ones they were made from."""
 
 
 def show_classes(args, judge, train, labels, n):

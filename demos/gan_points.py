@@ -15,7 +15,7 @@ from scratchnet import Tensor, grad, metrics, plotting
 from scratchnet.backend import to_cpu, to_device_of
 from scratchnet.data import toy2d
 from scratchnet.demo import Frames, arguments, command, expect, mover, reading, too_short
-from scratchnet.games import non_saturating, tell_apart
+from scratchnet.games import minimax_discriminator, non_saturating_generator
 from scratchnet.metrics import in_batches
 from scratchnet.models.gans import GAN
 from scratchnet.models.gans.point_nets import dense_net
@@ -85,14 +85,14 @@ def train(args, name, gan, data, scale, rng):
 
     for x in run.batches(real, size=SIZE, epochs=scale.epochs):
         fake = gan.generate(gan.noise(len(x), rng, like=x))      # G(z), z ~ N(0, 1): an array, so G does not learn
-        loss_D = tell_apart(D(x), D(fake))                       # −mean ln σ(a) − mean ln(1 − σ(b))
+        loss_D = minimax_discriminator(D(x), D(fake))            # −mean ln σ(a) − mean ln(1 − σ(b))
         learn_D.zero_grad()
         loss_D.backward()                                        # ∂loss_D/∂(weights of D)
         learn_D.step()
 
         z = gan.noise(len(x), rng, like=x)                       # new noise
         with D.frozen():                                         # D's weights are constants, so D does not learn
-            loss_G = non_saturating(D(G(z)))                     # −mean ln σ(b)
+            loss_G = non_saturating_generator(D(G(z)))           # −mean ln σ(b)
         learn_G.zero_grad()
         loss_G.backward()                                        # ∂loss_G/∂(weights of G), through D
         learn_G.step()

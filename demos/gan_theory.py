@@ -160,7 +160,8 @@ def show_value(out, history):
     plotting.curves({"V(D*, G) = 2 JS − 2 ln 2": (steps, optimum(history["js"][seen])),
                      "V(D, G)": (steps, history["value"][seen]),
                      "−2 ln 2, where p = q": (steps, np.full(len(steps), -2 * np.log(2)))}, "step", "value of the game",
-                    "V(D, G) rises while D learns, then falls with its maximum as q nears p", out / "value.png")
+                    "V(D, G) rises while D learns, below its maximum V(D*, G), which falls as q nears p",
+                    out / "value.png")
 
 
 def measure(args, seeds, epochs):

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from scratchnet import checkpoint, metrics, ops, optimizers
-from scratchnet.demo import Frames, command, expect, file_name
+from scratchnet.demo import Frames, command, expect, file_name, fit_in_turns, of_seeds
 from scratchnet.folder import FolderInUse, claim
 
 DEMOS = Path(__file__).parents[1] / "demos"
-TINY = {  # in the place of the demo's sizes
+TINY = {  # instead of a scale of the demo
     "code_plane": (200, 100, 1), "conditional_gan": (200, 100, 1, 1, 2), "contractive_autoencoder": (200, 100, 1),
     "conv_autoencoder": (100, 50, 1),
     "conv_vae": (200, 150, 50, 1, 1, 1), "cyclegan": (200, 100, 1, 1, 1, 200, 1, 2),
@@ -39,6 +39,14 @@ def load(name):
     return module
 
 
+def shrink(demo, name, scale, monkeypatch):
+    """Let the demo run on a few images at this scale."""
+    if hasattr(demo, "SCALES"):
+        monkeypatch.setitem(demo.SCALES, scale, demo.Scale(*TINY[name]))
+    else:
+        monkeypatch.setitem(demo.SIZES, scale, TINY[name])
+
+
 def test_no_demo_is_forgotten():
     assert {path.stem for path in DEMOS.glob("*.py")} == set(TINY)
 
@@ -47,8 +55,7 @@ def test_no_demo_is_forgotten():
 @pytest.mark.parametrize("name", sorted(set(TINY) - SLOW))
 def test_demo(name, scale, tmp_path, monkeypatch, capsys):
     demo = load(name)
-    assert len(TINY[name]) == len(demo.SIZES["quick"]) == len(demo.SIZES["default"]) == len(demo.SIZES["full"])
-    monkeypatch.setitem(demo.SIZES, scale, TINY[name])
+    shrink(demo, name, scale, monkeypatch)
     command = [name, "--out", str(tmp_path), *["--quick"] * (scale == "quick")]
     monkeypatch.setattr(sys, "argv", command)
     demo.main()
@@ -69,11 +76,11 @@ def test_demo(name, scale, tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(*numbers, rtol=1e-4)  # and the table says the same
 
 
-@pytest.mark.parametrize("name", ["cyclegan", "denoising", "gan_digits", "mode_collapse", "pretraining"])  # two players
-# with memories, averages and batch norm; noise; stacks
+@pytest.mark.parametrize("name", ["cyclegan", "denoising", "gan_digits", "gan_points", "mode_collapse",
+                                  "pretraining"])  # games with memories, averages and batch norm; noise; stacks
 def test_killed_in_a_later_training_and_resumed(name, tmp_path, monkeypatch):
     demo = load(name)
-    monkeypatch.setitem(demo.SIZES, "quick", TINY[name])
+    shrink(demo, name, "quick", monkeypatch)
 
     def run(folder, *more, kill_after=None):
         done, step = [0], optimizers.Optimizer.step
@@ -133,7 +140,7 @@ def refused(demo, name, options, words, monkeypatch, capsys):
 
 def test_expected_mistakes_of_a_run(tmp_path, monkeypatch, capsys):
     demo = load("gan_points")
-    monkeypatch.setitem(demo.SIZES, "quick", TINY["gan_points"])
+    shrink(demo, "gan_points", "quick", monkeypatch)
     path, usual = tmp_path / "out" / "gan-checkpoint.safetensors", ["--quick", "--out", str(tmp_path / "out")]
     monkeypatch.setattr(sys, "argv", ["gan_points.py", *usual])
     command(demo.main)
@@ -258,7 +265,7 @@ def test_frames_with_somebody_elses_list(text, tmp_path):
 
 def test_a_start_without_resume_keeps_all_checkpoints_and_logs(tmp_path, monkeypatch):
     demo = load("gan_points")
-    monkeypatch.setitem(demo.SIZES, "quick", TINY["gan_points"])
+    shrink(demo, "gan_points", "quick", monkeypatch)
     found = []
     for seed in range(3):
         monkeypatch.setattr(sys, "argv", ["", "--quick", "--seed", str(seed), "--out", str(tmp_path)])
@@ -271,7 +278,7 @@ def test_a_start_without_resume_keeps_all_checkpoints_and_logs(tmp_path, monkeyp
 
 def test_without_scikit_learn_no_layout_is_promised(tmp_path, monkeypatch, capsys):
     demo = load("document_retrieval")
-    monkeypatch.setitem(demo.SIZES, "quick", TINY["document_retrieval"])
+    shrink(demo, "document_retrieval", "quick", monkeypatch)
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     monkeypatch.setattr(sys, "argv", ["", "--quick", "--out", str(tmp_path)])
     demo.main()
@@ -354,11 +361,11 @@ def test_unrolled_generator_minimises_what_the_foreseen_discriminator_will_lose(
 @pytest.mark.parametrize("nets", ["dense", "DCGAN"])
 def test_effects_of_the_options(nets, tmp_path, monkeypatch, capsys):
     demo = load("gan_digits")
-    monkeypatch.setitem(demo.SIZES, "default", TINY["gan_digits"])
+    shrink(demo, "gan_digits", "default", monkeypatch)
     monkeypatch.setattr(sys, "argv", ["", "--effects", nets, "--out", str(tmp_path)])
     demo.main()
     said = capsys.readouterr().out
-    assert demo.EFFECTS_LESSON[nets] in said and f"Least Fréchet distance of the {nets} nets" in said
+    assert demo.EFFECTS_LESSON[nets] in said and f"Smallest Fréchet distance of the {nets} nets" in said
     logs = {f"{nets.lower()}-{file_name(way)}-{seed}-log.csv" for way in demo.EFFECTS for seed in range(3)}
     assert {path.name for path in tmp_path.glob("*-log.csv")} == logs | {"classifier-log.csv"}
 
@@ -368,9 +375,46 @@ def test_arrows_lead_where_a_step_of_the_nets_would():
     points = np.random.default_rng(0).normal([5, -3], std, (10_000, 2))
     gan = demo.GAN(None, lambda s: s @ np.array([[1.0], [1.0]]), 2, "wasserstein")  # pulls s along (1, 1)
     gan.discriminator.frozen = nullcontext
-    data = demo.Plane(points, None)
+    data = demo.Plane("ten thousand points", points, None)
     arrows = demo.pulls(gan, data, data.scaled(points[:7]).astype(np.float64))
     np.testing.assert_allclose(arrows, np.tile(points.std(axis=0), (7, 1)), rtol=1e-6)
+
+
+def test_the_game_written_out_is_the_one_of_fit_in_turns(tmp_path):
+    demo, adam = load("gan_points"), {"lr": 1e-3, "betas": (0.5, 0.999)}
+    args = SimpleNamespace(out=tmp_path, resume=False, device="cpu", seed=0, scale="quick", data="ring",
+                           detect_anomaly=False)
+    scale = demo.Scale(points=300, epochs=2, frames=1)
+    data, gans = demo.load("ring", scale.points, np.random.default_rng(0)), []
+    for train in (demo.train, None):
+        rng = np.random.default_rng(1)
+        gan = demo.GAN(demo.dense_net([3, 8, 2], ops.relu, rng=rng), demo.dense_net([2, 8, 1], ops.relu, rng=rng), 3)
+        if train:
+            train(args, "gan", gan, data, scale, rng)
+        else:
+            fit_in_turns(args, "turns", gan, {
+                "D": (optimizers.Adam(gan.discriminator.parameters(), **adam),
+                      lambda x, gan=gan, rng=rng: gan.discriminator_loss(x, gan.generate(gan.noise(len(x), rng, x)))),
+                "G": (optimizers.Adam(gan.generator.parameters(), **adam),
+                      lambda x, gan=gan, rng=rng: gan.generator_loss(gan.noise(len(x), rng, x)))},
+                data.scaled(data.points), rng=rng, epochs=scale.epochs, size=demo.SIZE)
+        gans.append(gan)
+    for ours, theirs in zip(*(gan.parameters() for gan in gans), strict=True):
+        np.testing.assert_array_equal(ours.data, theirs.data)
+
+
+def test_a_cloud_over_the_plane_touches_every_mode_with_few_points():
+    demo = load("gan_points")
+    ring = demo.load("ring", 1_000, np.random.default_rng(0))
+    cloud = np.random.default_rng(0).normal(0, 1.5, (2_500, 2))
+    assert re.fullmatch(r"[5-9] % of points on a mode, 8 of 8 modes touched", ring.on_modes(cloud))
+    assert ring.on_modes(ring.modes[0][:3]) == "100 % of points on a mode, 3 of 8 modes touched"
+    assert demo.load("moons", 1_000, np.random.default_rng(0)).on_modes(cloud) == ""
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(range(1), "seed 0"), (range(20, 24), "mean of seeds 20 to 23")])
+def test_seeds_in_words(seeds, words):
+    assert of_seeds(seeds) == words
 
 
 def test_sharpness_of_an_edge_is_one_over_its_width():
@@ -401,7 +445,7 @@ def test_distances_on_a_line():
 
 def test_points_of_ones_own(tmp_path, monkeypatch, capsys):
     demo = load("gan_points")
-    monkeypatch.setitem(demo.SIZES, "quick", TINY["gan_points"])
+    shrink(demo, "gan_points", "quick", monkeypatch)
     points = np.random.default_rng(0).normal([5, -3], [2, 0.1], (150, 2))
     np.savetxt(tmp_path / "mine.csv", points, delimiter=",", header="length,width", comments="")
 
@@ -419,10 +463,10 @@ def test_points_of_ones_own(tmp_path, monkeypatch, capsys):
     (tmp_path / "binary.csv").write_bytes(b"\xff\x00\x01")
     with pytest.raises(SystemExit, match=r"binary.csv: read_points: .*binary.csv is not UTF-8 text"):
         run("binary.csv")
-    plane = demo.Plane(np.random.default_rng(0).normal([2000, 0], [10, 1], (500, 2)), None)
+    plane = demo.Plane("mine", np.random.default_rng(0).normal([2000, 0], [10, 1], (500, 2)), None)
     np.testing.assert_allclose(plane.scaled(plane.points).std(axis=0), 1, rtol=1e-3)
     np.testing.assert_allclose(plane.unscaled(plane.scaled(plane.points)), plane.points, rtol=1e-3, atol=1e-3)
-    with pytest.raises(SystemExit, match="nothing.csv: expected ring, grid, moons, swiss_roll, or a CSV file"):
+    with pytest.raises(SystemExit, match="nothing.csv: there is no file of this name, expected ring, grid, moons"):
         run("nothing.csv")
 
 
