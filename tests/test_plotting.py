@@ -463,7 +463,7 @@ def test_logs_refused(tmp_path, text, message):
                                      "größe\n1\n".encode("cp1252"), b"a,b\n1,\"2\"3\n"])
 def test_a_log_that_is_no_csv_file_in_utf8_is_named(tmp_path, content):
     (tmp_path / "log.csv").write_bytes(content)
-    with pytest.raises(ValueError, match="^read_log: .*log.csv: is no CSV file in UTF-8: "):
+    with pytest.raises(ValueError, match="^read_log: .*log.csv: is not a CSV file in UTF-8: "):
         read_log(tmp_path / "log.csv")
 
 

@@ -170,7 +170,7 @@ def test_points_are_drawn(tmp_path):
     real = rng().normal(size=(50, 2))
     plotting.points({"a": real[:10], "b": real[10:20]}, real, "Title", tmp_path / "points.png")
     assert (tmp_path / "points.png").stat().st_size > 5_000
-    with pytest.raises(ValueError, match=r"^points: a has shape \(10,\), expected \(N, 2\), all of it finite"):
+    with pytest.raises(ValueError, match=r"^points: a has shape \(10,\), expected \(N, 2\), all finite"):
         plotting.points({"a": real[:10, 0]}, real, "", tmp_path / "other.png")
     with pytest.raises(ValueError, match="^points: real has shape"):
         plotting.points({"a": real}, real * np.nan, "", tmp_path / "other.png")

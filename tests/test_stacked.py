@@ -1,4 +1,4 @@
-"""Frames with axes: always of one size, in our style, with what was drawn."""
+"""Frames with axes: all of one size, in our style, and with the drawing on them."""
 
 import numpy as np
 

@@ -21,7 +21,7 @@ def points(panels, real, title, path):
             _dots(axes, real, _plane("points", str(name), generated))
             axes.set(xlabel="x₁", ylabel="x₂", **_limits(real))
             axes.set_aspect("equal")
-        all_axes[:3][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3)
+        all_axes[:3][-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=3, handlelength=1)
 
 
 def plane_frame(values, extent, real, generated, arrows, text):

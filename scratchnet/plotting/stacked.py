@@ -1,4 +1,4 @@
-"""Axes one above the other, drawn as pixels: frames of a film, all of one size whatever is on them."""
+"""Axes one above the other as pixels: frames of a GIF, all of one size whatever they show."""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -7,8 +7,8 @@ from scratchnet.plotting.figure import styled
 
 
 def stacked_frame(draw, rows, width=6.0, height=6.0):
-    """Pixels, uint8 (100 height, 100 width, 3), of `rows` axes that draw(axes_1, …, axes_rows) has drawn on: a frame
-    for `save_gif`. Limits of the axes are best fixed by draw, so that only what is drawn moves from frame to frame.
+    """Call draw(axes_1, …, axes_rows) and give its picture as pixels, uint8 (100 height, 100 width, 3), a frame for
+    `save_gif`. Let draw fix the limits of the axes, so that only the drawing moves from frame to frame.
 
     Each colour is rounded to 16 levels: few enough for a GIF to keep them all, in half the bytes.
     """

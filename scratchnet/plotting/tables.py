@@ -10,9 +10,9 @@ from scratchnet.plotting.figure import new_file
 
 
 def table(rows, header, path=None):
-    """Rows of strings and numbers as an aligned Markdown table: returned, and written to `path` if one is given.
+    """An aligned Markdown table of rows of strings and numbers. It is returned, and written to `path` if one is given.
 
-    Floats get four significant digits; give a string for anything else. Columns with numbers are aligned to the right.
+    Floats get four significant digits; give a string for any other format. Columns with numbers are aligned right.
     """
     _check_cells("rows", rows)
     for row in rows:
@@ -21,7 +21,7 @@ def table(rows, header, path=None):
     lengths = {len(row) for row in rows}
     if len(header) == 0 or lengths != {len(header)}:
         raise ValueError(f"table: {len(rows)} rows of {sorted(lengths)} cells under {len(header)} names, "
-                         f"expected at least one row, and as many cells in each row as names")
+                         f"expected at least one row, and one cell for each name in every row")
     columns = []
     for name, *cells in zip(header, *rows, strict=True):
         right = not all(isinstance(cell, str) for cell in cells)
@@ -49,14 +49,15 @@ def _cell(x):
 
 def read_log(path):
     """The columns of a CSV file: name → float64 array (empty cells are NaN), or list of str if a cell is no number.
-    ValueError says what is wrong with a file that is none."""
+    ValueError says what is wrong with any other file."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             header, *lines = list(csv.reader(file, strict=True)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"read_log: {path}: is no CSV file in UTF-8: {error}") from error
+        raise ValueError(f"read_log: {path}: is not a CSV file in UTF-8: {error}") from error
     if not header or len(set(header)) < len(header):
-        raise ValueError(f"read_log: {path}: the first line is {header}, expected the names of the columns, all unlike")
+        raise ValueError(f"read_log: {path}: the first line is {header}, expected the names of the columns, all "
+                         f"different")
     for number, line in enumerate(lines, start=2):
         if len(line) != len(header):
             raise ValueError(f"read_log: {path}: line {number} has {len(line)} cells, expected {len(header)}")
@@ -68,6 +69,6 @@ def read_log(path):
 
 
 def _number(cell):
-    if "_" in cell:  # 1_000 is a number to Python alone
+    if "_" in cell:  # only Python reads 1_000 as a number
         raise ValueError(cell)
     return float(cell or "nan")
