@@ -160,8 +160,7 @@ def show_value(out, history):
     plotting.curves({"V(D*, G) = 2 JS − 2 ln 2": (steps, optimum(history["js"][seen])),
                      "V(D, G)": (steps, history["value"][seen]),
                      "−2 ln 2, where p = q": (steps, np.full(len(steps), -2 * np.log(2)))}, "step", "value of the game",
-                    "V(D, G) rises while D learns, below its maximum V(D*, G), which falls as q nears p",
-                    out / "value.png")
+                    "V(D, G) rises while D learns; its maximum V(D*, G) falls as q nears p", out / "value.png")
 
 
 def measure(args, seeds, epochs):
