@@ -17,7 +17,7 @@ BYTES = 25_000      # at most, for each file
 WHOLE = (0, 0, 1, 1)
 PICTURES = {  # demo → its picture, and the part of it that is shown: left, top, right, bottom as shares of the sides
     "conv_vae": ("samples.png", WHOLE), "dense_vae": ("map.png", WHOLE),
-    "deep_autoencoder": ("planes.png", (0.33, 0, 1, 1)), "code_plane": ("holes-plain.png", WHOLE),
+    "deep_autoencoder": ("planes.png", (0.33, 0, 1, 1)), "code_plane": ("holes.png", WHOLE),
     "denoising": ("repaired.png", WHOLE), "sparse_autoencoder": ("filters-kl-to-the-target.png", WHOLE),
     "contractive_autoencoder": ("singular-values.png", WHOLE), "conv_autoencoder": ("deconvolution.png", WHOLE),
     "pretraining": ("errors.png", WHOLE), "image_retrieval": ("neighbours.png", (0, 0, 1, 0.55)),

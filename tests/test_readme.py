@@ -77,11 +77,12 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
 def test_each_demo_has_its_row(path):
-    """With a thumbnail of at most 25 kB, and the times that the demo itself names."""
+    """With a thumbnail of at most 25 kB that can be made anew, and the times that the demo itself names."""
     rows = text(ROOT / "demos/README.md").split("\n")
     row = next((line for line in rows if f"`python demos/{path.name}`" in line), "")
     assert f'src="../docs/thumbnails/{path.stem}.png"' in row, f"demos/README.md: a row for {path.name}"
     assert (ROOT / f"docs/thumbnails/{path.stem}.png").stat().st_size <= 25_000
+    assert f'"{path.stem}": ("' in text(ROOT / "scripts/make_thumbnails.py")
     seconds = next(ast.literal_eval(node.value) for node in ast.parse(text(path)).body
                    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SECONDS")
     assert row.endswith(f"| {seconds['default']}, {seconds['full']} |")
