@@ -67,7 +67,7 @@ def test_pages_are_short():
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     """To a file, and there to a heading. Addresses on the web are not followed."""
-    for target in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text(page)):
+    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text(page)):
         file, _, heading = "".join(target).partition("#")
         if "://" not in file:
             there = page.parent / file if file else page
@@ -85,7 +85,7 @@ def test_each_demo_has_its_row(path):
     assert f'"{path.stem}": ("' in text(ROOT / "scripts/make_thumbnails.py")
     seconds = next(ast.literal_eval(node.value) for node in ast.parse(text(path)).body
                    if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SECONDS")
-    assert row.endswith(f"| {seconds['default']}, {seconds['full']} |")
+    assert row.endswith(f"| {seconds['default']} | {seconds['full']} |")
 
 
 def test_versions_agree():
