@@ -1,4 +1,4 @@
-"""A fault loses nothing: kill -9, Ctrl-C, NaN, damaged and foreign checkpoints. And the chores: log, resume, plan."""
+"""No fault loses anything: kill -9, Ctrl-C, NaN, damaged and foreign checkpoints. And the chores: log, resume, plan."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def same_end(out, uninterrupted):
 
 
 def test_kill_minus_nine_at_random_moments(tmp_path, uninterrupted):
-    """24 kills at random steps of one run after the other, half of them while a checkpoint is being written."""
+    """24 kills at random steps of one run, one after another, half of them while a checkpoint is being written."""
     draw, kills, finished = random.Random(3), 0, False
     while kills < 24:
         if kills % 2:
@@ -128,7 +128,7 @@ def test_one_process_at_a_time_in_a_folder(tmp_path):
         small(tmp_path, resume=True, name="other")
     process.kill()
     process.communicate(timeout=60)
-    first, second = small(tmp_path, name="one"), small(tmp_path, name="two")  # what a dead process left is no lock
+    first, second = small(tmp_path, name="one"), small(tmp_path, name="two")  # a dead process leaves no lock behind
     refused = start(tmp_path)
     assert f"process {os.getpid()} on" in refused.communicate(timeout=60)[1] and refused.returncode == 1
     del first
@@ -205,7 +205,7 @@ def test_starting_anew_keeps_the_old_checkpoint_and_log(tmp_path):
         train(*small(tmp_path, seed=seed))
         old.append([(tmp_path / name).read_bytes() for name in names])
     (tmp_path / "checkpoint.safetensors").unlink()
-    small(tmp_path, resume=True)  # nothing to resume: the log, too, is of a run before
+    small(tmp_path, resume=True)  # nothing to resume: the log also belongs to an earlier run
     for k, mark in enumerate((".previous", ".previous-2", ".previous-3", ".previous-4")):
         kept = [tmp_path / f"checkpoint{mark}.safetensors", tmp_path / f"log{mark}.csv"]
         assert [path.read_bytes() for path in kept[k == 3:]] == old[k][k == 3:]
@@ -349,7 +349,7 @@ def test_what_is_no_checkpoint_of_a_run_changes_nothing(tmp_path):
 def test_a_damaged_log_is_refused_and_left_alone(tmp_path, text):
     train(*small(tmp_path))
     (tmp_path / "log.csv").write_bytes(text)
-    with pytest.raises(checkpoint.CheckpointError, match="log.csv: is no log of a run"):
+    with pytest.raises(checkpoint.CheckpointError, match="log.csv: is not the log of a run"):
         small(tmp_path, resume=True)
     assert (tmp_path / "log.csv").read_bytes() == text
 
@@ -383,7 +383,7 @@ def test_what_would_be_lost_is_not_saved(tmp_path, a, words):
         checkpoint.save(tmp_path / "c", {"x": a}, {})
 
 
-# ---------------------------------------------------------------- what belongs to whom
+# ---------------------------------------------------------------- states and their parameters
 
 class Two(Module):
     """Two layers of one shape, assigned in one order or the other."""
@@ -464,8 +464,9 @@ def test_settings_that_cannot_be_stored_are_named_before_anything_is_done(tmp_pa
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"name": "../x"}, "Run: name is .*, got '../x'"), ({"name": "a/b"}, "name is"), ({"name": "/tmp/x"}, "name is"),
-    ({"name": None}, "name is"), ({"name": "a\\b"}, "name is"), ({"name": "a\0b"}, "name is"),
+    ({"name": "../x"}, "Run: name must .*, got '../x'"), ({"name": "a/b"}, "name must"),
+    ({"name": "/tmp/x"}, "name must"), ({"name": None}, "name must"), ({"name": "a\\b"}, "name must"),
+    ({"name": "a\0b"}, "name must"),
     ({"save_every": 0}, "Run: save_every is a whole number ≥ 1, got 0"),
     ({"log_every": -1}, "log_every is"), ({"log_every": 2.5}, "log_every is"), ({"save_every": "2"}, "save_every is"),
     ({"save_every": None}, "save_every is"), ({"settings": [1]}, "settings must be a dict, got a list")])
@@ -511,7 +512,7 @@ def test_a_loop_over_epochs_of_ones_own(tmp_path):
     whole = small(tmp_path / "whole")
     train(*whole)
     assert run.step == 15 and np.array_equal(optimizer.flat, whole[1].flat)
-    with pytest.raises(ValueError, match="batches: epochs=3 is reached: it counts from the start.*epochs=epoch . 1"):
+    with pytest.raises(ValueError, match="batches: epochs=3 is reached, and .* from the start.*epochs=epoch . 1"):
         train(model, optimizer, run)
     run = small(tmp_path, resume=True)[2]
     assert list(run.batches(X, size=4, epochs=3)) == []  # a finished run that is resumed has nothing left to do
@@ -533,7 +534,7 @@ def test_what_cannot_be_logged_is_named_at_once(tmp_path):
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     model, optimizer, run = small(tmp_path, save_every=1)
-    with pytest.raises(NonFiniteLoss, match="step 3: model.steps.0.w is not finite after it"):
+    with pytest.raises(NonFiniteLoss, match="step 3: model.steps.0.w is no longer finite"):
         for x in run.batches(X, size=4, epochs=3):
             loss = losses.mse(model(x), x, "mean")
             optimizer.zero_grad()
@@ -605,7 +606,7 @@ def test_a_save_within_a_step_counts_it_once_something_was_done(tmp_path):
 # ---------------------------------------------------------------- names and numbers of a run
 
 @pytest.mark.parametrize(("settings", "words"), [
-    ({"examples": 3}, "'examples' is what the run itself notes"), ({"batch size": 4}, "'batch size' is what"),
+    ({"examples": 3}, "'examples' is a name that the run itself uses"), ({"batch size": 4}, "'batch size' is a name"),
     ({1: 2, "1": 3}, "two keys are the same as strings: 1, '1'"), ({"a": {1: 2, "1": 3}}, "a cannot .* two keys"),
     ({"a": np.ma.array([1, 2], mask=[0, 1])}, "a cannot .* masked")])
 def test_settings_that_would_be_lost_are_refused_at_the_start(tmp_path, settings, words):
@@ -616,7 +617,7 @@ def test_settings_that_would_be_lost_are_refused_at_the_start(tmp_path, settings
 
 @pytest.mark.parametrize("name", ["x" * 300, "é" * 101])
 def test_a_name_too_long_for_a_file_is_refused_at_the_start(tmp_path, name):
-    with pytest.raises(ValueError, match="Run: name is too long for a file's: .* bytes, expected at most 200"):
+    with pytest.raises(ValueError, match="Run: name is too long for a file: .* bytes, expected at most 200"):
         small(tmp_path / "out", name=name)
     assert not (tmp_path / "out").exists()
     for _ in range(2):

@@ -1,8 +1,8 @@
 """A small real training run for test_training.py: python training_script.py OUT [--resume] [--threads N]
 [--die-in-save N].
 
-Dense net, Adam, shuffled batches, noise from the run's rng. With --die-in-save N the process kills itself (SIGKILL) in
-its N-th save: for odd N after half of the bytes of the temporary file, for even N just before the rename.
+A dense net, Adam, shuffled batches, noise from the run's rng. With --die-in-save N the process kills itself (SIGKILL)
+in its N-th save: for odd N after half of the bytes of the temporary file, for even N just before the rename.
 """
 
 import os
@@ -20,7 +20,7 @@ from scratchnet.training import Run
 
 
 def die_in_save(n):
-    """Make the n-th os.replace or file write of a checkpoint the last thing this process does."""
+    """Make this process end in the n-th save of a checkpoint: while writing its file, or just before the rename."""
     state = {"saves": 0}
     to_bytes, replace = checkpoint.to_bytes, os.replace
 
