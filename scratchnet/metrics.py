@@ -41,10 +41,10 @@ def frechet_distance(features_a, features_b):
 
     Means and unbiased covariances (divided by N − 1), then `frechet_distance_gaussians`. Lower is better; 0 is best.
 
-    The number compares only with others from the same features and the same N. With Inception features it is the FID of
-    Heusel et al. (2017); with another network it does not compare with published FIDs, so name the network. It is
-    biased upwards, more so for small N (Bińkowski et al. 2018, appendix D). ValueError unless N > D and M > D: with
-    fewer samples the covariance is singular, and the number is mostly bias.
+    Compare it only with numbers from the same features and the same N. With Inception features it is the FID of Heusel
+    et al. (2017); with another network it does not compare with published FIDs, so name the network. It is biased
+    upwards, more so for small N (Bińkowski et al. 2018, appendix D). ValueError unless N > D and M > D: with fewer
+    samples the covariance is singular, and the number is mostly bias.
     """
     gaussians = []
     for name, x in ("features_a", features_a), ("features_b", features_b):
@@ -104,7 +104,7 @@ def squared_error_per_image(a, b):
     """1/N Σₙ Σ_pixels (aₙ − bₙ)²        a, b (N, …) of one shape
 
     The measure of Hinton & Salakhutdinov (2006), with pixels in [0, 1]: summed over the pixels, averaged over the
-    images. A 30-dimensional PCA of MNIST has 13.87.
+    images. A 30-dimensional PCA of MNIST reaches 13.87.
     """
     op = "squared_error_per_image"
     a, b = finite(op, "a", a), finite(op, "b", b)

@@ -18,7 +18,7 @@ def sample_report(classifier, real, generated):
     """All figures of generated images (M, …) against real ones (N, …) through a trained classifier: name → number.
 
     classifier(x) returns logits (N, classes), and classifier.features(x) features (N, D), as in DigitClassifier. The
-    images are on its device, and N > D and M > D (see `frechet_distance`). Print its name beside the figures.
+    images are on its device, and N > D and M > D (see `frechet_distance`). Print the classifier's name beside them.
     """
     if not callable(classifier) or not hasattr(classifier, "features"):
         raise TypeError(f"sample_report: the classifier is a Module with features(x), got {kind_of(classifier)}")

@@ -1,4 +1,4 @@
-"""Autoencoders, penalties, PCA: what each loss is, its gradient to second order, and its limits."""
+"""Autoencoders, penalties, PCA: their losses by hand, gradients to second order, and limits."""
 
 import numpy as np
 import pytest
@@ -230,7 +230,7 @@ def test_penalties_refuse_what_they_cannot_judge(f, arguments, message):
                                      lambda model: penalties.sparsity_kl(model.encode(X), 0.05),
                                      lambda m: penalties.contraction_of_sigmoid(m.encode(X), m.down[0].w),
                                      lambda model: penalties.contraction(model.encode, X)])
-@pytest.mark.parametrize("bias", [0.0, -1e4, 1e4])  # units between, all at 0, all at 1
+@pytest.mark.parametrize("bias", [0.0, -1e4, 1e4])  # units in between, all at 0, all at 1
 def test_a_penalty_of_weight_zero_changes_nothing(penalty, bias):
     model = Autoencoder([12, 5], rng=rng(), code=ops.sigmoid)
     model.down[0].b.data[...] = bias
@@ -347,7 +347,7 @@ def test_codes_of_logistic_pca_are_the_best():
 
 @pytest.mark.parametrize("seed", [2, 3, 5])
 def test_newton_steps_that_are_too_long_are_shortened(seed):
-    """With weights of unequal size full steps end far off; ours end where the slope is zero."""
+    """If weights differ in size, full steps end far off; ours end where the slope is zero."""
     draw = rng(seed)
     model = LogisticPCA(12, 1, rng=draw, ridge=1e-3)
     V = model.V.data = draw.standard_normal((1, 12)) * np.exp(2 * draw.standard_normal((1, 12)))
@@ -376,7 +376,7 @@ def test_logistic_pca_refuses():
 
 
 def test_gradient_of_logistic_pca_is_that_at_the_best_codes():
-    """No gradient passes through encode, and none has to: its derivative is zero there."""
+    """No gradient passes through encode, and none needs to: ∂L/∂z = 0 there."""
     model = LogisticPCA(12, 3, rng=rng(), ridge=0.05)
     check.gradients(lambda: model.loss(X), parameters=model)
 
@@ -401,7 +401,7 @@ def test_conv_autoencoder(up):
     model = ConvAutoencoder(up, 3, 2, rng=rng())
     x = rng(1).random((2, 28, 28, 1))
     z, *switches = model.encode(x)
-    assert z.shape == (2, 7, 7, 2) and len(switches) == 2 * (up == "unpool")
+    assert z.shape == (2, 7, 7, 2) and len(switches) == (2 if up == "unpool" else 0)
     with no_grad():
         assert model.restore(x).shape == x.shape
         q = model.restore(x).data
@@ -450,10 +450,10 @@ def test_the_autoencoder_of_a_layer_trains_that_layer_and_no_other():
     np.testing.assert_array_equal(model.encode(h).data, ops.sigmoid(stack.layers[1](h)).data)
 
 
-# ---------------------------------------------------------------- what a demo's score rests on
+# ---------------------------------------------------------------- the formula behind a demo's score
 
 def test_a_denoiser_of_one_gaussian_is_tweedies_formula():
-    """Points N(0, s²) with noise σ: E[clean|x] = x + σ² ∇ ln p_σ(x) = x s²/(s² + σ²); a linear net must find it."""
+    """For points N(0, s²) with noise σ, E[clean|x] = x + σ² ∇ ln p_σ(x) = x s²/(s² + σ²). A linear net must find it."""
     points = 0.5 * rng(3).standard_normal((20_000, 2), dtype=np.float32)
     net = Dense(2, 2, rng=rng())
     optimizer, noise = Adam(net.parameters(), lr=0.05), rng(4)

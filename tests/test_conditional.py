@@ -1,4 +1,4 @@
-"""Conditional GAN and image to image: the losses by hand, who learns from what, and what each player is shown."""
+"""Conditional GAN and image to image: the losses by hand, whom each of them trains, and what each player sees."""
 
 import numpy as np
 import pytest
@@ -89,7 +89,7 @@ def test_each_player_trains_itself_alone():
 
 
 def test_the_best_discriminator_of_pairs():
-    """On a finite set of pairs the loss is least at D = p / (p + ½ q + ½ m), here in a table of logits."""
+    """On a finite set of pairs, with a table of logits as D, the loss is least at D = p / (p + ½ q + ½ m)."""
     images, labels, fakes, others = (np.array(a) for a in (
         [0, 0, 0, 1, 1, 1], [0, 0, 1, 1, 1, 0], [0, 1, 1, 1, 0, 0], [1, 1, 0, 0, 0, 1]))
     counts = np.zeros((3, 2, 2))
@@ -102,14 +102,14 @@ def test_the_best_discriminator_of_pairs():
     loss = gan.discriminator_loss(images, labels, fakes, others)
     np.testing.assert_allclose(sigmoid(best), p / (p + 0.5 * q + 0.5 * m))
     np.testing.assert_allclose(grad(loss, logits).data, 0, atol=1e-12)
-    # labels that can be told from images, and a perfect G: ⅔ for what matches, 0 for what does not
+    # if images determine their labels and G is perfect: ⅔ for matched pairs, 0 for mismatched ones
     p = q = np.eye(2) / 2
     np.testing.assert_allclose(p / (p + 0.5 * q + 0.5 * (1 - np.eye(2)) / 2), np.eye(2) * 2 / 3)
 
 
 def test_only_mismatched_pairs_teach_the_match():
-    """Without a useful G (its images are nothing but zeros) D scores a real image alike with any label, unless it is
-    shown wrong ones."""
+    """Without a useful G (its images are all zeros), D gives a real image the same score with any label, unless it sees
+    wrong ones."""
     x, y = np.eye(4)[np.arange(40) % 4], np.arange(40) % 4
     gaps = {}
     for shown in (True, False):
@@ -170,7 +170,7 @@ ASKED, TRUE = rng(5).random((3, 8, 5, 1)), rng(6).random((3, 8, 5, 1))
 
 
 def pair():
-    """G(x) = 2-parameter map of each pixel; D(x, y) a smooth map of the pair, a logit for each patch of 2 × 1"""
+    """G maps each pixel by a function of 2 parameters; D maps a pair smoothly to a logit for each patch of 2 × 1."""
     generator = Sequential(Dense(1, 1, rng=rng()), ops.tanh)
     net = Sequential(Dense(4, 3, rng=rng(1)), ops.tanh, Dense(3, 1, rng=rng(2)))
 
@@ -223,7 +223,7 @@ def test_shapes_and_gradients_of_the_nets():
 
 
 def seen_by(f, x, row, column):
-    """The rows and the columns of x (1, H, W, 1) that an output f(x)[0, row, column] depends on"""
+    """The rows and the columns of x (1, H, W, 1) on which the output f(x)[0, row, column] depends"""
     x = Tensor(x, requires_grad=True)
     g = grad(f(x)[0, row, column].sum(), x).data[0, :, :, 0]
     return np.flatnonzero(g.any(axis=1)), np.flatnonzero(g.any(axis=0))

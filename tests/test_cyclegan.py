@@ -1,4 +1,4 @@
-"""CycleGAN: its loss by hand and from whom it learns, what cycles leave open, and the nets for images."""
+"""CycleGAN: its losses by hand, whom each of them trains, what cycles leave open, and the nets for images."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def scale(w):
 # ---------------------------------------------------------------- the loss
 
 def test_the_losses_by_hand():
-    """G doubles, F halves and turns the sign; D_A(x) = x₁, D_B(x) = 3 x₂"""
+    """G doubles, F halves and flips the sign; D_A(x) = x₁, D_B(x) = 3 x₂"""
     gan = CycleGAN(scale(2 * np.eye(2)), scale(-0.5 * np.eye(2)), scale([[1.0], [0]]), scale([[0.0], [3]]), cycle=5.0,
                    identity=0.7)
     fake_b, fake_a = gan.translate(A, B)
@@ -56,7 +56,7 @@ def test_the_losses_by_hand():
 
 
 def test_domains_of_unlike_sizes():
-    """A has 2 numbers a sample, B has 3, and G and F go between."""
+    """Samples of A have 2 numbers, those of B have 3, and G and F map between them."""
     gan = CycleGAN(scale(rng(1).normal(size=(2, 3))), scale(rng(2).normal(size=(3, 2))), tiny(3, 1),
                    scale(np.ones((3, 1))))
     b = rng(3).normal(size=(4, 3))
@@ -91,7 +91,7 @@ def test_each_player_trains_itself_alone(cycle, identity):
 
 
 def test_a_wrong_pairing_is_as_consistent_as_the_right_one():
-    """B = A turned by 90°, A its own mirror image: G turns left or right, and no loss can tell."""
+    """B is A turned by 90°, and A equals −A: G may turn left or right, and no loss can tell."""
     turn = np.array([[0.0, 1], [-1, 0]])
     a = np.concatenate([A, -A])
     b, D_A, D_B = a @ turn, tiny(3, 1), tiny(4, 1)
@@ -125,7 +125,7 @@ def test_instance_norm():
             v = x[n, :, :, c]
             expected[n, :, :, c] = (v - v.mean()) / np.sqrt(v.var() + 1e-5)
     np.testing.assert_allclose(instance_norm(x), expected)
-    np.testing.assert_allclose(instance_norm(x[1:2]), expected[1:2])          # each image for itself
+    np.testing.assert_allclose(instance_norm(x[1:2]), expected[1:2])          # each image on its own
     np.testing.assert_array_equal(instance_norm(np.full((1, 2, 3, 1), 4.0)), 0.0)
     check.gradients(instance_norm, x, order=2)
 
@@ -150,7 +150,7 @@ def test_the_nets_for_images():
     assert sum(p.size for p in D.parameters()) == 17 * 3 + 6 * (16 * 3 + 1) + 16 * 6 + 1
     seen = grad(D(t := Tensor(x, requires_grad=True))[0, 3, 3, 0], t).data[..., 0] != 0
     rows, columns = seen[0].any(axis=1).nonzero()[0], seen[0].any(axis=0).nonzero()[0]
-    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == 22 and not seen[1].any()  # a patch, of its own image
+    assert np.ptp(rows) + 1 == np.ptp(columns) + 1 == 22 and not seen[1].any()  # a patch of its own image
 
 
 def test_a_step_lowers_each_loss():

@@ -58,7 +58,7 @@ def test_no_demo_is_forgotten():
 def test_demo(name, scale, tmp_path, monkeypatch, capsys):
     demo = load(name)
     shrink(demo, name, scale, monkeypatch)
-    command = [name, "--out", str(tmp_path), *["--quick"] * (scale == "quick")]
+    command = [name, "--out", str(tmp_path), *(["--quick"] if scale == "quick" else [])]
     monkeypatch.setattr(sys, "argv", command)
     demo.main()
     first = capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_every_demo_ends_expected_mistakes_with_one_line(name, tmp_path, monkeyp
 
 
 def refused(demo, name, options, words, monkeypatch, capsys):
-    """The command ends with one line on stderr, which has these words, and exit code 2."""
+    """The command ends with one line on stderr, with these words in it, and exit code 2."""
     monkeypatch.setattr(sys, "argv", [f"demos/{name}.py", *options])
     with pytest.raises(SystemExit) as end:
         command(demo.main)
@@ -354,7 +354,7 @@ def test_unrolled_generator_minimises_what_the_foreseen_discriminator_will_lose(
     of_discriminator, of_generator = demo.play("unrolled", gan, None, rng, SimpleNamespace(current_lr=0.0))
     z = gan.noise(10, np.random.default_rng(7), real)
     gan.noise = lambda *_: z
-    np.testing.assert_allclose(of_generator(real).data, -of_discriminator(real).data, rtol=1e-5)  # nothing is foreseen
+    np.testing.assert_allclose(of_generator(real).data, -of_discriminator(real).data, rtol=1e-5)  # D has not moved
     *_, ahead = demo.play("unrolled", gan, None, rng, SimpleNamespace(current_lr=1e-2))
     assert ahead(real).data > of_generator(real).data                              # D will learn
     grads = [p.grad for p in gan.discriminator.parameters()]

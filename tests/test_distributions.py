@@ -1,4 +1,4 @@
-"""What gradient checks cannot see, a formula that is wrong but differentiates right: laws of the distributions."""
+"""Laws of the distributions: gradient checks do not see a wrong formula that is differentiated correctly."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,8 @@ def test_the_elbo_is_below_the_evidence_by_the_divergence_from_the_posterior(lik
 
 
 def test_the_likelihoods_of_the_vae_are_probabilities_of_images():
-    """Bernoulli: over all 16 images of 2 × 2 pixels they sum to one. Gaussian: that of a pixel integrates to one."""
+    """Bernoulli likelihoods of all 16 images of 2 × 2 pixels sum to one; the Gaussian one of a pixel integrates to one.
+    """
     logits = np.random.default_rng(0).normal(size=(1, 2, 2, 1))
     model, _ = tiny_vae("bernoulli")
     images = np.array(np.meshgrid(*[[0.0, 1.0]] * 4)).reshape(4, -1).T.reshape(-1, 1, 2, 2, 1)
@@ -101,7 +102,7 @@ def test_dropout_keeps_the_expected_result_of_a_linear_layer():
 
 
 def test_signals_and_gradients_keep_their_size_through_deep_networks():
-    """He's initialization keeps E[y²] through ReLU layers, forward, and so does its transpose backward."""
+    """He's initialization keeps E[y²] through ReLU layers on the way forward, and its transpose on the way back."""
     rng, width, depth = np.random.default_rng(0), 300, 20
     net = layers.Sequential(*[f for _ in range(depth) for f in (
         layers.Dense(width, width, rng=rng, init=initializers.he_normal), ops.relu)])

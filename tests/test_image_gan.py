@@ -1,4 +1,4 @@
-"""The nets of the image GANs: what they compute, by hand; their gradients, first weights and batch statistics."""
+"""The nets of the image GANs: their results by hand, gradients, initial weights and batch statistics."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def normed(x, gamma, beta):
 def convolved(x, w):
     """Stride 2, 4 × 4, with one pixel of padding: y[p, q] = Σ_ij x[2p + i − 1, 2q + j − 1] w[i, j]"""
     n, height, width, _ = x.shape
-    y = np.zeros((n, -(-height // 2), -(-width // 2), w.shape[3]))                # (7 × 7 → 4 × 4, two behind)
+    y = np.zeros((n, -(-height // 2), -(-width // 2), w.shape[3]))                # (7 × 7 → 4 × 4: two at the end)
     for p in range(y.shape[1]):
         for q in range(y.shape[2]):
             for i in range(4):
@@ -75,7 +75,7 @@ def spread_out(y, w):
 
 
 def shaken(gan):
-    """In float64, with all weights and biases away from their first values."""
+    """The GAN in float64, with all weights and biases away from their initial values."""
     gan.move(lambda a: a.astype(np.float64))
     noise = rng(7)
     for p in gan.parameters():
@@ -113,7 +113,7 @@ def test_dcgan_by_hand():
     np.testing.assert_allclose(gan.judge(X).data, h.reshape(6, -1) @ w4 + b4, rtol=1e-9)
 
 
-# ---------------------------------------------------------------- sizes and first weights
+# ---------------------------------------------------------------- sizes and initial weights
 
 @pytest.mark.parametrize(("latent", "channels"), [(100, 32), (3, 1), (17, 5)])
 def test_sizes_of_a_dcgan(latent, channels):
@@ -134,7 +134,7 @@ def test_sizes_of_the_dense_nets():
     assert gan.judge(images).shape == (1, 1) and gan.judge(images).dtype == np.float32
 
 
-def test_first_weights():
+def test_initial_weights():
     gan = GAN(dcgan_generator(rng=rng()), dcgan_discriminator(rng=rng(1)), 100)
     for name, p in gan.named_parameters().items():
         if p.data.ndim == 1:
@@ -166,7 +166,7 @@ def test_same_seed_same_nets_and_other_seed_others():
 
 @pytest.mark.parametrize("make", [lambda: dcgan(3, 1), dense_gan])
 def test_gradients_of_both_losses(make):
-    """Of the first weights of either net, which a gradient reaches through all its layers."""
+    """In the first layer of each net, which a gradient reaches through all the others."""
     gan = shaken(make())
     z = rng(6).standard_normal((3, gan.latent))
     fake = gan.generate(z)
@@ -217,7 +217,7 @@ def test_each_player_learns_and_leaves_the_other_alone(make):
 
 @pytest.mark.parametrize("make", [dcgan, dense_gan])
 def test_a_step_on_other_arrays_is_the_same_and_reads_nothing(make):
-    """In float64: in float32 an activation of rounding size may lie on another side of its kink there."""
+    """In float64, since in float32 rounding may put an activation on the other side of its kink."""
     here, there = (make().move(lambda a: a.astype(np.float64)) for _ in range(2))
     there.move(stand_in.strict.asarray)
     x, z = X, here.noise(6, rng(3), like=X)

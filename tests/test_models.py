@@ -1,4 +1,4 @@
-"""The VAEs: one training step equals PyTorch's, the objectives are what they say, the draws have the right spread."""
+"""The VAEs: a training step equals PyTorch's, the objectives equal their formulas, the draws have the right spread."""
 
 import numpy as np
 import pytest
@@ -47,7 +47,7 @@ def torch_loss(model, p, x, noise, objective):
 @pytest.mark.parametrize("make", [DenseVAE, ConvVAE])
 @pytest.mark.parametrize("objective", ["elbo", "lecture"])
 def test_a_training_step_agrees_with_pytorch(make, objective):
-    """Loss, every gradient and the updated weights, in float64, where no activation lies at a kink but for rounding."""
+    """Loss, every gradient and the updated weights, in float64, where rounding takes no activation across a kink."""
     torch = pytest.importorskip("torch")
     model, x = make(rng=np.random.default_rng(0), objective=objective), X.astype(np.float64)
     model.move(lambda a: a.astype(np.float64))
@@ -69,7 +69,7 @@ def test_a_training_step_agrees_with_pytorch(make, objective):
         optimizer.step()
         theirs.step()
         for name, q in model.named_parameters().items():
-            # Adam's first steps are ±lr whatever the size of g: an entry whose gradient is rounding may go either way
+            # Adam's first steps are ±lr whatever the size of g: where g is only rounding, either sign may win
             sure = np.abs(p[name].grad.numpy()) > 1e-9 * np.abs(p[name].grad.numpy()).max()
             np.testing.assert_allclose(q.data[sure], p[name].detach().numpy()[sure], atol=1e-9, err_msg=name)
         with torch.no_grad():
@@ -130,7 +130,7 @@ def test_the_objectives_are_their_formulas():
 
 @pytest.mark.parametrize("objective, deviation", [("elbo", lambda s: np.exp(s / 2)), ("lecture", np.exp)])
 def test_sampled_codes_have_the_stated_spread(objective, deviation):
-    """Mean μ, and standard deviation e^(s/2), or e^s in the lecture's objective."""
+    """Mean μ, and standard deviation e^(s/2), or e^s for "lecture"."""
     model = DenseVAE(rng=np.random.default_rng(0), objective=objective)
     mean, s = np.array([0.5, -2.0]), np.array([-1.0, 0.6])
     n = 200_000
@@ -152,7 +152,7 @@ def test_the_decoder_uses_the_encoders_kernels_and_switches():
         assert not np.allclose(other, expected)
         repeated = model.decode(mean, None, None)
     assert repeated.shape == X.shape
-    assert len(model.parameters()) == 12  # six layers: the decoder brings only `expand`
+    assert len(model.parameters()) == 12  # six layers: the decoder adds only `expand`
 
 
 def test_switch_head_learns_switches_that_depend_on_z():

@@ -1,5 +1,5 @@
 """Data to learn from, as plain NumPy arrays: handwritten digits (a sample comes with the package), pictures of clothes,
-toy points in the plane; and `batches`, which cuts arrays into batches.
+and toy points in the plane. `batches` cuts arrays into batches.
 """
 
 from scratchnet.data import toy2d

@@ -24,8 +24,8 @@ SHORTEST = 20  # words
 def docstrings(packages=PACKAGES, fewest=100, most=1000, rng=None):
     """(texts, labels): docstrings of the standard library and of those packages that are installed; label = top module.
 
-    Sources are parsed, and nothing is imported. So compiled functions are found only if calls of add_newdoc in Python
-    hold their docstrings: np.array and scipy.special.gamma are, NumPy's ufuncs are not. Tests, private modules of the
+    Sources are parsed, and nothing is imported. So the docstrings of compiled functions are found only in calls of
+    add_newdoc, as for np.array and scipy.special.gamma, but not for NumPy's ufuncs. Tests, private modules of the
     standard library and docstrings of fewer than 20 words are left out, then labels of fewer than `fewest` documents.
     Of a label with more than `most` documents, rng draws that many; without rng, the first ones are taken.
     """

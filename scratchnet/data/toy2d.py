@@ -46,7 +46,7 @@ def grid(n, rng, side=5, spacing=2.0, std=0.05):
 
 
 def moons(n, rng, noise=0.05):
-    """Two interlocking half circles, and the one of each point, 0 (upper) or 1 (lower), int64.
+    """Two interlocking half circles, and the half circle of each point, 0 (upper) or 1 (lower), int64.
 
     upper = (cos t, sin t), lower = (1 − cos t, ½ − sin t), t ~ U[0, π); noise is a standard deviation.
     """
@@ -123,7 +123,7 @@ def _is_name(text):
 
 def _check_float32(where, x):
     """ValueError unless float32 can tell apart the values that float64 can: times in seconds since 1970 need an offset.
-    Among many values from a continuum, a few merge whatever the offset, and pass."""
+    Among many values from a continuum, a few merge whatever the offset; these pass."""
     with np.errstate(over="ignore"):
         rounded = x.astype(np.float32)
     lost = x[~np.isfinite(rounded) | ((rounded == 0) & (x != 0))]

@@ -3,8 +3,8 @@
     z = encode(x),   x̂ = σ(decode(z)),   L = −Σ_pixels [x ln x̂ + (1 − x) ln(1 − x̂)]        per image, in nats
 
 Pixels x lie in [0, 1] and are read as probabilities, so the loss is a cross-entropy of logits; `squared_error` is the
-alternative. The net is trained to reproduce its input, and everything has to pass through the code. The code depends on
-its width, and on noise added to the input (data.corruption) or a penalty added to the loss (penalties).
+alternative. The net is trained to reproduce its input, and everything has to pass through the code. Its width shapes
+the code, as do noise on the input (data.corruption) and penalties in the loss (penalties).
 """
 
 from scratchnet import initializers, ops

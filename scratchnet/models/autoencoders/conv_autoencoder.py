@@ -10,10 +10,10 @@ from scratchnet.module import Module
 class ConvAutoencoder(Module):
     """28×28×1 → 14×14×16 → 7×7×4, a code of 196 numbers, and back up; every kernel is 3×3.
 
-    up = "unpool"       max-pool down; up, put each value where the maximum stood, then convolve. The decoder gets the
+    up = "unpool"       down: max-pool; up: put each value where the maximum stood, then convolve. The decoder gets the
                         argmax ("switches") as well as the code                  (Zeiler et al. 2011, section 3)
-    up = "repeat"       max-pool down; up, repeat each value over its window, then convolve      (Odena et al. 2016)
-    up = "transposed"   convolve with stride 2 down; up, transposed convolution with stride 2
+    up = "repeat"       down: max-pool; up: repeat each value over its window, then convolve     (Odena et al. 2016)
+    up = "transposed"   down: convolution with stride 2; up: transposed convolution with stride 2
                                                                       (Radford, Metz & Chintala 2016, section 3)
     All three have the same number of weights.
     """

@@ -1,8 +1,8 @@
 """From image to image (Isola et al. 2017, "pix2pix"): G sees an image and draws the one that belongs to it.
 
-G learns from pairs of question and answer. Its answer should be close to the true one pixel by pixel (L1), and pass for
-it before a D that also sees the question. L1 alone is least at the pixelwise median of all possible answers, which is
-none of them; D asks for one of them. D judges patch by patch, so it takes care of detail, and L1 of the whole.
+G learns from pairs of question and answer. Its answer should be close to the true one pixel by pixel (L1), and convince
+a D that also sees the question. L1 alone is least at the pixelwise median of all possible answers, which is none of
+them; D asks for one of them. D judges patch by patch, so it takes care of detail, and L1 of the whole.
 
 The paper's noise is dropout in G, also at test time, and its authors found that answers hardly vary with it. Here there
 is none.

@@ -1,7 +1,7 @@
 """Variational autoencoders (Kingma & Welling 2014): the two objectives that all of them share.
 
 A code z is drawn from N(0, 1), then an image x from p(x|z), a net with one output per pixel. Learning needs the
-unknown p(z|x); a second net, the encoder, replaces it by q(z|x) = N(μ(x), σ(x)²). For any q,
+unknown p(z|x); a second net, the encoder, approximates it by q(z|x) = N(μ(x), σ(x)²). For any q,
 
     ln p(x)  ≥  E_q[ ln p(x|z) ] − KL( q(z|x) ‖ N(0, 1) )        the evidence lower bound, ELBO (eq. 3 of the paper)
 
@@ -10,7 +10,7 @@ and z = μ + σ ε with ε ~ N(0, 1) lets the gradient pass through the draw (se
 Two objectives, chosen by name:
 
 "elbo"     −ELBO in nats per image: −ln p(x|z) summed over pixels plus KL summed over dimensions. The encoder's second
-           output is s = ln σ². As a bound on −ln p(x), it compares different models.
+           output is s = ln σ². It bounds −ln p(x) from above, so it can compare different models.
 "lecture"  the form found in many lecture notes: mean squared error over all pixels + mean over dimensions of
            e^s − (1 + s) + m², with z = m + e^s ε. It differs from −ELBO in two ways. First, the second term is twice
            the KL of a Gaussian with variance e^s, but the noise has standard deviation e^s. Second, means stand where
@@ -74,7 +74,7 @@ class VAE(Module):
 
 
 def evaluate(model, images, rng, size=250):
-    """[loss, reconstruction part, KL part] of images (N, H, W, 1): model.loss averaged over all of them, unrecorded."""
+    """[loss, reconstruction part, KL part] of images (N, H, W, 1): model.loss averaged over them, unrecorded."""
     with no_grad():
         parts = [[len(x) * term.item() for term in model.loss(x, rng)] for x in batches(images, size=size)]
     return [sum(column) / len(images) for column in zip(*parts, strict=True)]
