@@ -190,8 +190,9 @@ LOSSY = (np.ma.MaskedArray, np.matrix)  # arrays that mean more than their numbe
 
 def refuse(who, a):
     """TypeError for an array of a kind in LOSSY."""
-    raise TypeError(f"{who}: a {type(a).__name__} would lose what makes it one; pass "
-                    f"{'its .filled(value)' if isinstance(a, np.ma.MaskedArray) else 'np.asarray of it'}")
+    if isinstance(a, np.ma.MaskedArray):
+        raise TypeError(f"{who}: a {type(a).__name__} would lose its mask; pass its .filled(value)")
+    raise TypeError(f"{who}: a {type(a).__name__} would lose its *, the matrix product; pass np.asarray of it")
 
 
 def _plain(x):
@@ -213,7 +214,7 @@ def check_arrays(op, **arrays):
 
 @contextmanager
 def recording(on):
-    """Inside, ops record themselves if `on`, and do not if not."""
+    """Inside, ops record themselves, or do not."""
     before, mode.recording = mode.recording, on
     try:
         yield

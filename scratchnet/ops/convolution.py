@@ -167,7 +167,7 @@ def correlate(x, w, b, stride, pads, size, by=None):
 
 
 # ---------------------------------------------------------------- windows to rows, rows to windows
-# Each takes a few images at a time, so that the copies stay in the cache, in several threads.
+# Each works in several threads, on a few images at a time, so that the copies stay in the cache.
 
 def _unfold_product(x, w, b, stride, pads, size, columns=None):
     """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)
