@@ -1,4 +1,4 @@
-"""An examination of the gradient checker: what it says of rules that were written without a look at its sources.
+"""An examination of the gradient checker by rules that were written without a look at its sources.
 
     NAMED        a true name                             UNKNOWN      caught, without a name
     LOW          a wrong name, with low confidence       MISNAMED     a wrong name, with high confidence
@@ -24,14 +24,14 @@ class Entry(NamedTuple):
 
 
 def examine(entry):
-    """(verdict, what the checker says) of one entry."""
+    """(verdict, name and confidence that the checker gives) for one entry."""
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             entry.call()
     except check.GradientMismatch as error:
         diagnosis = _diagnosis_of(error.report)
-    except Exception as error:  # whatever else comes out of the checker is what is looked for here
+    except Exception as error:  # the checker itself must raise nothing else
         return "CRASH", f"{type(error).__name__}: {error}"
     else:
         return "PASS" if entry.names is None else "MISSED", ""
@@ -42,7 +42,7 @@ def examine(entry):
 
 
 def _diagnosis_of(report):
-    """The first there is, of the lowest order that has one."""
+    """The Diagnosis of the lowest order that has one, or None."""
     while report is not None:
         if report.diagnosis is not None:
             return report.diagnosis
@@ -51,7 +51,7 @@ def _diagnosis_of(report):
 
 
 def examine_all(entries):
-    """Print a line for each entry, then how many there are of each verdict."""
+    """Print a line for each entry, then the count of each verdict."""
     verdicts = Counter()
     for entry in entries:
         verdict, told = examine(entry)

@@ -1,13 +1,13 @@
-"""Wrong gradient rules, each with the name of its mistake: what the checker must catch and the diagnosis must say.
+"""Wrong gradient rules, each with the name of its mistake: the checker must catch it, the diagnosis must name it.
 
-`systematic(rng)` bends the right rule of every op in ORDINARY in many ways; `by_hand()` are mistakes that people make.
-A mutant is (label, context, function, inputs, order, name): inside context() the function has a wrong gradient; name is
-what the diagnosis should say, None where no name is promised.
+`systematic(rng)` bends the right rule of every op in ORDINARY in many ways; `by_hand()` makes the mistakes that people
+make. A Mutant is (label, context, function, inputs, order, name). Inside context() the function has a wrong gradient;
+name is the expected diagnosis, or None where none is promised.
 
     python tests/mutants.py [--seeds N] [--jobs N]
 
-prints how many are caught and named right, how long a whole model takes, and how many right rules are called wrong
-over N draws of their inputs.
+prints how many mutants are caught and named correctly, how long a whole model takes, and how many right rules are
+called wrong over N draws of their inputs.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Mutant(NamedTuple):
 
 @contextmanager
 def bent(op, of_gy=None, of_g=None):
-    """Inside, the rules of op get of_gy(gy), and what they give for each input goes through of_g."""
+    """Inside, the rules of op receive of_gy(gy), and their gradient of each input goes through of_g."""
     def bend(rule):
         @functools.wraps(rule)  # keeps the signature, which says what to keep
         def wrong(gy, *kept):
@@ -94,7 +94,7 @@ SYSTEMATIC = {  # mistake: (on the cotangent, on the gradient, its name)
 
 
 def systematic(rng):
-    """The Mutants of all ORDINARY ops whose gradient is really another one."""
+    """The Mutants of all ORDINARY ops, as far as their gradient really changes."""
     table = cases(rng)
     for row in ORDINARY:
         f, *inputs = table[row]
@@ -164,8 +164,7 @@ def recurrence(x, w, u):
 
 
 def recurrence_rule(gy, x, w, u, y, paired=lambda y: np.concatenate([0 * y[:1], y[:-1]]),
-    derivative=lambda y: 1 - y * y,
-                    through_time=1.0):
+                    derivative=lambda y: 1 - y * y, through_time=1.0):
     """Backpropagation through time; the arguments are the places for mistakes."""
     deltas, carried = [], np.zeros(u.shape[0])
     for t in reversed(range(len(y))):
@@ -211,7 +210,7 @@ def correlate_rule(gy, x, w):
 correlate.backward(correlate_rule)
 
 
-# ---------------------------------------------------------------- what people get wrong
+# ---------------------------------------------------------------- mistakes that people make
 
 def _standardise(x, axes):
     centred = x - x.mean(axes, keepdims=True)
@@ -231,7 +230,7 @@ def _normalization(axes, mean, variance):
 
 
 def _overwritten_windows(order):
-    """`=` for `+=` where windows overlap, the windows visited in the given order."""
+    """`=` instead of `+=` where windows overlap, which are visited in the given order."""
     def rule(gy, size, stride, padding, x_shape):
         kernel, stride, pads, out = ops.pooling._window_geometry("", x_shape[1:3], size, stride, padding)
         x = np.zeros((x_shape[0], *(n + sum(p) for n, p in zip(x_shape[1:3], pads, strict=True)), x_shape[3]))
@@ -242,7 +241,7 @@ def _overwritten_windows(order):
 
 
 def _own_window(gy, stride, x_shape):
-    """Each pixel has the gradient of the window in whose stride it lies."""
+    """Each pixel receives the gradient of the window in whose stride it lies."""
     g = gy.repeat(stride, 1).repeat(stride, 2)[:, :x_shape[1], :x_shape[2]]
     return np.pad(g, ((0, 0), (0, x_shape[1] - g.shape[1]), (0, x_shape[2] - g.shape[2]), (0, 0)))
 
@@ -261,7 +260,7 @@ def _stride_ignored(gy, x, w):
 
 
 def _constant(rule):
-    """The same rule with everything that it kept taken for constants: wrong from the second order on."""
+    """The same rule, but it takes all values that it kept for constants: wrong from the second order on."""
     @functools.wraps(rule)
     def wrong(gy, *kept):
         return rule(gy, *map(data_of, kept))
@@ -482,7 +481,7 @@ def _hidden_paths(X, P, W):
 
 
 def _second_order(X, P, W, B):
-    """Rules that are right to first order."""
+    """Rules that are right to first order only."""
     name = "stop-gradient in the second order"
     rules = [
         (ops.tanh, lambda gy, y: gy * (1 - y * y), ops.tanh, [X]),
@@ -527,7 +526,7 @@ def examine(mutant):
 
 
 def false_alarms(seed):
-    """(how many right rules were checked, how many of them were called wrong) with the inputs drawn from seed."""
+    """(number of right rules checked, number of those called wrong) with the inputs drawn from seed."""
     rows, alarms = cases(np.random.default_rng(seed)), 0
     for name, (f, *xs) in rows.items():
         try:
@@ -539,8 +538,8 @@ def false_alarms(seed):
 
 
 def whole_loss():
-    """Check the loss of the convolutional VAE in all its parameters; gives how many numbers these are. Two images of
-    noise: on the black ground of a digit all windows tie, and where the maximum stands jumps with every step."""
+    """Check the loss of the convolutional VAE in all its parameters, and return how many numbers these are. The two
+    images are noise: on the black background of a digit all windows tie, and their maximum jumps with every step."""
     rng = np.random.default_rng(0)
     model, images = ConvVAE(rng=rng), rng.random((2, 28, 28, 1))
     check.gradients(lambda: model.loss(images, np.random.default_rng(1))[0], parameters=model)

@@ -1,6 +1,6 @@
 """Wrong gradient rules as learners write them, and right ones in unusual forms: does the checker name them truly?
 
-    python tests/rules_of_learners.py        one line an entry, then how many there are of each verdict
+    python tests/rules_of_learners.py        prints a line for each entry, then the count of each verdict
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ def right(id, call, why):
 
 
 def swap(op, rule, *inputs, f=None, order=1):
-    """The rule in the place of the op's own."""
+    """A check of f, or of the op itself, with the rule in place of the op's own."""
     def call():
         with op.using(rule):
             check.gradients(f or op, *inputs, order=order)
@@ -31,7 +31,7 @@ def swap(op, rule, *inputs, f=None, order=1):
 
 
 def own(forward, rule, *inputs, f=None, order=1):
-    """A learner's op with his rule, alone or (f takes the op first) inside of a function."""
+    """A check of a learner's op with its rule, alone or inside a function f, which takes the op first."""
     op = differentiable(forward)
     op.backward(rule)
 
@@ -166,7 +166,7 @@ wrong("huge_gradient_factor", own(lambda x: 1e20 * x * x, lambda gy, x: 1e20 * g
       "gradients of 1e20, without the 2", "factor 1/2", "constant factor")
 
 
-# ---------------------------------------------------------------- gy clipped, constant, of other dtype, changed
+# ---------------------------------------------------------------- gy clipped, constant, of another dtype, changed
 
 def clipped_at(bound):
     return lambda gy, x: np.clip(gy * np.cos(x), -bound, bound)
@@ -247,7 +247,7 @@ wrong("input_in_a_global", own(_remember, lambda gy, y: gy * y * np.cos(LAST["x"
       "not a function")
 
 
-# ---------------------------------------------------------------- no array, or not of the right shape
+# ---------------------------------------------------------------- no array, or one of the wrong shape
 
 def tanh_gradient(gy, y):
     return gy * (1 - y * y)
@@ -729,7 +729,7 @@ wrong("embedding_value", own(looked_up, lambda gy, w: added(gy * w[WORDS], w.sha
       "times the value that was read", "value taken for index", "other argument as a factor")
 
 
-# ---------------------------------------------------------------- entries moved about
+# ---------------------------------------------------------------- moving entries
 
 wrong("transpose_same_axes", swap(ops.transpose, lambda gy, axes: gy.transpose(axes), draw(4, 4, 4),
                                   f=lambda x: ops.transpose(x, (1, 2, 0))), "the permutation, not its inverse",
@@ -910,7 +910,7 @@ def pool_forward(size, stride, reduce):
 
 
 def pool_rule(size, stride, share, step=None, add=True):
-    """share(gy, window, y) → what each entry of the window gets."""
+    """share(gy, window, y) → the gradient of each entry of the window."""
     step = stride if step is None else step
 
     def rule(gy, x, y):
@@ -977,7 +977,7 @@ EPS = 0.1
 
 
 def batch_norm_with(mean=1.0, var=1.0, eps=EPS, gx=None, ggamma=None, gbeta=None, x=XB):
-    """batch_norm's rule with coefficients for the two paths, and parts that may be others."""
+    """batch_norm's rule with coefficients for the two paths, and with parts that can be replaced."""
     def rule(gy, x, gamma, y):
         axes = tuple(range(x.ndim - 1))
         n, mu, v = x.size // x.shape[-1], x.mean(axes), x.var(axes)
@@ -1222,7 +1222,7 @@ right("rnn_loops", own(rnn, rnn_rule(), *RNN), "backpropagation through time in 
 
 
 def lstm_states(x, h, c, w, u, b):
-    """Gates in the order i, f, o, g, as CS231n has them."""
+    """Gates in the order i, f, o, g, as in CS231n."""
     history = []
     for t in range(x.shape[1]):
         i, f, o, g = np.split(x[:, t] @ w + h @ u + b, 4, axis=1)
@@ -1282,10 +1282,10 @@ wrong("lstm_no_forget", own(lstm, lstm_rule(forget=False), *LSTM), "∂L/∂c ca
 right("lstm_loops", own(lstm, lstm_rule(), *LSTM), "an LSTM in loops")
 
 
-# ---------------------------------------------------------------- rules inside of functions, penalties, large inputs
+# ---------------------------------------------------------------- rules inside functions, penalties, large inputs
 
 def wanted(x):
-    """x as a Tensor whose gradient can be taken, whatever the checker calls the function with."""
+    """x as a Tensor whose gradient can be taken, whether the checker passes an array or a Tensor."""
     return x if isinstance(x, Tensor) and x.requires_grad else Tensor(data_of(x), requires_grad=True)
 
 
@@ -1303,7 +1303,7 @@ def squared_slope(x):
 
 
 def naive_penalty(x, w):
-    """As a learner writes it first."""
+    """The same, as a learner writes it first."""
     return ops.square(grad(ops.tanh(x @ w).sum(), x, create_graph=True)).sum()
 
 

@@ -1,12 +1,12 @@
 """An examination of the gradient checker by rules that were written without a look at its sources.
 
-Half of the wrong rules are mistakes that learners make. The other half look like a mistake with a name and are another,
-so that a checker that guesses is caught. The right rules stand in unusual forms, or at unusual points.
+Half of the wrong rules are mistakes that learners make. The other half resemble a mistake that has a name but are not
+that mistake, so that a checker that guesses is caught. The right rules have unusual forms or meet unusual points.
 
-    python tests/rules_of_outsiders.py        one line an entry, then how many there are of each verdict
+    python tests/rules_of_outsiders.py        prints a line for each entry, then the count of each verdict
 
-A rule is swapped in by `op.using(rule)`, or it belongs to an op written here as a student writes one. `names` holds
-every name that is true of the mistake; where it is empty, only "unknown" is; None marks a right rule.
+A rule is swapped in by `op.using(rule)`, or it belongs to an op written here as a student would write it. `names` holds
+every name that is true of the mistake. If it is empty, only "unknown" is true; None marks a right rule.
 """
 
 import itertools
@@ -31,7 +31,7 @@ def right(id, why, call):
 
 
 def swap(op, rule, *inputs, f=None, **options):
-    """A check of f, or of the op itself, under the rule."""
+    """A check of f, or of the op itself, with the rule in place of the op's own."""
     def call():
         with op.using(rule):
             return check.gradients(f or op, *inputs, **options)
@@ -39,7 +39,7 @@ def swap(op, rule, *inputs, f=None, **options):
 
 
 def own(forward, rule, *inputs, f=None, **options):
-    """A check of an op of one's own; f(op) makes the function of the inputs, where it has further arguments."""
+    """A check of an op written here. If it has further arguments, f(op) makes it a function of the inputs."""
     if forward.__name__ == "<lambda>":
         forward.__name__ = f"student_op_{next(_numbers)}"
     op = differentiable(forward)
@@ -220,11 +220,11 @@ wrong("quadratic_symmetric", {"Jacobian not transposed"}, "2 A x, though A is no
       own(lambda x, a: x @ a @ x, lambda gy, x, a: (2 * gy * (a @ x), gy * np.outer(x, x)),
           normal(135, 4), normal(136, 4, 4)))
 
-# ---------------------------------------------------------------- learners: norms of a batch, a layer, an image
+# ---------------------------------------------------------------- learners: normalization of a batch, a layer, an image
 
 
 def normalize_rule(mean=1.0, variance=1.0, power=0.5, eps=1e-5, axis=-1, gamma=True):
-    """The gradients of layer_norm, each path with a factor of its own."""
+    """The gradients of layer_norm, with a factor for each path."""
     def rule(gy, x):
         d = x - x.mean(axis, keepdims=True)
         v = (d * d).mean(axis, keepdims=True)
@@ -344,7 +344,7 @@ def pool_patches(x, k, s):
 
 
 def pool_rule(weight, k, s, add=True):
-    """weight(window (N, C, k, k)) says how ∂L/∂y of a window is shared out."""
+    """weight(window (N, C, k, k)) says how the ∂L/∂y of a window is shared among its entries."""
     def rule(gy, x):
         gx = np.zeros_like(x)
         for a, b in np.ndindex(gy.shape[1:3]):
@@ -441,7 +441,7 @@ wrong("rnn_detached", {"stop-gradient", "steps treated as independent"}, "f deta
 
 
 def lstm_cell(a, c):
-    """a (N, 4H), c (N, H) → h and c behind each other (N, 2H)"""
+    """a (N, 4H), c (N, H) → h and c side by side (N, 2H)"""
     i, f, o, g = np.split(a, 4, axis=1)
     c = sigma(f) * c + sigma(i) * np.tanh(g)
     return np.concatenate([sigma(o) * np.tanh(c), c], axis=1)
@@ -492,7 +492,7 @@ wrong("attention_scale", {"factor √N", CONSTANT}, "1/√d is forgotten in ∂L
       attention_case(270, scale=lambda d: 1.0))
 wrong("attention_key", {"Jacobian not transposed"}, "∂L/∂k with ∂L/∂s as it is", attention_case(279, key=lambda g: g))
 
-# ---------------------------------------------------------------- learners: what a rule must be, second order
+# ---------------------------------------------------------------- learners: form of a rule, second order
 
 wrong("a_list", {"not an array", "wrong shape"}, "gy.tolist()",
       swap(ops.tanh, lambda gy, y: (gy * (1 - y * y)).tolist(), normal(300, 3, 4)))
@@ -538,7 +538,7 @@ wrong("sin_second", {"wrong sign", CONSTANT, "evaluated at minus the input"},
 
 
 def slope(f, x):
-    """∂Σf/∂x, recorded; of an array too."""
+    """∂Σf/∂x, recorded, for an array or a Tensor x."""
     with enable_grad():
         x = x if isinstance(x, Tensor) and x.requires_grad else Tensor(data(x), requires_grad=True)
         return grad(f(x).sum(), x, create_graph=True)
@@ -603,14 +603,14 @@ wrong("softplus_beta", (), "ln(1 + e²ˣ)/2: σ(x) in the place of σ(2x)",
 wrong("mean_over_other_size", {CONSTANT, "wrong axis"}, "divided by the other axis: right for square inputs only",
       own(lambda x: x.mean(0), lambda gy, x: np.broadcast_to(gy, x.shape) / x.shape[1], normal(437, 4, 7)))
 
-# ---------------------------------------------------------------- adversaries: right in part
+# ---------------------------------------------------------------- adversaries: partly right
 
 FIRST_HALF = np.arange(6)[:, None] < 3
 THIRD_CHANNEL = np.arange(4) == 2
 
 
 def tanh_case(seed, other, n=6, c=4):
-    """gy (1 − y²) times what other(x, y) says."""
+    """gy (1 − y²) times other(x, y)."""
     return swap(ops.tanh, lambda gy, x, y: gy * (1 - y * y) * other(x, y), normal(seed, n, c))
 
 

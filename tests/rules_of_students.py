@@ -1,7 +1,7 @@
 """Gradient rules as students of a course write them: wrong ones, each with the names that truly describe its mistake,
-and right ones in unusual forms. `python tests/rules_of_students.py` shows what the gradient checker says of each.
+and right ones in unusual forms. `python tests/rules_of_students.py` prints the checker's verdict on each.
 
-A rule is swapped in for that of an op of scratchnet, or given to an op that a student wrote (the functions with
+A rule replaces that of an op of scratchnet, or belongs to an op that a student wrote (the functions with
 @differentiable below have no rule of their own).
 """
 
@@ -16,7 +16,7 @@ ENTRIES = []
 
 
 def wrong(id, names, why, op, rule, *inputs, f=None, **options):
-    """names: joined by " | "; "" where none of the vocabulary is true"""
+    """names: the names that are true of the mistake, joined by " | "; "" if no known name is"""
     _add(id, set(names.split(" | ")) if names else set(), why, op, rule, inputs, f or op, options)
 
 
@@ -40,7 +40,7 @@ def positive(seed, *shape):
 
 
 def away(seed, *shape):
-    """Both signs, no entry near 0."""
+    """Numbers of both signs, none near 0."""
     x = normal(seed, *shape)
     return x + np.sign(x) * 0.2
 

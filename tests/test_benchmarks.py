@@ -1,4 +1,4 @@
-"""The comparison before the benchmark of training steps: it lets rounding pass, and nothing larger."""
+"""The comparison that precedes the benchmark of training steps accepts rounding, and nothing larger."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ from benchmarks.steps.worker import Worker  # noqa: E402
 
 
 def first_step():
-    """[(loss, gradients)]: a phase with a small gradient, and with one that is zero but for rounding."""
+    """[(loss, gradients)] of one phase: an ordinary gradient, a small one, and one that is zero up to rounding."""
     rng = np.random.default_rng(0)
     gradients = {"w": rng.standard_normal((4, 3)), "small": 1e-2 * rng.standard_normal(3), "zero": np.full(3, 1e-15)}
     return [(0.7, gradients)]
@@ -36,7 +36,7 @@ def test_a_first_step_that_differs_is_refused(theirs):
 
 @pytest.mark.parametrize("theirs", [
     first_step(), altered("w", (2, 1), 1e-12), altered("small", 1, 1e-12), altered("zero", slice(None), -1e-14)])
-def test_rounding_is_not(theirs):
+def test_rounding_is_accepted(theirs):
     compare("W1", "fused Adam", first_step(), theirs)
     compare("W1", "fused Adam", theirs, first_step())
 
@@ -51,7 +51,7 @@ def test_the_step_that_is_compared_is_float64(name):
     assert all(np.array_equal(w, timed[key]) and timed[key].dtype == np.float32 for key, w in weights.items())
 
 
-def test_workers_pass_on_which_kernels_to_use(monkeypatch):
+def test_workers_pass_on_the_choice_of_kernels(monkeypatch):
     monkeypatch.setattr("benchmarks.steps.worker.subprocess.Popen", lambda command, env, **pipes: env)
     chosen = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Zen", "MALLOC_TRIM_THRESHOLD_": "1"}
     for key, value in chosen.items():

@@ -1,4 +1,5 @@
-"""Read from the source: imports point downward only, and every xp.name exists in CuPy as in NumPy."""
+"""The rules of the house, checked in its sources: imports point downward only, every xp.name exists in NumPy and CuPy.
+"""
 
 import ast
 import configparser
@@ -35,7 +36,7 @@ MODULES = {module_of(path): path for path in FILES}
 
 
 def floor_of(module):
-    """That of the file, or of the folder that it is in."""
+    """The floor of the file, or of the folder that it is in."""
     while module and module not in FLOOR:
         module = module.rpartition(".")[0]
     return FLOOR.get(module)
@@ -86,7 +87,7 @@ def defined_in(path):
 
 
 def exported(path):
-    """What a folder's door lists in __all__."""
+    """The names that a folder's door lists in __all__."""
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             return set(ast.literal_eval(node.value))
@@ -95,8 +96,8 @@ def exported(path):
 
 @pytest.mark.parametrize("path", [*FILES, *OTHERS], ids=lambda p: str(p.relative_to(HOUSE.parent)))
 def test_each_name_has_one_door(path):
-    """A name comes from the file that defines it; from outside of a folder, through the folder if it lists the name.
-    Inside the library nothing comes from the top, which is for users."""
+    """A name is imported from the file that defines it, or, from outside the folder, through the folder if that lists
+    the name. The library itself imports nothing from the top, which is for users."""
     inside = HOUSE in path.parents
     here = module_of(path) if inside else ""
     for module, name in imports(path):
@@ -117,7 +118,7 @@ def test_each_name_has_one_door(path):
 
 
 def xp_names(source):
-    """Dotted names that are asked of an array module: xp.name, array_module(x).name, self.xp.name."""
+    """The dotted names looked up in an array module: xp.name, array_module(x).name, self.xp.name."""
     found, inner = set(), set()
     for node in ast.walk(ast.parse(source)):
         parts = []
@@ -185,7 +186,7 @@ def test_what_is_imported_is_declared():
 
 @pytest.mark.parametrize("path", [*FILES, *sorted((HOUSE.parent / "demos").glob("*.py"))], ids=lambda p: p.name)
 def test_text_is_read_and_written_in_an_encoding_that_is_named(path):
-    """Or it would be the locale's, cp1252 on many a Windows."""
+    """Otherwise it is the encoding of the locale, which is often cp1252 on Windows."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and re.search(r"\b(open|read_text|write_text)$", ast.unparse(node.func)):
             call = ast.unparse(node)

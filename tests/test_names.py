@@ -1,4 +1,4 @@
-"""What the checker says of a wrong rule is true: names that fit by accident are not given, odd rules get a verdict."""
+"""The checker's verdict on a wrong rule is true: no name fits by accident, and even odd rules get a verdict."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def last(report):
 
 
 def diagnosis(op, rule, f, *inputs, **options):
-    """What is said while `rule` is the gradient of op."""
+    """The Diagnosis while `rule` is the gradient of op."""
     with op.using(rule), np.errstate(all="ignore"), pytest.raises(check.GradientMismatch) as caught:
         check.gradients(f, *inputs, **options)
     return last(caught.value.report).diagnosis
@@ -50,7 +50,7 @@ def test_ops_that_broadcast_may_leave_the_sum_to_the_walk():
     lambda gy: 3.0, lambda gy: [1.0, 2.0], lambda gy: gy > 0, lambda gy: gy.astype(int), lambda gy: "a",
     lambda gy: object(), lambda gy: np.ma.masked_less(gy, 0), lambda gy: gy.astype(object), lambda gy: gy + 0j],
     ids=["number", "list", "mask", "integers", "text", "object", "masked", "objects", "complex"])
-def test_what_is_no_array_of_floats_gets_a_sentence(rule):
+def test_a_rule_that_returns_no_array_of_floats_gets_a_sentence(rule):
     found = diagnosis(ops.tanh, rule, ops.tanh, X)
     assert (found.name, found.confidence, found.op) == ("not an array", "high", "tanh")
     assert "tanh: its gradient rule gave" in found.evidence and "`x`" in found.evidence
@@ -68,7 +68,7 @@ def test_a_rule_that_raises_gets_a_sentence():
     assert found.name == "error in the rule" and "write it in scratchnet's ops" in found.evidence
 
 
-# ---------------------------------------------------------------- faults that comparing numbers at one point misses
+# ---------------------------------------------------------------- faults that a comparison at one point misses
 
 @pytest.mark.parametrize("limit", [0.1, 1.0, 10.0, 1e3, 1e6, 1e9])
 def test_a_rule_that_clips_is_not_linear(limit):
@@ -76,7 +76,7 @@ def test_a_rule_that_clips_is_not_linear(limit):
     assert (found.name, found.confidence) == ("not linear in the upstream gradient", "high")
 
 
-def test_small_cotangents_count_too():
+def test_a_rule_that_drops_small_cotangents_is_not_linear():
     found = diagnosis(ops.tanh, lambda gy, y: np.where(abs(gy) < 1e-7, 0, gy) * (1 - y * y), ops.tanh, X)
     assert found.name == "not linear in the upstream gradient"
 
@@ -87,7 +87,7 @@ def test_the_upstream_gradient_is_no_constant_for_a_second_derivative():
     check.gradients(ops.sin, X, order=2)
 
 
-def test_the_rules_that_f_contains_are_checked_too():
+def test_the_rules_that_f_contains_are_checked():
     def penalty(x):
         return ops.square(grad(ops.tanh(x).sum(), x, create_graph=True)).sum()
     report = check.gradients(penalty, X)  # without enable_grad
@@ -131,13 +131,13 @@ def test_a_wrong_shape_is_blamed_on_its_input_alone():
     assert any("x has an axis of length 1, along which a missing sum cannot be seen" in note for note in report.notes)
 
 
-def test_where_nothing_can_be_checked_nobody_is_accused():
+def test_where_nothing_can_be_checked_no_op_is_accused():
     with pytest.raises(check.GradientMismatch) as caught:
         check.gradients(ops.tanh, np.array([np.nan, 1.0]))
     assert caught.value.report.diagnosis.name == "not checked" and caught.value.report.diagnosis.op is None
     with pytest.raises(TypeError, match="f must be a function, got an int 3"):
         check.gradients(3, X)
-    with pytest.raises(TypeError, match="take data_of"):
+    with pytest.raises(TypeError, match=r"use data_of\(x\) instead of x.data"):
         check.gradients(lambda x: x.data, X)
     with pytest.raises(TypeError, match="a masked array would lose its mask"):
         check.gradients(ops.tanh, np.ma.masked_less(X, 0))
@@ -179,7 +179,7 @@ with_logarithm.backward(lambda gy, x: gy * (1 + 1 / x))
 
 @differentiable
 def instance_norm(x, eps=1e-5):
-    """Images (N, C, H, W), each channel of each by itself."""
+    """Images (N, C, H, W); each channel of each image is standardised alone."""
     centred = x - x.mean((2, 3), keepdims=True)
     return centred / np.sqrt((centred * centred).mean((2, 3), keepdims=True) + eps)
 
@@ -197,7 +197,7 @@ instance_norm.backward(lambda gy, x: _instance_norm_back(gy, x))
 @pytest.mark.parametrize("op, rule, inputs, name", [
     (quartic, lambda gy, x: gy * x ** 3, [X], "constant factor"),  # 4 is no axis of length 4
     (with_logarithm, lambda gy, x: gy / x, [abs(X) + 0.1], "constant term"),  # 1 is not the sign of positive numbers
-    (ops.divide, lambda gy, a, b: (gy / b, -gy / b), [X, abs(X) + 0.1], "other argument as a factor"),  # of no exp
+    (ops.divide, lambda gy, a, b: (gy / b, -gy / b), [X, abs(X) + 0.1], "other argument as a factor"),  # not an exp
     (ops.norm, lambda gy, x: gy * x, [X], "unknown")],  # ‖x‖ is no constant
     ids=["a factor like a length", "positive inputs", "y as a factor", "a factor of the data"])
 def test_no_name_by_accident(op, rule, inputs, name):
@@ -238,7 +238,7 @@ conv.backward(lambda gy, x, w: _conv_back(gy, x, w))
 
 @differentiable
 def rnn(x, w, u, h0):
-    """x (N, T, I) → h (N, T, H), from a first state (N, H)"""
+    """x (N, T, I) → h (N, T, H), from an initial state (N, H)"""
     h, states = h0, []
     for t in range(x.shape[1]):
         h = np.tanh(x[:, t] @ w + h @ u)
@@ -262,7 +262,7 @@ def _one_before(y, h0):
 
 
 def _lstm_back(gy, x, w, u, b, h0, c0, y, gates, cells, order=(0, 1, 2, 3), late=0):
-    """Step by step; the places for mistakes are the order of the gates and the cell in the forget gate."""
+    """Backward, step by step. The order of the gates and the cell in the forget gate are the places for mistakes."""
     grads, gh, gc = [np.zeros(a.shape) for a in (x, w, u, b)], np.zeros(h0.shape), gy[:, -1]
     states = [h0, *y.swapaxes(0, 1)]
     for t in reversed(range(x.shape[1])):
@@ -350,7 +350,7 @@ def _lstm_back_right(gy, x, w, u, b, h0, c0, y, gates, cells):
     return _lstm_back(gy, x, w, u, b, h0, c0, y, gates, cells)
 
 
-# ---------------------------------------------------------------- what a learner finds at hand
+# ---------------------------------------------------------------- a learner's tools
 
 def test_an_op_goes_by_its_public_name():
     @differentiable
@@ -375,7 +375,7 @@ def test_names_of_a_rule_are_found_without_an_error():
     ops.matmul, ops.concat, ops.getitem, ops.max, ops.max_pool, ops.lstm, losses.bce_with_logits, losses.mse,
     losses.softmax_cross_entropy, losses.l1, losses.huber, losses.hinge, losses.gaussian_kl, losses.gaussian_nll,
     *(f for game in games.GAMES.values() for f in game)], ids=lambda f: f.__name__)
-def test_whatever_a_learner_reads_about_has_a_handle(function):
+def test_every_function_that_a_learner_reads_about_has_a_handle(function):
     with function.using(lambda gy: None):
         assert len(function.op.rules) == 1
     assert "y" in function.names and ", ".join(function.names) in function.__doc__

@@ -1,6 +1,6 @@
-"""Against an outside judge, where it is installed: values, first and second derivatives of every op PyTorch has too.
+"""Against an outside judge, PyTorch, where it is installed: values, first and second derivatives of every shared op.
 
-counterparts(rng) gives name → (ours, theirs, inputs): two functions of the same arrays in the same layout. Sizes,
+counterparts(rng) returns name → (ours, theirs, inputs): two functions of the same arrays in the same layout. Sizes,
 strides, paddings, axes and reductions are drawn from rng.
 """
 
@@ -19,7 +19,7 @@ from scratchnet.module import Module, Parameter
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
 
-# Ops without a counterpart are held against their adjoint (test_ops.py) or counted with the op that is made of them.
+# Ops without a counterpart are tested against their adjoint (test_ops.py) or count with the op that is made of them.
 ALONE = {"window_sum": "avg_pool", "window_spread": "avg_pool", "pool_at": "max_pool_with_argmax", "sign": "abs"}
 
 
@@ -240,10 +240,10 @@ def test_every_op_has_a_counterpart():
     assert not missing, f"add a row to counterparts() for {missing}"
 
 
-# ---------------------------------------------------------------- what a GAN needs beyond single ops
+# ---------------------------------------------------------------- beyond single ops: the parts of a GAN
 
 def critic(rng, inputs=3):
-    """The same smooth net twice: parameters here, there, and a function of x and parameters each."""
+    """The same smooth net twice, ours and theirs: (parameters, function of x and parameters) for each."""
     ours = [Tensor(0.7 * rng.standard_normal(shape), requires_grad=True) for shape in ((inputs, 6), (6,), (6, 1))]
     theirs = [torch.tensor(p.data, requires_grad=True) for p in ours]
     return ((ours, lambda x, p: ops.tanh(x @ p[0] + p[1]) @ p[2]),
@@ -292,7 +292,7 @@ def test_spectral_normalisation():
     with torch.no_grad():
         theirs.parametrizations.weight.original.copy_(torch.tensor(layer.w.data.T))
         theirs.bias.copy_(torch.tensor(layer.b.data))
-    for _ in range(50):                                                       # both to the singular vectors
+    for _ in range(50):                                               # until both have the singular vectors
         layer.normalized(), theirs.weight
     y, z = layer.eval()(x), theirs.eval()(torch.tensor(x))
     close(y.data, z)

@@ -1,4 +1,4 @@
-"""README.md is true: its sessions print what it says, its example trains, its files exist and are as long as it says.
+"""README.md is true: its sessions print what it shows, its example trains, its files exist and are as long as it says.
 
 The pages beside it (demos/README.md, demos/RESULTS.md, CONTRIBUTING.md, …) name files and headings that exist.
 """
@@ -22,7 +22,7 @@ DEMOS = sorted((ROOT / "demos").glob("*.py"))
 
 
 def test_sessions_print_what_is_written():
-    """In one go, since each block goes on from the one before. The last digits of errors may differ by machine."""
+    """All blocks run as one session, since each continues the one before. Relative errors differ between machines."""
     session = "\n".join(block for block in BLOCKS if block.startswith(">>>"))
     session = re.sub(r"\d\.\de[-+]\d\d", "...", session)  # relative errors
     test = doctest.DocTestParser().get_doctest(session, {"np": np}, "README", "README.md", 0)

@@ -1,12 +1,12 @@
-"""Gradient checks: is the gradient that a rule gives the derivative of the function that it belongs to?
+"""Gradient checks: does a gradient rule give the derivative of its function?
 
-    check.gradients(ops.tanh, x)              passes, or raises GradientMismatch with a table of what differs where
-    check.gradients(f, x, w, order=2)         the second derivatives too
-    check.gradients(loss, x, parameters=net)  and those of the parameters that `loss` closes over
+    check.gradients(ops.tanh, x)              passes, or raises GradientMismatch with a table of the differences
+    check.gradients(f, x, w, order=2)         also checks the second derivatives
+    check.gradients(loss, x, parameters=net)  also checks the parameters that `loss` closes over
 
-A function y = f(x) of many numbers is compared through L = ⟨v, y⟩ with random cotangents v: never with ones, for which
-every softmax would have gradient zero. Reverse mode gives ∂L/∂x in one pass; numeric.py says where the numbers come
-from to hold it against. When they differ, diagnosis.py looks for the op on the tape whose rule is wrong and for the
+A random cotangent v turns a function y = f(x) of many results into one number, L = ⟨v, y⟩. (With a v of ones, every
+softmax would have gradient zero.) Reverse mode gives ∂L/∂x in one pass; numeric.py computes the same numbers from
+values of f alone. Where the two differ, diagnosis.py looks for the op on the tape whose rule is wrong, and for the
 mistake that explains it.
 """
 
@@ -29,26 +29,27 @@ __all__ = ["Diagnosis", "GradientMismatch", "Report", "adjoint", "gradients", "j
 def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plot=False):
     """Check ∂⟨v, f⟩/∂x for every floating-point input x of f, up to the given order. Returns the Report.
 
-    f           any function of arrays and Tensors that gives one Tensor (or several, of which the first counts)
-    inputs      arrays; floating-point ones are checked in float64 copies, others are passed on as they are
-    parameters  a Module, or Parameters by name, that f closes over: checked like inputs. A Module is left as it was,
-                running averages too
-    order       2 checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩ with respect to x and v, u random, in the same way, and so on
-    entries     if all ∂y/∂x together have at most so many entries, each is checked; else three random cotangents with
-                24 random entries and 4 dense random directions of every input
-    plot        show analytic, numeric and difference side by side, of the last order that was checked: in a window, or,
-                where matplotlib has none, in the file gradient-check.png
+    f           any function of arrays and Tensors that returns one Tensor (of several, the first is checked)
+    inputs      arrays; floating-point ones are checked in float64 copies, all others are passed on unchanged
+    parameters  a Module, or a dict of Parameters by name, that f closes over; checked like inputs. A Module is restored
+                afterwards, running averages included
+    order       2 also checks the gradient of Σ⟨∂⟨v, f⟩/∂x, u⟩ with respect to x and v, for random u; and so on
+    entries     if all ∂y/∂x together have at most this many entries, each is checked; otherwise three random cotangents
+                with 24 random entries and 4 dense random directions of every input
+    plot        show analytic, numeric and difference side by side for the last order that was checked: in a window, or
+                in the file gradient-check.png if matplotlib cannot open one
 
-    f may take gradients itself (a gradient penalty): by `grad(…, create_graph=True)`, with respect to its arguments or
-    to Tensors that it makes. The rules that it relies on are then checked, too, at the values that passed: f contains
-    them, so that the comparison alone could not see that they are wrong.
+    f may take gradients itself, as a gradient penalty does: by `grad(…, create_graph=True)`, with respect to its
+    arguments or to Tensors that it creates. The rules it relies on are then checked at the values they met in f. The
+    comparison alone would miss them: a wrong rule inside f changes f itself.
 
-    Where f has a kink at the point (relu at 0, a tie of max) there is no derivative: the convention of the rule is
-    reported, and the point is drawn again beside it. Entries with a kink within the step are left out, and counted.
+    Where f has a kink at the point (relu at 0, a tie of max), it has no derivative. The report then states the
+    convention of the rule, and the point is drawn again nearby. Entries with a kink within the step are left out and
+    counted.
 
-    Raises GradientMismatch, also if f gives another result when it is called again or when it is given Tensors, if f
-    or the gradient change an input or the cotangent, or if a gradient is not linear in the cotangent, not the same when
-    computed again, or computed with fewer digits than its input has.
+    Raises GradientMismatch if a gradient is wrong; also if f returns something else when called again or when given
+    Tensors, if f or the gradient changes an input or the cotangent, or if a gradient is not linear in the cotangent,
+    differs when computed again, or has fewer digits than its input.
 
     >>> from scratchnet import ops
     >>> gradients(ops.tanh, np.array([0.3, -1.2])).wrong
@@ -60,7 +61,7 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
     with getattr(parameters, "preserved", nullcontext)():
         function = Function(f, inputs, parameters and getattr(parameters, "named_parameters", lambda: parameters)())
         if not function.values:
-            raise ValueError(f"check.gradients: nothing to check, no input is a real floating-point array and there "
+            raise ValueError(f"check.gradients: nothing to check: no input is a real floating-point array, and there "
                              f"are no parameters; got {', '.join(map(_kind, inputs)) or 'no inputs'}")
         top = report = _compared(function, rng, entries)
         if not report.wrong:
@@ -69,11 +70,11 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
                              if 1 in x.shape and x.size > 1]
             names, report.diagnosis = relied_on(function, rng)
             if names:
-                report.notes.append(f"f takes a gradient itself, by the rules of {', '.join(names)}: "
-                                    f"{'not all of them are right' if report.diagnosis else 'they were checked, too'}")
+                verdict = "not all of them are right" if report.diagnosis else "these were checked as well"
+                report.notes.append(f"f takes a gradient itself, by the rules of {', '.join(names)}: {verdict}")
             if report.diagnosis:
-                report.faults.append(f"f contains the rule of `{report.diagnosis.op}`, which is wrong: what is "
-                                     f"compared here is the gradient of a wrong function")
+                report.faults.append(f"f itself uses the rule of `{report.diagnosis.op}`, which is wrong, so the "
+                                     f"gradient compared here is that of a wrong function")
         for _ in range(1, order):
             if report.wrong:
                 break
@@ -94,8 +95,8 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
 
 
 def _compared(function, rng, entries):
-    """The Report of one order. What differs must differ along other directions, too, or it is the numbers that are
-    wrong: a rule that is wrong is so along all of them."""
+    """The Report of one order. A difference must show along other random directions as well: a wrong rule is wrong
+    along all of them. If it does not, the numbers were at fault."""
     report = compare(function, rng, entries)
     if report.wrong and not report.faults:
         again = compare(function, rng, entries)
@@ -104,21 +105,21 @@ def _compared(function, rng, entries):
 
 
 def _kind(x):
-    """What an input is, for an error."""
+    """An input in words, for an error message: "int64 array" or "float 0.3"."""
     return f"{data_of(x).dtype} array" if hasattr(data_of(x), "dtype") else f"{type(x).__name__} {x!r:.20}"
 
 
 def _number(f, x):
-    """f as a Function of one array that gives a number, and its value."""
+    """(f as a Function of one array, its value), where that value is a single number."""
     function = Function(f, [np.array(data_of(x), dtype=np.float64)])
     y = function.evaluate(function.values)
     if y.size != 1:
-        raise ValueError(f"f must give one number, got shape {y.shape}: add up its entries, or take check.jacobian")
+        raise ValueError(f"f must return one number, got shape {y.shape}: add up its entries, or use check.jacobian")
     return function, y.item()
 
 
 def _show(report):
-    """The picture in a window, or, where matplotlib has none to open, in a file."""
+    """Show the picture in a window, or save it to a file if matplotlib cannot open one."""
     import matplotlib
     import matplotlib.pyplot as plt
 
@@ -127,14 +128,14 @@ def _show(report):
             matplotlib.backends.BackendFilter.NON_INTERACTIVE):
         path = Path("gradient-check.png").absolute()
         figure.savefig(path, dpi=150)
-        print(f"matplotlib has no window here: the picture is {path}")
+        print(f"matplotlib cannot open a window here; the picture is in {path}")
     else:
         plt.show()
     plt.close(figure)
 
 
 def numerical_gradient(f, x, seed=0):
-    """∂f/∂x of a function of one array that gives a number, from values of f alone (see numeric.py)."""
+    """∂f/∂x for an f that turns one array into a number, from values of f alone (see numeric.py)."""
     function, _ = _number(f, x)
     found = slopes(lambda z: function.evaluate([z]).reshape(1), function.values[0], range(function.values[0].size),
                    np.random.default_rng(seed))
@@ -142,7 +143,7 @@ def numerical_gradient(f, x, seed=0):
 
 
 def jacobian(f, x):
-    """∂yⱼ/∂xᵢ by reverse mode, one row an entry of y: (y.size, x.size)."""
+    """∂yⱼ/∂xᵢ by reverse mode, one row for each entry of y: (y.size, x.size)."""
     function = Function(f, [np.array(data_of(x), dtype=np.float64)])
     x = function.values[0]
     y = function.evaluate([x])
@@ -151,25 +152,25 @@ def jacobian(f, x):
 
 
 def adjoint(forward, transpose, x_shape, y_shape, seed=0):
-    """Check ⟨S x, y⟩ = ⟨x, Sᵀ y⟩ for random x and y: that `transpose` is the adjoint of the linear map `forward`."""
+    """Check that `transpose` is the adjoint of the linear map `forward`: ⟨S x, y⟩ = ⟨x, Sᵀ y⟩ for random x and y."""
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal(x_shape), rng.standard_normal(y_shape)
     Sx, Sty = data_of(forward(x)), data_of(transpose(y))
     if Sx.shape != y.shape or Sty.shape != x.shape:
-        raise GradientMismatch(Report(faults=[f"forward gives shape {Sx.shape}, where y has {y.shape}; transpose gives "
-                                              f"{Sty.shape}, where x has {x.shape}"]))
+        raise GradientMismatch(Report(faults=[f"forward gives shape {Sx.shape}, but y has {y.shape}; transpose gives "
+                                              f"{Sty.shape}, and x has {x.shape}"]))
     left, right = np.vdot(Sx, y), np.vdot(x, Sty)
     size = np.linalg.norm(Sx) * np.linalg.norm(y)
     if not abs(left - right) <= 1e-12 * size:
         raise GradientMismatch(Report(faults=[f"⟨S x, y⟩ = {left:.12g}, but ⟨x, Sᵀ y⟩ = {right:.12g}: "
-                                              f"not each other's adjoint"]))
+                                              f"the maps are not adjoint to each other"]))
 
 
 def taylor(f, x, seed=0):
     """The order p in |f(x + h u) − f(x) − h ⟨∂f/∂x, u⟩| ~ hᵖ for a number f and a random direction u.
 
-    2 if the gradient is right (Taylor's theorem), more where the second derivative vanishes; infinity for a linear f,
-    whose remainder is rounding. Raises GradientMismatch if the remainder falls more slowly.
+    p is 2 if the gradient is right (Taylor's theorem), more where the second derivative vanishes, and infinity for a
+    linear f, whose remainder is only rounding. Raises GradientMismatch if the remainder falls more slowly.
     """
     function, y = _number(f, x)
     x = function.values[0]

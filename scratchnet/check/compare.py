@@ -1,4 +1,4 @@
-"""The gradient of a Function against numbers: guards first, then every input, beside the point if it is a kink."""
+"""The gradient of a Function against numbers: guards first, then every input, at a nearby point if there is a kink."""
 
 import numpy as np
 
@@ -7,33 +7,33 @@ from scratchnet.autograd.notes import recorded_casts
 from scratchnet.check.numeric import slopes
 from scratchnet.check.report import Report, Row
 
-ENTRIES, OUTPUTS = 10_000, 500  # of ∂y/∂x, and rows of it: up to so many, all are checked
-COTANGENTS, SAMPLED, DENSE = 3, 24, 4  # random cotangents; entries and dense directions of an input that is too large
+ENTRIES, OUTPUTS = 10_000, 500  # of a ∂y/∂x with at most this many entries and rows, every entry is checked
+COTANGENTS, SAMPLED, DENSE = 3, 24, 4  # random cotangents; entries and dense directions of an input larger than that
 REDRAWS = 3
-FACTORS = (0.0, -2.0, 2.0**-30, -2.0**40)  # of a cotangent, by which the gradient must grow: powers of 2 do not round
+FACTORS = (0.0, -2.0, 2.0**-30, -2.0**40)  # a gradient must grow with its cotangent; powers of 2 do not round
 
 
 def compare(function, rng, entries):
-    """The Report of one order: guards, then every input against numbers, at another point if this one is at a kink."""
+    """The Report of one order: guards, then every input against numbers, at a nearby point if this one is at a kink."""
     notes, given = [], dict(zip(function.names, function.values, strict=True)) | function.constants()
     before = {name: x.copy() for name, x in given.items()}
     try:
         y = function.evaluate(function.values)
     except Exception as error:
-        if function.of:  # which is the gradient of something that was evaluated
+        if function.of:  # a derivative: the function itself was evaluated before, so it is a rule that fails
             return Report(faults=[in_words(error)])
         raise
     if not np.array_equal(y, function.evaluate(function.values), equal_nan=True):
-        return Report(faults=["f gives another result when it is called again with the same inputs: a draw of random "
-                              "numbers must be repeated, with a generator seeded inside f"])
+        return Report(faults=["f gives another result when it is called again with the same inputs: if it draws random "
+                              "numbers, seed the generator inside f"])
     cotangents = rng.standard_normal((COTANGENTS, y.size))
     on_tape = np.asarray(data_of(function.record(function.values)[0]))
     if on_tape.shape != y.shape or not np.allclose(on_tape, y, rtol=1e-9, atol=1e-12 * _largest(y), equal_nan=True):
-        return Report(faults=["f gives another result for Tensors than for arrays: what is differentiated is not what "
-                              "is computed"])
+        return Report(faults=["f gives another result for Tensors than for arrays, so that the gradient belongs to a "
+                              "different function"])
     try:
         faults = _guards(function, cotangents)
-    except Exception as error:  # whatever a learner's rule does
+    except Exception as error:  # a learner's rule may raise anything
         return Report(faults=[in_words(error)])
     faults += [f"f changed its input {name} in place" for name, x in given.items()
                if not np.array_equal(x, before[name], equal_nan=x.dtype.kind in "fc")]
@@ -44,7 +44,7 @@ def compare(function, rng, entries):
             break
         notes += [_kink_note(row, kinks) for row, kinks in zip(rows, at_kinks, strict=True) if len(kinks)]
         faults += [f"at the kink {row.name}{tuple(map(int, np.unravel_index(e, row.shape)))} the rule gives {a:.4g}, "
-                   f"which is not between the slopes to the left, {lo:.4g}, and to the right, {hi:.4g}"
+                   f"which is not between the slope to the left, {lo:.4g}, and the slope to the right, {hi:.4g}"
                    for row, kinks in zip(rows, at_kinks, strict=True) for e, a, lo, hi, between in kinks if not between]
         faults += [fault for i, row in enumerate(rows) if at_kinks[i] for fault in _ties(function, i, row, rng)]
         if faults or any(row.wrong for row in rows):
@@ -53,17 +53,17 @@ def compare(function, rng, entries):
                                 for x, kinks, gone in zip(function.values, at_kinks, lost, strict=True)])
         y = function.evaluate(function.values)
     faults += [f"f has no derivative at {int(row.left_out.any(axis=0).sum())} of {len(row.entries)} entries of "
-               f"{row.name} (kinks, or results that are not finite): draw the inputs elsewhere"
+               f"{row.name} (kinks, or results that are not finite): choose other inputs"
                for row, gone in zip(rows, lost, strict=True) if gone]
     return Report(rows, faults, notes)
 
 
 def _guards(function, cotangents):
-    """Faults of the gradient that need no numbers to compare with."""
+    """Faults that the gradient shows by itself, without numbers to compare with."""
     v, faults = cotangents[0], []
     kept = v.copy()
     with recorded_casts() as casts:
-        once, again = function.gradients([v, v])  # on one tape: a rule must leave what it kept as it is
+        once, again = function.gradients([v, v])  # on one tape: a rule must not change the arrays that it kept
     faults += [f"{op}: its gradient rule computes in {got}, though its input is {wanted}" for op, got, wanted, result
                in casts if np.finfo(got).eps > max(np.finfo(wanted).eps, np.finfo(result).eps)]
     scaled = function.gradients([factor * v for factor in FACTORS])
@@ -74,7 +74,7 @@ def _guards(function, cotangents):
         if g is None:
             continue
         if not np.array_equal(g, g_again, equal_nan=True):
-            faults.append(f"the gradient of {name} is another one when it is computed again")
+            faults.append(f"the gradient of {name} differs when it is computed again")
         factor = next((f for f, other in zip(FACTORS, others, strict=True) if not _is_multiple(other, f, g)), None)
         if factor is not None:
             faults.append(f"the gradient of {name} is not linear: {factor:g} times the cotangent ∂L/∂y does not give "
@@ -83,7 +83,7 @@ def _guards(function, cotangents):
 
 
 def _is_multiple(scaled, factor, g):
-    """Whether it is factor times g, but for rounding."""
+    """Whether `scaled` is factor times g, up to rounding."""
     atol = 1e-12 * max(1.0, float(np.abs(g).max(initial=0))) * (abs(factor) or 1.0)
     return scaled is not None and np.allclose(scaled, factor * g, rtol=1e-9, atol=atol, equal_nan=True)
 
@@ -95,8 +95,8 @@ def in_words(error):
 
 
 def _rows(function, y, random, rng, entries):
-    """(rows, kinks): for every input the Row, and [(entry, by the rule, slope left, slope right, whether the rule lies
-    between)] for the entries at a kink."""
+    """(rows, kinks): for every input the Row, and for its entries at a kink [(entry, gradient by the rule, slope to the
+    left, slope to the right, whether the rule lies between)]. Differentiates along every entry, or along a sample."""
     full = y.size <= OUTPUTS and y.size * sum(x.size for x in function.values) <= entries
     cotangents = np.concatenate([random, np.eye(y.size)]) if full else random
     names = [None] * len(random) + (list(range(y.size)) if full else [])
@@ -118,10 +118,10 @@ def _rows(function, y, random, rng, entries):
             return slopes(lambda z: cotangents @ whole(z), z, directions, rng, whole, function.cancelled)
         s = numbers(x)
         numeric, kink = s.value.T, s.kink.T.copy()
-        if full:  # a kink of one entry of y is one of their random sums, where it may go unnoticed
+        if full:  # a kink of one entry of y is a kink of the random sums as well, but may go unnoticed there
             kink[:len(random)] = np.maximum(kink[:len(random)], kink.max(axis=0, initial=0))
         natural = np.nan_to_num(np.abs(cotangents) @ (np.abs(y).ravel() + function.cancelled))[:, None] \
-            / np.abs(x).max(initial=1.0)  # as large as what may have cancelled in each number
+            / np.abs(x).max(initial=1.0)  # how large the terms may have been that cancelled in each number
         row = Row(function.names[i], x.shape, y.shape, a, numeric, _tolerance(a, s, natural), which, names, kink > 0,
                   s.method)
         little = np.maximum(1e-2 * _largest(numeric), 1e-10 * natural)
@@ -133,9 +133,9 @@ def _rows(function, y, random, rng, entries):
 
 
 def _tolerance(a, s, natural):
-    """How far by the rule (a) and by numbers (s) may be apart: 1e-7 of the number, the error bound of the number, and
-    the rounding of what may have cancelled in it, which is as large as other entries of ∂L/∂x, or as what is natural
-    for the sizes of x and y."""
+    """How far the gradient by the rule (a) may lie from the numbers (s): 1e-7 of each number, its error bound, and the
+    rounding of the terms that may have cancelled in it. These may have been as large as other entries of ∂L/∂x, or as
+    is natural for the sizes of x and y."""
     numeric, kink = s.value.T, s.kink.T
     with np.errstate(invalid="ignore", over="ignore"):
         scale = np.sqrt(np.mean(np.where(kink > 0, 0, a) ** 2, axis=1, keepdims=True)) if a.size else 0.0
@@ -144,8 +144,8 @@ def _tolerance(a, s, natural):
 
 
 def _roughness(function, i, a, s, cotangents, directions, numbers, rng):
-    """Ten times what rounding does to both sides: |D(x + δ) + D(x − δ) − 2 D(x)|, which for a smooth D is δ² D″. Of the
-    smallest steps δ some may stay within one number of the rule, so the largest of several counts."""
+    """Ten times the effect of rounding on both sides: |D(x + δ) + D(x − δ) − 2 D(x)|, which is only δ² D″ for a smooth
+    D. The smallest steps δ may all round to the same number in the rule, so the largest of several results counts."""
     x, rough = function.values[i], np.zeros_like(a)
     for width in (1e-6, 3e-6, 1e-5):
         step = max(width, 100 * s.eps) * (np.abs(x).max(initial=0.0) or 1.0) * rng.standard_normal(x.shape)
@@ -159,7 +159,7 @@ def _roughness(function, i, a, s, cotangents, directions, numbers, rng):
 
 
 def _largest(values):
-    """The largest size among the finite ones."""
+    """The largest absolute value among the finite ones."""
     return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
 
 
@@ -170,8 +170,8 @@ def _along(g, directions):
 
 
 def _conventions(row, kink, left, right, full):
-    """[(entry, by the rule, slope left, slope right, whether the rule lies between)] for entries of x at a kink. Of a
-    random cotangent the slopes are sums, and no bounds."""
+    """[(entry, gradient by the rule, slope to the left, slope to the right, whether the rule lies between)] for entries
+    of x at a kink. For a random cotangent the slopes are sums, which bound nothing."""
     found = []
     for d, entry in enumerate(row.entries):
         at = np.flatnonzero(kink[:, d] == 2)
@@ -185,8 +185,8 @@ def _conventions(row, kink, left, right, full):
 
 
 def _ties(function, i, row, rng):
-    """Faults of the convention at a tie: where several entries of x are at a kink of one result, their gradients
-    together must lie between the slopes along all of them. (Where the two largest tie, they share 1, not 2.)"""
+    """Faults of the convention at a tie. Where several entries of x are at a kink of one result, the sum of their
+    gradients must lie between the slopes along all of them. (Where the two largest tie, they share 1, not 2.)"""
     x = function.values[i]
 
     def result(z, k):
@@ -201,30 +201,31 @@ def _ties(function, i, row, rng):
         margin = 1e-4 * max(abs(low), abs(high))
         if not low - margin <= given <= high + margin:
             where = " and ".join(str(tuple(map(int, np.unravel_index(row.entries[d], row.shape)))) for d in tied[:3])
-            yield (f"at the kink where {row.name}{where} tie the rule gives {given:.4g} in all, which is not between "
+            yield (f"at the kink where {row.name}{where} tie, the rule gives {given:.4g} in all, which is not between "
                    f"the slopes along them, {low:.4g} and {high:.4g}")
 
 
 def _kink_note(row, kinks):
+    """The note on the entries of an input that are at a kink, with the slopes and the convention at the first one."""
     entry, a, left, right, _ = kinks[0]
     index = tuple(map(int, np.unravel_index(entry, row.shape)))
-    more = f" and {len(kinks) - 1} more entries" if len(kinks) > 1 else ""
-    return (f"{row.name}{index}{more} at a kink or tie, where the rule is a convention (slope to the left {left:.4g}, "
-            f"to the right {right:.4g}, the rule gives {a:.4g}): the point was drawn again beside it")
+    more = f" and {len(kinks) - 1} more" if len(kinks) > 1 else ""
+    return (f"kink or tie at {row.name}{index}{more}: the rule is a convention there (slope to the left {left:.4g}, to "
+            f"the right {right:.4g}, the rule gives {a:.4g}), and the point was drawn again nearby")
 
 
 def beside(x, rng, redraw=0):
-    """A point near x; from the third time on, near or far is not measured by x itself, which may be tiny."""
+    """A point near x, relative to the size of x; from the third draw on, of at least 1, since x itself may be tiny."""
     size = np.sqrt(np.mean(x * x)) or 1.0
     return x + 0.05 * (size if redraw < 2 else max(1.0, size)) * rng.standard_normal(x.shape)
 
 
 def recorded_differs(function, v):
-    """Whether the gradient recorded with create_graph=True is another one than the plain gradient, in words."""
+    """The fault of a gradient that differs from the plain one when create_graph=True records it; None if none does."""
     plain = function.gradients([v])[0]
     for name, a, b in zip(function.names, plain, function.recorded_gradient(v), strict=True):
         scale = max(1.0, 0.0 if a is None else float(np.abs(a).max(initial=0)))
         if (a is None) != (b is None) or (a is not None and not np.allclose(a, b, rtol=1e-7, atol=1e-10 * scale)):
-            return (f"the gradient of {name} is another one when it is recorded (create_graph=True) than when it is "
-                    f"not: a rule must give the same on arrays and on Tensors")
+            return (f"the gradient of {name} differs when it is recorded (create_graph=True): a rule must give the "
+                    f"same on arrays and on Tensors")
     return None

@@ -1,8 +1,8 @@
-"""From a wrong gradient to the mistake: first which op on the tape has the wrong rule, then which mistake explains it.
+"""From a wrong gradient to the mistake: find the op on the tape whose rule is wrong, then the mistake that explains it.
 
-Every op call that the function records is checked by itself. The first one whose rule is wrong is looked at closely:
-each explanation in mistakes.py predicts a wrong gradient from the right one, and the prediction is held against what
-was found. If all rules are right, the gradient of what is on the tape is right, and so something is not on the tape.
+Every op call that the function records is checked alone. The first one whose rule is wrong is examined closely: each
+explanation in mistakes.py predicts a wrong gradient from the right one, to be compared with the gradient found. If all
+rules are right, so is the gradient of everything on the tape; then something is missing from the tape.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,20 +14,22 @@ from scratchnet.check.evidence import INPUTS, Call, Evidence
 from scratchnet.check.mistakes import MISTAKES, explanations, of_a_sample, of_wrong_shape
 from scratchnet.check.places import elsewhere, smaller
 
-CALLS = 400  # op calls that are looked at
+CALLS = 400  # op calls on the tape that are examined
+CHECK_PARTS = "Check the parts of f one by one."
+READS_MORE = "What does the rule read besides its arguments?"
 
 
 @dataclass
 class Diagnosis:
     """A mistake with a name.
 
-    name        of the mistake, "unknown" if none explains the gradient
+    name        the name of the mistake, or "unknown" if none explains the gradient
     confidence  "high": the explanation predicts every wrong entry, and no other one does; "low": others do as well,
                 or there are too few numbers to tell
     evidence    how well it fits, and on which entries
-    hint        one sentence that helps without giving the answer away
-    op, inputs  the op whose rule is wrong (None: no single one), and its inputs that are
-    others      names of further explanations that fit as well
+    hint        a sentence that helps without giving the answer away
+    op, inputs  the op whose rule is wrong (None if it is no single one), and the inputs whose gradient is wrong
+    others      names of further explanations that fit equally well
     """
 
     name: str
@@ -39,29 +41,30 @@ class Diagnosis:
     others: list = field(default_factory=list)
 
     def __str__(self):
-        where = f" in the rule of `{self.op}`" if self.op else ""
-        for_inputs = f", for {' and '.join(f'`{n}`' for n in self.inputs)}" if self.inputs else ""
+        of_rule = f" of the rule of `{self.op}`" if self.op else ""
+        for_inputs = f" for {' and '.join(f'`{n}`' for n in self.inputs)}" if self.inputs else ""
         rivals = f". It could also be: {', '.join(self.others)}" if self.others else ""
-        return (f"diagnosis{where}{for_inputs}: {self.name} ({self.confidence} confidence)\n"
+        return (f"diagnosis{of_rule}{for_inputs}: {self.name} ({self.confidence} confidence)\n"
                 f"  evidence: {self.evidence}{rivals}\n  hint: {self.hint}")
 
 
 def diagnose(function, report, rng):
-    """The Diagnosis of a wrong Report of this Function: of what is no gradient at all, of one rule, or of the tape."""
+    """The Diagnosis of a wrong Report of this Function: a fault of f or of a gradient, else a wrong rule, else a gap in
+    the tape."""
     return _of_faults(function, report, rng) or _of_a_rule(function, report, rng) or _of_the_tape(function, report, rng)
 
 
 def _of_faults(function, report, rng):
-    """Where something is changed or read that should not be, or where nothing could be checked; else None."""
+    """The Diagnosis if something is changed or read that should not be, or if nothing could be checked; else None."""
     def told(*words):
         return any(word in fault for fault in report.faults for word in words)
     if told("changes the cotangent", "changed its input", "computed again", "not linear") and (
             op := _writes(function, rng)):
-        evidence = f"the rule of `{op.name}` changes an array that it was handed"
+        evidence = f"the rule of `{op.name}` writes into an array that it was given"
         return Diagnosis("changed in place", "high", evidence, MISTAKES["changed in place"], op.name)
     if told("another result", "computed again"):
         return Diagnosis("not a function", "high", report.faults[0],
-                         "What is read or changed there besides the arguments?")
+                         "What does it read or change besides its arguments?")
     unchecked = [fault for fault in report.faults if "has no derivative at" in fault]
     if unchecked and unchecked == report.faults and not any(row.wrong for row in report.rows):
         return Diagnosis("not checked", "low", unchecked[0], "At which inputs is the function smooth?")
@@ -69,7 +72,7 @@ def _of_faults(function, report, rng):
 
 
 def _of_a_rule(function, report, rng):
-    """Where one op call on the tape has a wrong rule; else None."""
+    """The Diagnosis if an op call on the tape has a wrong rule; else None."""
     culprit, broken = _culprit(function, rng)
     if broken:
         return _explain_broken(*broken, rng)
@@ -79,34 +82,32 @@ def _of_a_rule(function, report, rng):
 
 
 def _of_the_tape(function, report, rng):
-    """Where all rules are right: then something is not on the tape, or a rule is another one there than alone."""
+    """The Diagnosis if all rules are right alone: a path is missing from the tape, or a rule acts differently there."""
     calls, wrong = len(function.calls()), [row.name for row in report.rows if row.wrong]
     if calls > CALLS:
-        return Diagnosis("unknown", "low", f"the first {CALLS} of {calls} op calls on the tape have the right rule",
-                         "Check its parts alone.")
+        return Diagnosis("unknown", "low", f"the first {CALLS} of {calls} op calls on the tape have right rules",
+                         CHECK_PARTS)
     if not wrong or any("create_graph=True" in fault for fault in report.faults):
-        return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it",
-                         "Check its parts alone.")
-    evidence = (f"all op calls on the tape ({calls}) have the right rule, so some path from {' and '.join(wrong)} to "
-                f"the result is not on the tape")
+        return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it", CHECK_PARTS)
+    evidence = (f"all op calls on the tape ({calls}) have right rules, so some path from {' and '.join(wrong)} to the "
+                f"result is missing from the tape")
     if function.of:
         return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
     if (op := _with_a_memory(function, rng)):
-        evidence = (f"alone the rule of `{op.name}` is right, but among others it gives another gradient for "
-                    f"the same numbers")
-        return Diagnosis("not a function", "high", evidence, "What does the rule read besides what it is handed?",
-                         op.name)
+        evidence = (f"the rule of `{op.name}` is right alone, but among other calls it gives another gradient "
+                    f"for the same numbers")
+        return Diagnosis("not a function", "high", evidence, READS_MORE, op.name)
     specific = _explain(function, rng, only="regularizer")
     if specific.name != "unknown":
         return specific
     if function.calls_inside():
-        evidence += "; f takes a gradient inside: with create_graph=True it can be differentiated again"
+        evidence += "; f takes a gradient itself, which can be differentiated again only with create_graph=True"
     confidence = "high" if any(row.gross for row in report.rows) else "low"
     return _named("stop-gradient", confidence, evidence, None, wrong)
 
 
 def _writes(function, rng):
-    """The first op whose rule changes its ∂L/∂y, or what it kept, in place; None if there is none."""
+    """The first op whose rule changes ∂L/∂y, or an array that it kept, in place; None if there is none."""
     for call in _kinds(function.calls()[:CALLS]):
         y, leaves = call.record(call.values)
         gy = rng.standard_normal(y.shape)
@@ -115,7 +116,7 @@ def _writes(function, rng):
         try:
             for rule, where, _, _ in y.node.plan.rules:
                 rule(gy, *[y.node.kept[k] for k in where])
-        except Exception:  # another fault, which is looked for elsewhere
+        except Exception:  # another fault, which _culprit finds
             continue
         if not all(map(np.array_equal, handed, before)):
             return call.op
@@ -123,11 +124,12 @@ def _writes(function, rng):
 
 
 def relied_on(function, rng):
-    """([names of the ops whose rules f relies on, as it takes a gradient itself], the Diagnosis of the first of them
-    that is wrong, or None). What f computes with a wrong rule is wrong, and its gradient may fit to that."""
+    """([names of the ops whose rules f relies on when it takes a gradient itself], the Diagnosis of the first wrong one
+    or None). A wrong rule makes f itself wrong, and the gradient may match the wrong f."""
     names, culprit, broken = [], None, None
     for call in _kinds(function.calls_inside()):
-        names += [call.op.name] * (call.op.name not in names)
+        if call.op.name not in names:
+            names.append(call.op.name)
         if not (culprit or broken):
             culprit, broken = _judged(call, False, rng)
     found = _explain_broken(*broken, rng) if broken else _explain(culprit, rng) if culprit else None
@@ -135,7 +137,7 @@ def relied_on(function, rng):
 
 
 def _culprit(function, rng):
-    """(the first op call with a wrong rule, or None; (call, error) of one whose rule gives no gradient, or None)."""
+    """(the first op call with a wrong rule, or None; (call, error) if its rule gives no gradient at all, or None)."""
     try:
         calls = function.calls()
     except Exception:  # a second-order function whose first order has no gradient
@@ -150,7 +152,7 @@ def _culprit(function, rng):
 
 
 def _kinds(calls):
-    """The Calls, those of the same op and shapes as an earlier one last: they are looked at if no rule is wrong yet."""
+    """The Calls in the order to examine them: repeats of an op with the same shapes come last."""
     kinds, repeated = {}, []
     for op, args, _ in calls:
         call = Call(op, args)
@@ -185,7 +187,7 @@ def _is_broken(fault):
 
 
 def _with_a_memory(function, rng):
-    """The first op whose rule gives another gradient on the tape of this Function than for the same call alone."""
+    """The first op whose rule gives another gradient on this Function's tape than alone; None if there is none."""
     calls, walk = function.passed(rng.standard_normal(function.evaluate(function.values).size))
     made = {result.node: (op, args) for op, args, result in calls}
     for node, gy, inputs in walk:
@@ -214,7 +216,9 @@ def _hides_a_path(function, rng):
 
 
 def _explain(function, rng, only=None):
-    """The Diagnosis of a Function whose own rule is wrong: the explanation that fits the wrong inputs best."""
+    """The Diagnosis of a Function whose own rule is wrong. For each wrong input it collects the explanations that hold
+    here and at another place; the one that covers most inputs wins, then the most specific one. Large inputs are made
+    smaller first. only: the beginning of the names that are allowed."""
     found, moved, report, op = {}, [], None, getattr(getattr(function, "op", None), "name", None)
     recorded = getattr(function, "recorded", False)
     if any(x.size > INPUTS for x in function.values) and (less := smaller(function, rng)) is not None:
@@ -238,16 +242,16 @@ def _explain(function, rng, only=None):
         found[function.names[i]] = _confirmed(function, list(explanations(evidence, only)), other, i, rng, recorded,
                                               only)
     if not found and moved:
-        evidence = f"beside the kink or tie in {' and '.join(moved)} the rule is right"
+        evidence = f"away from the kink or tie in {' and '.join(moved)} the rule is right"
         return _named("ties or zeros", "high", evidence, function, moved)
     if not found:
         return _explain_guard(function, op)
     fitting = {name: all_ for name, all_ in found.items() if all_}
     if not fitting:
         names = list(found)
-        return Diagnosis("unknown", "low", f"none of {len(MISTAKES)} kinds of mistakes predicts the gradient of "
-                         f"{' and '.join(names)}", "Write the formula out for one entry of y and one of "
-                         f"{names[0]}, and compare it with the worst entry of the table.", op, names)
+        return Diagnosis("unknown", "low", f"none of the {len(MISTAKES)} known mistakes predicts the gradient of "
+                         f"{' and '.join(names)}", "Write out the formula for one entry of y and one of "
+                         f"{names[0]}, and compare it with the worst entry in the table.", op, names)
     explained = {}  # name of a mistake → [(input, explanation)]
     for name, all_ in fitting.items():
         for e in all_:
@@ -257,15 +261,15 @@ def _explain(function, rng, only=None):
     others = sorted({e.name for name in inputs for e in fitting[name] if e.family != best.family and not e.weak})
     sure = best.sure and not others and len(inputs) == len(found)
     unexplained = [name for name in found if name not in inputs]
-    evidence = best.evidence + (f"; {' and '.join(unexplained)}: something else" if unexplained else "")
+    evidence = best.evidence + (f"; does not explain {' and '.join(unexplained)}" if unexplained else "")
     if recorded:
         evidence += "; only when the gradient is recorded for a second order"
     return Diagnosis(best.name, "high" if sure else "low", evidence, best.hint, op, inputs, others)
 
 
 def _confirmed(function, here, other, i, rng, recorded, only):
-    """Of the Explanations found here, those that hold at another place, too, in the words that fit there; all of them
-    if there is no other place, or if the rule is right there."""
+    """The Explanations found here that hold at the other place as well, with the words that fit there. All of them if
+    there is no other place; all, but none of them sure, if the rule is right there."""
     if other is None or not here or other.values[i].size > INPUTS:
         return here
     evidence = Evidence(other, i, rng, recorded)
@@ -281,31 +285,31 @@ def _confirmed(function, here, other, i, rng, recorded, only):
 
 
 def _is_one_factor(here, there):
-    """Whether two factors have one name, and, if it is a size, the size of the same axis."""
+    """Whether two factors have the same name and, if that is a size, mean the size of the same axis."""
     return here.name == there.name != "constant factor" and ("N" not in here.name or _size(here) == _size(there))
 
 
 def _size(e):
-    """In words: "axis 1 of x"."""
+    """The size that a factor means, in words: "axis 1 of x"."""
     return e.evidence.partition(";")[0].rpartition(", ")[2]
 
 
 def _is_constant(function, here, i, rng, recorded):
-    """Whether a factor is the same for other numbers of the same shapes: else it is none that the formula lacks."""
+    """Whether a factor is the same for other numbers of the same shapes. If not, it is no constant of the formula."""
     other = elsewhere(function, rng, same_shapes=True)
     return other is None or any(e.is_factor and e.number == here.number
                                 for e in explanations(Evidence(other, i, rng, recorded)))
 
 
 def _explain_guard(function, op):
-    """The Diagnosis of a rule that gives the right numbers, but breaks a law that every gradient obeys."""
+    """The Diagnosis of a rule that gives the right numbers but breaks a law that every gradient obeys."""
     faults = compare(function, np.random.default_rng(0), 1_000).faults
     for words, name in (("is not linear", "not linear in the upstream gradient"), ("computes in", "wrong dtype"),
                         ("computed again", "not a function")):
         if any(words in fault for fault in faults):
-            hint = MISTAKES.get(name, "What does the rule read besides what it is handed?")
+            hint = MISTAKES.get(name, READS_MORE)
             return Diagnosis(name, "high", next(fault for fault in faults if words in fault), hint, op)
-    return Diagnosis("unknown", "low", "; ".join(faults), "Check its parts alone.", op)
+    return Diagnosis("unknown", "low", "; ".join(faults), CHECK_PARTS, op)
 
 
 def _explain_broken(call, message, rng):
@@ -321,12 +325,13 @@ def _explain_broken(call, message, rng):
 
 
 def _misshapen(call, rng):
-    """The inputs whose gradient has another shape."""
+    """The names of the inputs whose gradient has a different shape."""
     raw = call.unfitted(rng.standard_normal(call.evaluate(call.values).size))
     return [name for name, x, g in zip(call.names, call.values, raw, strict=True)
             if g is not None and getattr(g, "shape", ()) != x.shape]
 
 
 def _named(name, confidence, evidence, call, inputs=()):
+    """The Diagnosis with the hint that belongs to its name, for the op of a Call."""
     op = getattr(getattr(call, "op", None), "name", None)
     return Diagnosis(name, confidence, evidence, MISTAKES[name], op, list(inputs))

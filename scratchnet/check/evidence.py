@@ -1,4 +1,4 @@
-"""What there is to go by when a gradient is wrong: the wrong gradient, the right Jacobian, the values, and the rule."""
+"""The evidence when a gradient is wrong: the wrong gradient, the right Jacobian, the values, and the rule itself."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from scratchnet.check.compare import COTANGENTS, beside
 from scratchnet.check.function import Function, first
 from scratchnet.check.numeric import slopes
 
-LARGEST = 4_000_000  # entries of a Jacobian that is still looked at as a whole
-INPUTS = 4_000  # entries of an input of which all derivatives are still computed
-FITS = 1e-5  # of the size of the error, what an explanation may leave unexplained
+LARGEST = 4_000_000  # entries: a larger Jacobian is not computed as a whole
+INPUTS = 4_000  # entries: of a larger input only some derivatives are computed
+FITS = 1e-5  # the share of the error that an explanation may leave unexplained
 
 
 class Call(Function):
-    """One op call on the tape as a function of the inputs that need a gradient. Knows the op and its other arguments,
-    and can run the rule on something else than what was kept."""
+    """One op call on the tape, as a function of the inputs that need a gradient. It knows the op and its other
+    arguments, and can run the rule on other values than those it kept."""
 
     def __init__(self, op, args):
         self.op, self.fixed = op, [data_of(a) for a in args]
@@ -35,7 +35,7 @@ class Call(Function):
         return super().at(values).with_fixed(self.fixed)
 
     def with_fixed(self, fixed):
-        """The same call with other arguments besides the inputs."""
+        """The same call with other values for all arguments that are not inputs."""
         other = object.__new__(type(self))
         other.__dict__ = self.__dict__ | {"fixed": list(fixed)}
         other.f = other._with
@@ -47,22 +47,22 @@ class Call(Function):
         return [*self.values, *others]
 
     def changed(self, **arguments):
-        """The same call with other arguments that are not differentiated (stride=1)."""
+        """The same call with another value for arguments that are not differentiated, such as stride=1."""
         return Function(lambda *xs: self._with(*xs, **arguments), self.values)
 
     def argument(self, name):
-        """The value of an argument that is not differentiated, None if there is no such one."""
+        """The value of an argument that is not differentiated; None if the op has no such argument."""
         return self.fixed[self.op.params.index(name)] if name in self.op.params else None
 
     def kept(self):
-        """Name → value for what the rule keeps: its view of the forward pass."""
+        """Name → value for everything that the rule keeps: its view of the forward pass."""
         y, _ = self.record(self.values)
         names = [*self.op.params, "y", *self.op.extras, *self.op.cache]
         return {names[i]: value for value, (i, shape_only) in zip(y.node.kept, y.node.plan.keep, strict=True)
                 if not shape_only}
 
     def repaired(self, cotangents, **instead):
-        """The gradients if the rule had kept `instead`, and been handed these cotangents."""
+        """The gradients that the rule gives for these cotangents if it had kept `instead`."""
         y, leaves = self.record(self.values)
         names = [*self.op.params, "y", *self.op.extras, *self.op.cache]
         y.node.kept = [instead.get(names[i], value) if not shape_only else value
@@ -71,7 +71,7 @@ class Call(Function):
                 for v in cotangents]
 
     def unfitted(self, v):
-        """What the rules give for each input, in the shape in which they give it."""
+        """The gradient of each input as the rules return it, of whatever shape."""
         y, _ = self.record(self.values)
         node, found = y.node, {}
         for rule, where, outputs, _ in node.plan.rules:
@@ -82,18 +82,18 @@ class Call(Function):
 
 
 class Evidence:
-    """Of one wrong input i of a Function:
+    """The evidence on one wrong input i of a Function:
 
     x, y              its value and the result
     v                 (K, m) random cotangents
     wrong, right      (K, n) ∂⟨v, y⟩/∂x by the rule and numerically
     jacobian          (m, n) numeric ∂y/∂x, None if too large
-    moved             whether the point is another one than that of the function, which lies at a kink or has entries
-                      that are alike: what is true of equal numbers may not be true of others
+    moved             whether the point was moved, because the function's own is at a kink or has equal entries: what
+                      holds for equal numbers may fail for others
     """
 
     def __init__(self, function, i, rng, recorded=False):
-        """recorded: look at the gradient that create_graph=True gives."""
+        """recorded: examine the gradient that create_graph=True gives."""
         self.function, self.i, self.rng = function, i, rng
         self.names, self.recorded = function.names, recorded
         y = function.evaluate(function.values)
@@ -115,17 +115,18 @@ class Evidence:
         self.error = np.linalg.norm(self.wrong - self.right)
 
     def gradients(self, cotangents):
+        """The gradients by the rule for each cotangent: plain ones, or recorded ones."""
         if self.recorded:
             return [self.function.recorded_gradient(v) for v in cotangents]
         return self.function.gradients(list(cotangents))
 
     def of(self, i, gradients):
-        """(K, n) from the gradients of each cotangent."""
+        """(K, n): the gradient of input i for each cotangent, zeros where there is none."""
         shape = self.values[i].shape
         return np.array([np.zeros(shape).ravel() if g[i] is None else g[i].ravel() for g in gradients])
 
     def arguments(self):
-        """Name → array for all arguments with entries, the inputs among them."""
+        """Name → array for all arguments that are arrays with axes, inputs included."""
         named = dict(zip(self.names, self.values, strict=True))
         if self.is_call:
             named |= {name: a for name, a in zip(self.function.op.params, self.function.fixed, strict=False)
@@ -133,7 +134,7 @@ class Evidence:
         return {name: a for name, a in named.items() if a.ndim}
 
     def numbers(self):
-        """The numbers among the other arguments: what a λ or an ε may be."""
+        """The numbers among the other arguments: one of them may be a λ."""
         return [a for a in getattr(self.function, "fixed", ()) if isinstance(a, (int, float))]
 
     def right_of(self, j):
@@ -144,7 +145,7 @@ class Evidence:
         return self.v @ found if found.shape[0] == self.y.size else found
 
     def explains(self, predicted, entries=None):
-        """Whether what an explanation predicts, (K, n) like `wrong`, is what was found, on the given entries of x."""
+        """Whether a prediction, (K, n) like `wrong`, matches the gradient found, on the given entries of x."""
         if predicted is None or not np.isfinite(predicted).all():
             return False
         a, p, n = self.wrong, predicted, self.right
@@ -156,14 +157,14 @@ class Evidence:
 
     @property
     def freedom(self):
-        """How many numbers there are to explain: entries of the error that are not zero, each for as many cotangents as
-        are independent."""
+        """How many numbers there are to explain: the non-zero entries of the error, times the number of independent
+        cotangents."""
         wrong = np.abs(self.wrong - self.right).max(axis=0) > 1e-9 * np.abs(self.wrong - self.right).max(initial=1e-300)
         return int(wrong.sum()) * min(COTANGENTS, self.y.size)
 
 
 def _jacobian(function, i, v, y, rng):
-    """(numeric ∂y/∂xᵢ, or only v ∂y/∂xᵢ if that would be too large; whether some entry is at a kink)."""
+    """(numeric ∂y/∂xᵢ, or only v ∂y/∂xᵢ if the whole is too large; whether some entry is at a kink)."""
     x = function.values[i]
     whole = x.size * y.size <= LARGEST
 

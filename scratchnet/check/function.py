@@ -1,4 +1,4 @@
-"""What is checked, in one shape: a function of several float64 arrays, its value, and its gradient by reverse mode."""
+"""The form that every check works on: a function of several float64 arrays, its value, its gradient by reverse mode."""
 
 import inspect
 from contextlib import contextmanager
@@ -11,18 +11,18 @@ from scratchnet.backend import is_array, kind_of
 
 
 def is_float(x):
-    """Whether x is an array (or Tensor) of floating-point numbers, whose gradient can be asked for."""
+    """Whether x is an array or Tensor of floating-point numbers, so that it can have a gradient."""
     return is_array(data_of(x)) and data_of(x).dtype.kind == "f"
 
 
 def first(result):
-    """The differentiable one of several results: the first."""
+    """The first of several results: the differentiable one."""
     return result[0] if isinstance(result, (tuple, list)) else result
 
 
 def _leaf(values):
-    """A Tensor whose gradient is wanted; for the complex step of complex numbers, too, which no user may ask for."""
-    leaf = Tensor(np.array(values))  # a copy: a rule may write into what it kept
+    """A Tensor that requires a gradient. It may hold complex numbers, for the complex step; a user's may not."""
+    leaf = Tensor(np.array(values))  # a copy: a rule may write into the arrays that it kept
     leaf.requires_grad = True
     return leaf
 
@@ -30,16 +30,16 @@ def _leaf(values):
 class Function:
     """y = f(…) as a function of its floating-point inputs, followed by the parameters that it closes over.
 
-    names    of these inputs
+    names    the names of these inputs and parameters
     values   float64 copies of them: the point at which to differentiate
     """
 
     of = None  # the function whose derivative this is
-    needs_tape = False  # f takes a gradient with respect to its own argument, and so can only be called with Tensors
-    cancelled = 0.0  # how large the numbers may have been whose sum y is: their rounding is in y
+    needs_tape = False  # f takes a gradient with respect to its own argument, so it can only be called with Tensors
+    cancelled = 0.0  # how large the terms may have been of which y is the sum: y carries their rounding
 
     def __init__(self, f, inputs, parameters=None):
-        """parameters: Parameters by name."""
+        """parameters: a dict of Parameters by name."""
         if not callable(f):
             raise TypeError(f"check: f must be a function, got {kind_of(f)}")
         if any(isinstance(data_of(x), np.ma.MaskedArray) for x in inputs):
@@ -55,7 +55,7 @@ class Function:
     def at(self, values):
         """The same function at another point."""
         other = object.__new__(type(self))
-        other.__dict__ = self.__dict__ | {"values": [np.asarray(v) for v in values]}  # a sum of 0-d arrays is none
+        other.__dict__ = self.__dict__ | {"values": [np.asarray(v) for v in values]}  # a sum of 0-d arrays is no array
         return other
 
     def _call(self, inputs):
@@ -68,8 +68,9 @@ class Function:
         """The array y at the given values (real or complex)."""
         y = data_of(self._on_tensors(values) if self.needs_tape else self._on_arrays(values))
         if not hasattr(y, "dtype") and not isinstance(y, (int, float, complex)):
-            hint = "; f is given arrays, too: take data_of(x) in place of x.data" * isinstance(y, memoryview)
-            raise TypeError(f"check: f must give a Tensor, an array or a number, got {type(y).__name__}{hint}")
+            hint = "; f is called with arrays as well, so use data_of(x) instead of x.data"
+            raise TypeError(f"check: f must return a Tensor, an array or a number, got {type(y).__name__}"
+                            f"{hint if isinstance(y, memoryview) else ''}")
         return np.asarray(y)
 
     def _on_arrays(self, values):
@@ -80,18 +81,18 @@ class Function:
         except Exception as error:
             try:
                 y = self._on_tensors(values)
-            except Exception:  # f fails in any case: then its first error is the plainer one
+            except Exception:  # f fails either way, and its first error is the plainer one
                 raise error from None
             self.needs_tape = True
             return y
 
     def _on_tensors(self, values):
-        """y where f takes a gradient inside: on a tape, as in `record`."""
+        """y of an f that takes a gradient itself: on a tape, as in `record`."""
         with enable_grad():
             return self.record(values)[0]
 
     def constants(self):
-        """Name → the arrays among the arguments that are not checked."""
+        """Name → array for those array arguments that are not checked."""
         names = _argument_names(self.f, len(self.args))
         return {names[i]: a for i, a in enumerate(self.args) if i not in self.holes and isinstance(a, np.ndarray)}
 
@@ -104,7 +105,7 @@ class Function:
 
     @contextmanager
     def _lent(self, values):
-        """Inside, the parameters have these values. (What is behind them is not theirs: the cotangent of a derivative.)
+        """Inside, the parameters have these values. (A derivative has one value more, its cotangent, which is unused.)
         """
         before = [p.data for p in self.parameters]
         for p, value in zip(self.parameters, values, strict=False):
@@ -116,7 +117,7 @@ class Function:
                 p.data = value
 
     def gradients(self, cotangents):
-        """Reverse mode: for each cotangent v, ∂⟨v, y⟩/∂x of every input, None where nothing flows."""
+        """Reverse mode: for each cotangent v, ∂⟨v, y⟩/∂x of every input, None where no gradient arrives."""
         y, leaves = self.record(self.values)
         if not (isinstance(y, Tensor) and y.requires_grad):
             return [[None] * len(leaves) for _ in cotangents]
@@ -125,7 +126,7 @@ class Function:
                     for v in cotangents]
 
     def changed_by_gradient(self, v):
-        """Names of the inputs that are other numbers after a pass back."""
+        """Names of the inputs whose numbers a backward pass changes."""
         y, leaves = self.record(self.values)
         if isinstance(y, Tensor) and y.requires_grad:
             with self._lent(self.values[len(self.holes):]):
@@ -134,7 +135,7 @@ class Function:
                 if not any(leaf is p for p in self.parameters) and not np.array_equal(leaf.data, x, equal_nan=True)]
 
     def recorded_gradient(self, v):
-        """What `gradients` gives for one cotangent, computed with create_graph=True."""
+        """The same as `gradients` for one cotangent, but computed with create_graph=True."""
         y, leaves = self.record(self.values)
         if not (isinstance(y, Tensor) and y.requires_grad):
             return [None] * len(leaves)
@@ -142,25 +143,25 @@ class Function:
             return [g if g is None else g.data for g in grad(y, leaves, v.reshape(y.shape), create_graph=True)]
 
     def derivative(self, v, directions):
-        """The function x, v ↦ Σᵢ ⟨∂⟨v, f⟩/∂xᵢ, uᵢ⟩, one number, whose gradient holds second derivatives of f, and in v,
-        the cotangent, the first ones again: a rule must not take its ∂L/∂y for a constant."""
+        """The function (x, v) ↦ Σᵢ ⟨∂⟨v, f⟩/∂xᵢ, uᵢ⟩, which is one number. Its gradient in x holds second derivatives
+        of f, and its gradient in the cotangent v first ones: a rule that takes ∂L/∂y for a constant shows there."""
         return _Derivative(self, v, directions)
 
     def calls(self):
-        """[(op, arguments, result)] for every op that is recorded on the way."""
+        """[(op, arguments, result)] for every op call that f records."""
         with recorded_calls() as calls:
             self.record(self.values)
         return calls
 
     def calls_inside(self):
-        """Of these calls the ones that a gradient taken by f itself goes through: f relies on their rules."""
+        """Those of the calls that a gradient taken by f itself passes through: f relies on their rules."""
         with recorded_calls() as calls, recorded_walk() as passed:
             self.record(self.values)
         nodes = {node for node, _, _ in passed}
         return [call for call in calls if call[2].node in nodes]
 
     def passed(self, v):
-        """([(op, arguments, result)], [(node, gy, [(parent, gradient)])]) of one pass back from the cotangent v."""
+        """([(op, arguments, result)], [(node, gy, [(parent, gradient)])]) of one backward pass from the cotangent v."""
         with recorded_calls() as calls:
             y, leaves = self.record(self.values)
         with recorded_walk() as walk, self._lent(self.values[len(self.holes):]):
@@ -173,6 +174,8 @@ COTANGENT = "∂L/∂y"  # the name of v among the inputs of a derivative
 
 
 class _Derivative(Function):
+    """The result of Function.derivative."""
+
     def __init__(self, of, v, directions):
         terms = float(np.abs(v).ravel() @ (np.abs(of.evaluate(of.values)).ravel() + of.cancelled))
         sizes = [np.abs(u).max(initial=0.0) / np.abs(x).max(initial=1.0)
@@ -203,7 +206,7 @@ class _Derivative(Function):
 
 
 def _argument_names(f, count):
-    """The names in the signature of f where it names so many, else numbers."""
+    """The first `count` names in the signature of f, or numbers if it has fewer."""
     try:
         parameters = inspect.signature(f).parameters.values()
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Other points and other shapes at which to look at a function: a name that fits at one place alone fits by accident.
+"""Other points and shapes at which to examine a function: a name that fits in one place only fits by accident.
 
-A factor of 4 may be an axis of length 4, and sign(x) of positive numbers is a constant. So a function is looked at
-again where every axis is longer by one and inputs have both signs, or as near to that as the function allows.
+A factor of 4 may be an axis of length 4, and the sign of positive numbers is a constant. So a function is examined
+again with every axis longer by one and inputs of both signs, or as close to that as it allows.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from scratchnet.check.evidence import INPUTS, Call
 
 
 def elsewhere(function, rng, same_shapes=False):
-    """The function at another place, None if there is none. The shapes change for a call of an op alone: what a
-    function closes over is not known."""
+    """The function at another place, or None if there is none. Shapes change only for a single op call: other functions
+    may close over arrays of the old shapes."""
     others = [lambda n: n + 1, lambda n: 2 * n] if isinstance(function, Call) and not same_shapes else []
     for length in [*others, lambda n: n]:
         for both_signs in (True, False):
@@ -22,8 +22,8 @@ def elsewhere(function, rng, same_shapes=False):
 
 
 def smaller(function, rng):
-    """A call with inputs that are too large to be looked at entry by entry, with fewer entries; None if that fails.
-    Lengths that were unlike stay unlike."""
+    """An op call with inputs small enough to be examined entry by entry, or None if that fails. Axes of different
+    lengths keep different lengths."""
     arrays = [a for a in [*function.values, *getattr(function, "fixed", ())] if getattr(a, "ndim", 0)]
     long = sorted({n for a in arrays for n in a.shape if n > 5})
     for longest in (6, 8, 12):
@@ -36,14 +36,14 @@ def smaller(function, rng):
 
 
 def _moved(function, length, both_signs, rng):
-    """The function with axes of other lengths and other numbers of the same sizes; None where it is not defined."""
+    """The function with axes of other lengths and new numbers of similar size; None where it is not defined."""
     def shape_of(a):
         return tuple(n if n == 1 else length(n) for n in a.shape)
 
     def drawn(x):
         x = np.asarray(x)
         numbers = rng.choice(x.ravel(), shape_of(x)) * rng.uniform(0.5, 1.0, shape_of(x)) if x.size else x
-        signs = rng.permutation(np.resize([-1.0, 1.0], numbers.size)).reshape(numbers.shape)  # half of each
+        signs = rng.permutation(np.resize([-1.0, 1.0], numbers.size)).reshape(numbers.shape)  # half and half
         return numbers * signs if both_signs else numbers
 
     values = [drawn(x) for x in function.values]
@@ -55,7 +55,7 @@ def _moved(function, length, both_signs, rng):
         with np.errstate(all="ignore"):
             y = other.evaluate(values)
             gradients = other.gradients([rng.standard_normal(y.size)])[0]
-    except Exception:  # whatever a function does that was written for other shapes or signs
+    except Exception:  # a function written for other shapes or signs may do anything
         return None
     finite = all(g is None or np.isfinite(g).all() for g in gradients)
     return other if finite and np.isfinite(y).all() and y.size else None

@@ -1,8 +1,8 @@
 """Explanations that predict the wrong gradient from the right one: a factor, another order, another function.
 
-Each looks at the Evidence of one input and yields (name, prediction, detail). A prediction is (K, n), the gradient of n
-entries for K cotangents; a fourth value may say which entries it is about. Those about sums are in sums.py, those about
-recurrent networks in recurrences.py.
+Each examines the Evidence on one input and yields (name, prediction, detail). A prediction is (K, n), the gradient of n
+entries for K cotangents; a fourth value may restrict it to some entries. Explanations about sums are in sums.py, those
+about recurrent networks in recurrences.py.
 """
 
 import itertools
@@ -14,33 +14,33 @@ from scratchnet.check.numeric import slopes
 
 
 def no_gradient(e):
-    """Nothing arrives."""
+    """No gradient arrives, or only zeros."""
     if e.all_wrong[0][e.i] is None:
-        yield "stop-gradient", e.wrong, "there is no gradient: the rule gives None (is a `return` missing?)"
+        yield "stop-gradient", e.wrong, "there is no gradient: the rule returns None (is a `return` missing?)"
     elif not e.wrong.any():
-        yield "stop-gradient", e.wrong, "the gradient is zero, the derivative is not"
+        yield "stop-gradient", e.wrong, "the gradient is zero, but the derivative is not"
 
 
 def not_linear(e):
-    """Of a rule that is not linear in the cotangent v."""
+    """The rule is not linear in the cotangent v."""
     doubled = e.of(e.i, e.gradients(2.0 * e.v))
     if np.allclose(doubled, e.wrong, rtol=1e-9):
         if e.jacobian is not None:
             yield "upstream gradient ignored", np.broadcast_to(e.jacobian.sum(axis=0), e.wrong.shape), \
-                "the gradient does not depend on ∂L/∂y, and is that of the sum of all results"
+                "the gradient does not depend on ∂L/∂y: it is that of the sum of all results"
         elif e.wrong.any():
-            yield "upstream gradient ignored", e.wrong, "twice the ∂L/∂y gives the same gradient"
+            yield "upstream gradient ignored", e.wrong, "doubling ∂L/∂y does not change the gradient"
     elif np.allclose(doubled, 4.0 * e.wrong, rtol=1e-9) and e.jacobian is not None:
-        detail = "twice the ∂L/∂y gives four times the gradient"
+        detail = "doubling ∂L/∂y multiplies the gradient by four"
         yield "upstream gradient applied twice", (e.v * e.v) @ e.jacobian, detail
         if e.x.shape == e.y.shape:
             yield "upstream gradient applied twice", e.v * e.right, detail
-    elif not e.of(e.i, e.gradients(0.0 * e.v)).any():  # else a term was added that has nothing to do with ∂L/∂y
-        for factor in (2.0, -2.0, 2.0**-10, 2.0**10):  # by more than the rounding of float16
+    elif not e.of(e.i, e.gradients(0.0 * e.v)).any():  # otherwise a term was added that does not depend on ∂L/∂y
+        for factor in (2.0, -2.0, 2.0**-10, 2.0**10):  # tolerances are above the rounding of float16
             grown = e.of(e.i, e.gradients(factor * e.v)) / factor
             if not np.allclose(grown, e.wrong, rtol=1e-2, atol=1e-2 * np.abs(e.wrong).max(initial=0.0)):
                 yield ("not linear in the upstream gradient", e.wrong,
-                       f"{factor:g} times the ∂L/∂y does not give {factor:g} times the gradient")
+                       f"{factor:g} times ∂L/∂y does not give {factor:g} times the gradient")
                 return
 
 
@@ -54,7 +54,7 @@ def constant_factor(e):
 
 
 def names_of_factor(c, i, names, values, y):
-    """(name, which size it is) for all that c may be, as a factor of the derivative of y with respect to values[i]."""
+    """(name, detail) for every meaning that c may have as a factor of ∂y/∂values[i]: a sign, a 2, a size and which."""
     x = values[i]
 
     def close(value):
@@ -71,7 +71,7 @@ def names_of_factor(c, i, names, values, y):
     arrays = [*zip(names, values, strict=True), ("y", y)]
     sizes = {f"the size of {name}": a.size for name, a in arrays}
     sizes |= {f"axis {k} of {name}": n for name, a in arrays for k, n in enumerate(a.shape)}
-    sizes |= {f"the entries of {names[i]} for each of y": x.size / y.size}
+    sizes |= {f"the entries of {names[i]} per entry of y": x.size / y.size}
     powers = {"factor N": 1.0, "factor 1/N": -1.0, "factor √N": 0.5, "factor 1/√N": -0.5}
     for what, n in sizes.items():
         for name, power in powers.items():
@@ -81,12 +81,12 @@ def names_of_factor(c, i, names, values, y):
 
 
 def swapped_inputs(e):
-    """The gradient of another input, which has that of this one."""
+    """The gradient of another input, which has the gradient of this one."""
     for j, x in enumerate(e.values):
         if j == e.i or x.shape != e.x.shape or (right := e.right_of(j)) is None:
             continue
         if np.allclose(e.of(j, e.all_wrong), e.right, rtol=1e-5, atol=1e-7 * np.abs(e.right).max(initial=0.0)):
-            yield "inputs swapped", right, f"it is the gradient of `{e.names[j]}`, which has that of this one"
+            yield "inputs swapped", right, f"it is the gradient of `{e.names[j]}`, which has the gradient of this input"
 
 
 def moved_axes(e):
@@ -97,26 +97,27 @@ def moved_axes(e):
         for axes in itertools.permutations(range(ndim)):
             if axes != tuple(range(ndim)):
                 moved = right.transpose(0, *(a + 1 for a in axes))
-                yield "axes permuted", moved.reshape(COTANGENTS, -1), f"axes in the order {axes}"
-                if moved.shape != right.shape:  # laid out again in the shape of x
+                yield "axes permuted", moved.reshape(COTANGENTS, -1), f"its axes come in the order {axes}"
+                if moved.shape != right.shape:  # laid out anew in the shape of x
                     back = right.reshape(COTANGENTS, *(shape[a] for a in axes)).transpose(0, *(np.argsort(axes) + 1))
-                    yield "axes permuted", back.reshape(COTANGENTS, -1), f"axes read in the order {axes}"
+                    yield "axes permuted", back.reshape(COTANGENTS, -1), f"its axes were read in the order {axes}"
     for count in range(1, min(ndim, 3) + 1):
         for axes in itertools.combinations(range(ndim), count):
             if all(shape[a] > 1 for a in axes):
                 yield ("kernel not flipped" if is_kernel(e.names[e.i], e.x, axes) else "axis reversed",
-                       np.flip(right, [a + 1 for a in axes]).reshape(COTANGENTS, -1), f"reversed along {axes}")
+                       np.flip(right, [a + 1 for a in axes]).reshape(COTANGENTS, -1),
+                       f"it is reversed along axes {axes}")
 
 
 def is_kernel(name, a, axes):
-    """Whether it is the kernel of a convolution by its name and shape, and these axes are those of its windows, which
-    come first (kh, kw, C, O) or last (O, C, kh, kw)."""
+    """Whether the name and shape are those of a convolution's kernel, and the axes those of its windows, which come
+    first (kh, kw, C, O) or last (O, C, kh, kw)."""
     windows = {3: [(0,), (2,)], 4: [(0, 1), (2, 3)]}.get(a.ndim, [(0,)] if a.ndim == 1 else [])
     return axes in windows and name.lower() in ("w", "k", "kernel", "weight", "weights", "filter", "filters")
 
 
 def shifted(e):
-    """The gradient one place further along an axis, or along two: wrapped around, filled with zeros, or right but at
+    """The gradient shifted by one along an axis, or along two: wrapped around, filled with zeros, or with anything at
     the border."""
     right, long = e.right.reshape(COTANGENTS, *e.x.shape), [a for a in range(e.x.ndim) if e.x.shape[a] > 1]
     for axes in [(a,) for a in long] + list(itertools.combinations(long, 2)):
@@ -128,16 +129,17 @@ def shifted(e):
                 edge = (slice(None),) * axis + (0 if step == 1 else -1,)
                 filled[(slice(None), *edge)] = 0.0
                 inside[edge] = False
-            detail = "by " + " and ".join(f"{step:+d} along axis {a}" for a, step in zip(axes, steps, strict=True))
+            detail = "it is shifted by " + " and ".join(f"{step:+d} along axis {a}"
+                                                        for a, step in zip(axes, steps, strict=True))
             yield "shifted by one", rolled.reshape(COTANGENTS, -1), detail + ", wrapped around"
             yield "shifted by one", filled.reshape(COTANGENTS, -1), detail
             if all(e.x.shape[a] > 3 for a in axes):
-                yield ("shifted by one", rolled.reshape(COTANGENTS, -1), detail + ", apart from the border",
+                yield ("shifted by one", rolled.reshape(COTANGENTS, -1), detail + ", except at the border",
                        inside.ravel())
 
 
 def moved_by(a, axis, step, first=None):
-    """a one step further along the axis; where nothing came from, zeros or `first`."""
+    """`a` moved by one step along the axis, with zeros or `first` in the place that is left empty."""
     moved = np.roll(a, step, axis)
     index = [slice(None)] * a.ndim
     index[axis] = 0 if step == 1 else -1
@@ -146,7 +148,7 @@ def moved_by(a, axis, step, first=None):
 
 
 def left_out(e):
-    """The cotangent passed on as it is."""
+    """The cotangent, passed on unchanged."""
     lead = e.y.ndim - e.x.ndim
     if lead >= 0 and all(a in (1, b) for a, b in zip(e.x.shape, e.y.shape[lead:], strict=True)):
         axes = tuple(range(1, lead + 1)) + tuple(lead + 1 + k for k, n in enumerate(e.x.shape) if n == 1)
@@ -155,7 +157,7 @@ def left_out(e):
 
 
 def structure(e):
-    """Only the diagonal of ∂y/∂x, the transpose of it, or its square."""
+    """Only the diagonal of ∂y/∂x, or its transpose, or its square."""
     J, (m, n) = e.jacobian, (e.y.size, e.x.size)
     if J is None:
         return
@@ -164,8 +166,8 @@ def structure(e):
         if is_diagonal(J):
             yield "derivative applied twice", e.v * diagonal * diagonal, "it is ∂L/∂y · (dy/dx)²"
         else:
-            yield "treated as elementwise", e.v * diagonal, "only ∂yᵢ/∂xᵢ is there, ∂yᵢ/∂xⱼ is not"
-            yield "Jacobian not transposed", e.v @ J.T, "it is the derivative carried forward, J v instead of Jᵀ v"
+            yield "treated as elementwise", e.v * diagonal, "it contains ∂yᵢ/∂xᵢ, but not ∂yᵢ/∂xⱼ"
+            yield "Jacobian not transposed", e.v @ J.T, "it is J v, the derivative carried forward, instead of Jᵀ v"
             yield "derivative applied twice", (e.v @ J) @ J, "it is the gradient passed back twice"
 
 
@@ -175,11 +177,11 @@ def is_diagonal(jacobian):
 
 
 def other_factor(e):
-    """The derivative times an argument that is not in it, or with one in the place of another."""
+    """The derivative times an argument that does not belong there, or with one argument in place of another."""
     fitting = {name: a for name, a in e.arguments().items() if _broadcasts(a.shape, e.x.shape)}
     right = e.right.reshape(COTANGENTS, *e.x.shape)
     for name, a in fitting.items():
-        own = " itself" * (name == e.names[e.i])
+        own = " itself" if name == e.names[e.i] else ""
         yield ("other argument as a factor", (right * a).reshape(COTANGENTS, -1),
                f"it is the derivative times `{name}`{own}")
         for other, b in fitting.items():
@@ -193,7 +195,7 @@ def _broadcasts(shape, to):
 
 
 def constant_term(e):
-    """An elementwise derivative, or that of a number, that is off by the same number everywhere."""
+    """The derivative of an elementwise function, or of a single number, off by the same number everywhere."""
     if e.y.size == 1:
         v = np.broadcast_to(e.v, e.wrong.shape)
     elif e.x.shape == e.y.shape and e.jacobian is not None and is_diagonal(e.jacobian):
@@ -213,8 +215,7 @@ def epsilon_forgotten(e):
 
 
 def gradient_of(e, mistake, **changed):
-    """The right gradient of the same call with another axis or another number, if that is a function of the same shape.
-    """
+    """The right gradient of the same call with another axis or another number, if its result has the same shape."""
     other = e.function.changed(**changed)
 
     def G(z):
@@ -223,18 +224,19 @@ def gradient_of(e, mistake, **changed):
         if other.evaluate(e.values).shape == e.y.shape:
             found = slopes(G, e.x, range(e.x.size), e.rng).value.T
             yield mistake, found, f"it is the gradient with {', '.join(f'{k} = {v}' for k, v in changed.items())}"
-    except Exception:  # there the function need not be defined
+    except Exception:  # the function need not be defined there
         return
 
 
 def regularizer(e):
-    """A loss whose gradient lacks, or has twice, a term that is proportional to the input, or to its sign. The factor
-    is that of the penalty: λ or 2 λ, if λ is among the arguments."""
+    """A loss whose gradient lacks, or contains twice, a term proportional to the input or to its sign. For an op call
+    the factor must be λ or 2 λ, with λ among the arguments."""
     if e.y.size != 1 or e.x.size < 3:
         return
     error = (e.wrong - e.right) / e.v
     signs = np.sign(e.x).ravel()
-    for what, term in (("the input", e.x.ravel()), *[("the sign of the input", signs)] * (len(set(signs)) > 1)):
+    terms = {"the input": e.x.ravel()} | ({"the sign of the input": signs} if len(set(signs)) > 1 else {})
+    for what, term in terms.items():
         c = float(error[0] @ term / (term @ term))
         penalties = [k * number for number in e.numbers() for k in (1, 2)]
         if not e.is_call or any(np.isclose(abs(c), penalty) for penalty in penalties):

@@ -1,11 +1,11 @@
-"""Explanations for recurrent networks: what goes wrong in going back through time, tried out.
+"""Explanations for recurrent networks: known mistakes in backpropagation through time, tried one by one.
 
-A mistake in one step of an LSTM's rule runs through all of its gradients, so it cannot be predicted from the right
-ones. But if the function is a tanh RNN or an LSTM, which its values tell, the rule can be written down with a switch
-for each mistake:
+A mistake in one step of an LSTM's rule spreads to all of its gradients, so it cannot be predicted from the right ones.
+But if the values show that the function is a tanh RNN or an LSTM, its rule can be written down with a switch for each
+mistake:
 
     tanh RNN    hₜ = tanh(xₜ w + hₜ₋₁ u + b)
-    LSTM        as in ops/recurrent.py, the gates in the order i, f, o, g or in another one
+    LSTM        as in ops/recurrent.py, with the gates in any order
 """
 
 import itertools
@@ -18,7 +18,7 @@ from scratchnet.check.predictions import moved_by
 
 
 class Sequence(NamedTuple):
-    """The arguments with time first: x (T, N, I), w (I, k H), u (H, k H), b (k H,), first states (N, H)."""
+    """The arguments with time first: x (T, N, I), w (I, k H), u (H, k H), b (k H,), initial states (N, H)."""
 
     x: np.ndarray
     w: np.ndarray
@@ -29,7 +29,7 @@ class Sequence(NamedTuple):
 
 
 def through_time(e):
-    """The gradient of a tanh RNN or an LSTM with one mistake in it."""
+    """The gradient of a tanh RNN or an LSTM whose rule has one mistake."""
     for roles, time_axis in _readings(e):
         s = _as_sequence(e, roles, time_axis)
         h = np.swapaxes(e.y, 0, 1) if time_axis else e.y
@@ -47,24 +47,24 @@ def through_time(e):
 
 RNN_MISTAKES = [
     ("activation's derivative left out", "1 − h² is left out", {"slope": lambda h, a: 1.0 + 0 * h}),
-    ("evaluated at the input", "the slope is 1 − a² at the sum a, not at h", {"slope": lambda h, a: 1.0 - a * a}),
+    ("evaluated at the input", "the slope is 1 − a² with the sum a, not 1 − h²", {"slope": lambda h, a: 1.0 - a * a}),
     ("steps treated as independent", "nothing is carried to the step before", {"carry": 0.0}),
-    ("Jacobian not transposed", "u stands for uᵀ on the way back", {"transposed": False}),
-    ("off by one in time", "hₜ stands for hₜ₋₁ in ∂L/∂u", {"lag": 1})]
+    ("Jacobian not transposed", "u stands in place of uᵀ on the way back", {"transposed": False}),
+    ("off by one in time", "hₜ stands in place of hₜ₋₁ in ∂L/∂u", {"lag": 1})]
 
 LSTM_MISTAKES = [
-    *[("gates exchanged", f"the gates come in the order {' '.join('ifog'[k] for k in order)} for i f o g",
+    *[("gates exchanged", f"the gates come in the order {' '.join('ifog'[k] for k in order)} instead of i f o g",
        {"gates": order}) for order in itertools.permutations(range(4)) if order != (0, 1, 2, 3)],
-    ("off by one in time", "cₜ stands for cₜ₋₁ in the forget gate", {"cell_lag": 1}),
-    ("off by one in time", "hₜ stands for hₜ₋₁ in ∂L/∂u", {"lag": 1}),
+    ("off by one in time", "cₜ stands in place of cₜ₋₁ in the forget gate", {"cell_lag": 1}),
+    ("off by one in time", "hₜ stands in place of hₜ₋₁ in ∂L/∂u", {"lag": 1}),
     ("steps treated as independent", "∂L/∂c is not carried to the step before", {"cell_carry": 0.0}),
     ("steps treated as independent", "∂L/∂h is not carried to the step before", {"carry": 0.0}),
-    *[("activation's derivative left out", f"that of the {what} is left out", {"without": k})
+    *[("activation's derivative left out", f"the derivative of the {what} is left out", {"without": k})
       for k, what in enumerate(("input gate", "forget gate", "output gate", "candidate", "tanh of the cell"))]]
 
 
 def _wrong_ones(e, roles, time_axis, s, back, mistakes):
-    """What each mistake makes of the gradient of the input e.i, if the switches off give the right one."""
+    """The gradient of the input e.i under each mistake, provided that it is right with all switches off."""
     role = next((role for role, j in roles.items() if j == e.i), None)
     v = e.v.reshape(-1, *e.y.shape)
     v = np.swapaxes(v, 1, 2) if time_axis else v
@@ -80,7 +80,7 @@ def _wrong_ones(e, roles, time_axis, s, back, mistakes):
 
 
 def _readings(e):
-    """Which inputs may be what, by their shapes: ({role: index among the values}, the axis of time in x and y)."""
+    """The roles that the inputs may have by their shapes: ({role: index among the values}, axis of time in x and y)."""
     if not e.is_call or e.y.ndim not in (2, 3):
         return
     arguments = [np.asarray(a) for a in e.function.whole_arguments()]
@@ -98,6 +98,7 @@ def _readings(e):
 
 
 def _as_sequence(e, roles, time_axis):
+    """The Sequence of the arguments in these roles, with zeros for those that the function does not have."""
     arguments = e.function.whole_arguments()
     x = np.swapaxes(arguments[roles["x"]], 0, 1) if time_axis else arguments[roles["x"]]
     x = x.reshape(len(x), -1, x.shape[-1])
@@ -127,7 +128,7 @@ def _rnn_back(s, gy, slope=lambda h, a: 1.0 - h * h, carry=1.0, transposed=True,
 
 
 def _lstm(s, order):
-    """(h of all steps, gates i f o g of all steps, c from before the first step on)"""
+    """(h of all steps, gates i f o g of all steps, c of all steps with the initial one in front)"""
     h, cells, states, gates = s.h0, [s.c0], [], []
     for x in s.x:
         a = _parts(x @ s.w + h @ s.u + s.b, order)
@@ -149,7 +150,7 @@ def _lstm_back(order):
         h, activities, c = _lstm(s, order)
         before, steps = np.concatenate([s.h0[None], h]), len(h)
         gh = np.zeros_like(s.h0)
-        gc = gy[steps].copy() if len(gy) > steps else np.zeros_like(s.c0)  # ops.lstm gives the last cell behind h
+        gc = gy[steps].copy() if len(gy) > steps else np.zeros_like(s.c0)  # ops.lstm returns the last cell after h
         deltas = np.zeros((steps, len(s.h0), 4 * s.h0.shape[1]))
         for t in reversed(range(steps)):
             i, f, o, g = activities[t]
@@ -174,7 +175,7 @@ def _collected(s, deltas, before, gh, gc):
 # ---------------------------------------------------------------- from the gradients alone
 
 def gates(e):
-    """The gates of a recurrent cell in another order: parts as long as y, three or four of them, along one axis."""
+    """The gates of a recurrent cell in another order: three or four parts along one axis, each as long as y."""
     if e.y.ndim < 2 or e.x.ndim < 1:
         return
     for axis in {0, e.x.ndim - 1}:
@@ -189,7 +190,8 @@ def gates(e):
 
 
 def recurrent_weights(e):
-    """Of y[t] = f(y[t−1] U + x[t] W): ∂L/∂U = Σ y[t−1]ᵀ δ[t], where x and W tell δ. The wrong one pairs other steps."""
+    """For y[t] = f(y[t−1] U + x[t] W): ∂L/∂U = Σ y[t−1]ᵀ δ[t], with δ from ∂L/∂x = δ Wᵀ. A wrong one pairs other steps.
+    """
     if e.x.ndim != 2 or e.x.shape[0] != e.x.shape[1] or e.y.ndim < 2 or e.y.shape[-1] != e.x.shape[1]:
         return
     for (j, x), (k, w) in itertools.permutations(enumerate(e.values), 2):
@@ -214,6 +216,6 @@ def recurrent_weights(e):
 
 
 def _first_states(e, axis):
-    """What y may have been before its first step along the axis: nothing, or an argument of that shape."""
+    """The possible states before the first step along the axis: none, or an argument of that shape."""
     shape = e.y.shape[:axis] + e.y.shape[axis + 1:]
     return [None, *(a for a in e.arguments().values() if a.shape == shape)]

@@ -1,4 +1,4 @@
-"""What a gradient check found, for people: a table, the two Jacobians of a small case, a picture, a named mistake."""
+"""The result of a gradient check, for people: a table, both Jacobians of a small case, a picture, a named mistake."""
 
 import base64
 import html
@@ -7,11 +7,11 @@ import io
 import numpy as np
 
 HEADER = ["input", "gradient", "worst entry", "by the rule", "numeric", "relative error", "compared with"]
-PRINTED = 60  # entries of a Jacobian that still read well as text
+PRINTED = 60  # entries: a larger Jacobian is hard to read as text
 
 
 class GradientMismatch(AssertionError):
-    """A gradient that is not the derivative; the message is the report, which is in `.report`."""
+    """Raised when a gradient is not the derivative. The message is the report, which is also in `.report`."""
 
     def __init__(self, report):
         super().__init__(str(report))
@@ -19,11 +19,11 @@ class GradientMismatch(AssertionError):
 
 
 class Row:
-    """One input: what the rule gives and what the function does.
+    """One input: its gradient by the rule beside its gradient in numbers.
 
     analytic, numeric, tolerance   (cotangents, directions): ⟨∂⟨v, y⟩/∂x, d⟩ for each cotangent v and direction d
-    entries                        the flat index of each direction that is an entry of x, None for a dense direction
-    cotangents                     the flat index of each cotangent that is an entry of y, None for a random one
+    entries                        for each direction, the flat index of the entry of x it moves; None if it is dense
+    cotangents                     for each cotangent, the flat index of the entry of y it selects; None if it is random
     left_out                       True where there is no derivative to compare with (a kink, or f is not finite)
     """
 
@@ -43,12 +43,13 @@ class Row:
 
     @property
     def gross(self):
-        """Whether it is wrong by more than a thousandth of the largest number."""
+        """Whether the gradient is wrong by more than a thousandth of the largest number."""
         off = np.where(self.left_out, 0.0, np.abs(self.analytic - self.numeric))
         return self.wrong and not off.max() <= 1e-3 * np.abs(self.numeric[~self.left_out]).max()
 
     def worst(self):
-        """(cotangent, direction) that is furthest off; of a random cotangent and an entry of x, if they are wrong."""
+        """(cotangent, direction) of the worst mismatch, preferably of a random cotangent and an entry of x; None if
+        nothing was compared."""
         if not self.excess.size or self.excess.max() < 0:
             return None
         excess = self.excess.copy()
@@ -60,14 +61,14 @@ class Row:
         return tuple(map(int, np.unravel_index(np.argmax(excess), excess.shape)))
 
     def jacobians(self):
-        """(analytic, numeric) ∂y/∂x, one row an entry of y; None where only a sample was checked."""
+        """(analytic, numeric) ∂y/∂x, one row for each entry of y; None if only a sample was checked."""
         rows = [k for k, c in enumerate(self.cotangents) if c is not None]
         if not rows or None in self.entries:
             return None
         return self.analytic[rows], self.numeric[rows]
 
     def cells(self):
-        """The row of the table."""
+        """The cells of this row in the printed table, in the order of HEADER."""
         kinks = int(self.left_out.any(axis=0).sum())
         method = self.method + (f", {kinks} left out (kinks, or not finite)" if kinks else "")
         label, at = f"{self.name} {self.shape}", self.worst()
@@ -93,9 +94,9 @@ class Report:
     """One Row for each checked input; `str(report)` is the table, `report.diagnosis` the mistake that explains it.
 
     rows        the comparisons
-    faults      what else a gradient or f must not do, in words
-    notes       what the reader should know: kinks, points drawn again, conventions
-    higher      the Report of the next order, if that was asked for
+    faults      other things that are wrong with f or a gradient, in words
+    notes       remarks for the reader: kinks, points drawn again, conventions
+    higher      the Report of the next order, if one was asked for
     diagnosis   the Diagnosis of a wrong gradient, else None
     """
 
@@ -124,8 +125,8 @@ class Report:
     __repr__ = __str__
 
     def draw(self, figure):
-        """Analytic, numeric and difference side by side in a matplotlib Figure, a row of pictures for each input: the
-        Jacobians, or, of a large case, what was compared (random cotangents down, directions across)."""
+        """Draw analytic, numeric and difference side by side in a matplotlib Figure, a row of pictures for each input.
+        A small case shows Jacobians, a large one the numbers compared (random cotangents down, directions across)."""
         figure.set_size_inches(10, 2.7 * max(1, len(self.rows)))
         axes = figure.subplots(max(1, len(self.rows)), 3, squeeze=False)
         for row, line in zip(self.rows, axes, strict=False):

@@ -14,7 +14,7 @@ from scratchnet.ops.windows import as_pair
 
 
 def independent_steps(e):
-    """y at step t has a gradient only for x at step t."""
+    """y[t] sends a gradient to x[t] only."""
     if e.jacobian is None or e.x.shape == e.y.shape and is_diagonal(e.jacobian):
         return
     J = e.jacobian.reshape(*e.y.shape, *e.x.shape)
@@ -24,11 +24,11 @@ def independent_steps(e):
             shape = [1] * J.ndim
             shape[axis] = shape[e.y.ndim + axis] = n
             same = (J * np.eye(n).reshape(shape)).reshape(e.jacobian.shape)
-            yield "steps treated as independent", e.v @ same, f"along axis {axis}, only ∂y[t]/∂x[t] is there"
+            yield "steps treated as independent", e.v @ same, f"it contains only ∂y[t]/∂x[t] along axis {axis}"
 
 
 def normalization(e):
-    """y is standardised over some axes. Without one of the paths through the statistics, ∂y/∂x lacks just that part."""
+    """y is standardised over some axes, and ∂y/∂x lacks one or both of the paths through the statistics."""
     if e.jacobian is None or e.x.shape != e.y.shape:
         return
     for axes in subsets(e.x.ndim):
@@ -39,20 +39,20 @@ def normalization(e):
         if variance.any():
             yield "variance path missing", e.v @ (e.jacobian - variance), f"without ∂y/∂σ² ∂σ²/∂x {where}"
             yield ("mean and variance paths missing", e.v @ (e.jacobian - mean - variance),
-                   f"the statistics {where} are taken for constants")
+                   f"the statistics {where} are treated as constants")
 
 
 def subsets(ndim):
-    """All choices of one axis or more."""
+    """All choices of one or more axes."""
     return [axes for count in range(1, ndim + 1) for axes in itertools.combinations(range(ndim), count)]
 
 
 def _paths_of_statistics(e, axes):
-    """(∂y/∂μ ∂μ/∂x, ∂y/∂σ² ∂σ²/∂x) where y = k x̂ + … is standardised over these axes, else None. There
+    """(∂y/∂μ ∂μ/∂x, ∂y/∂σ² ∂σ²/∂x) if y = k x̂ + … is standardised over these axes, else None. In that case
 
         ∂yᵢ/∂xⱼ = kᵢ (δᵢⱼ − 1/n − s x̂ᵢ x̂ⱼ / n)        within a group of n, 0 between groups; kᵢ = γᵢ/σ, s = σ²/(σ² + ε)
 
-    so that beside the diagonal each row is a straight line over x̂, whose intercept and slope are the two paths."""
+    so that off the diagonal each row is a straight line over x̂, whose intercept and slope are the two paths."""
     n = int(np.prod([e.x.shape[a] for a in axes]))
     if n < 4:
         return None
@@ -79,14 +79,14 @@ def _paths_of_statistics(e, axes):
 
 
 def wrong_axis(e):
-    """A sum over another axis than the right one: of the results that read a broadcast input, or within a formula."""
+    """A sum over the wrong axis: of the results that read a broadcast input, or within a formula."""
     v, shape = e.v.reshape(COTANGENTS, *e.y.shape), e.x.shape
     if e.x.size < e.y.size and e.jacobian is not None and (np.count_nonzero(e.jacobian, axis=1) <= 1).all():
-        each = v * e.jacobian.sum(axis=1).reshape(e.y.shape)  # what each result has to give to the entry that it reads
+        each = v * e.jacobian.sum(axis=1).reshape(e.y.shape)  # the share of each result in the entry that it reads
         for axes in subsets(e.y.ndim):
             added = each.sum(axis=tuple(a + 1 for a in axes))
             if added.size == COTANGENTS * e.x.size:
-                yield "wrong axis", added.reshape(COTANGENTS, -1), f"the sum is over axes {axes} of y"
+                yield "wrong axis", added.reshape(COTANGENTS, -1), f"the sum runs over axes {axes} of y"
     if e.is_call and "axis" in e.function.op.params and e.x.ndim > 1:
         for axis in (None, *range(e.x.ndim)):
             yield from gradient_of(e, "wrong axis", axis=axis)
@@ -98,7 +98,7 @@ def wrong_axis(e):
             found = {axes: formula(v, e.x, e.y, tuple(a + 1 for a in axes)) for axes in subsets(e.x.ndim)}
         if any(np.allclose(g, right, rtol=1e-6, atol=1e-9 * np.abs(right).max()) for g in found.values()):
             for axes, g in found.items():
-                yield "wrong axis", g.reshape(COTANGENTS, -1), f"the sum is over axes {axes}"
+                yield "wrong axis", g.reshape(COTANGENTS, -1), f"the sum runs over axes {axes}"
 
 
 def _softmax(v, x, y, axes):
@@ -118,7 +118,7 @@ def _centred(v, x, y, axes):
 
 
 def _not_summed(e):
-    """Of a broadcast input: only one of the places where it is read counts."""
+    """Only one of the places that read a broadcast input counts."""
     if e.jacobian is None or e.x.shape == e.y.shape:
         return
     v = e.v.reshape(COTANGENTS, *e.y.shape)
@@ -133,7 +133,7 @@ def _not_summed(e):
 
 
 def lost_readers(e):
-    """Of the results that read an entry, only the last one (or the first) has left its gradient there."""
+    """Of the results that read an entry, only the last (or the first) leaves its gradient there."""
     yield from _not_summed(e)
     J = e.jacobian
     if J is None or e.y.size < 2:
@@ -141,7 +141,7 @@ def lost_readers(e):
     read = np.abs(J) > 1e-12 * np.abs(J).max()
     overlap = read.sum(axis=0).max(initial=0) > 1
     for mask in _own_windows(e) if overlap else ():
-        yield "overlapping windows ignored", e.v @ (J * mask), "each entry has the gradient of one window only"
+        yield "overlapping windows ignored", e.v @ (J * mask), "each entry receives the gradient of one window only"
     positions = np.arange(e.y.size)
     groups = {"result": positions}
     if e.y.ndim > 1:
@@ -158,7 +158,7 @@ def lost_readers(e):
 
 
 def _own_windows(e):
-    """Masks of ∂y/∂x that give each pixel to the one window in whose stride it lies, as if windows did not overlap."""
+    """Masks of ∂y/∂x that assign each pixel to the window in whose stride it lies, as if windows did not overlap."""
     if not e.is_call or e.x.ndim != 4 or e.y.ndim != 4:
         return
     s = e.function.argument("stride") or e.function.argument("size")
@@ -191,26 +191,26 @@ def stride_ignored(e):
 
     def G(z):
         return v @ dense.evaluate([*e.values[:e.i], z, *e.values[e.i + 1:]]).ravel()
-    yield "stride ignored", slopes(G, e.x, range(e.x.size), e.rng).value.T, "it is the gradient of stride 1"
+    yield "stride ignored", slopes(G, e.x, range(e.x.size), e.rng).value.T, "it is the gradient for stride 1"
 
 
 def selection(e):
-    """Of a y that picks entries of x, like max: the value instead of the 1 at its place, or all of a window instead of
-    the one that was picked."""
+    """For a y that picks entries of x, as max does: the picked value in place of the 1, or the whole window in place of
+    the picked entry."""
     J = e.jacobian
     if J is None or e.y.size >= e.x.size or not (np.isclose(J, 0) | np.isclose(J, 1)).all() or \
             not np.isclose(J.sum(axis=1), 1).all():
         return
-    yield "value taken for index", (e.v * e.y.ravel()) @ J, "each is multiplied by the value that was picked"
+    yield "value taken for index", (e.v * e.y.ravel()) @ J, "each entry is multiplied by the value that was picked"
     spread = _over_windows(e)
     if spread is not None:
         count = e.x.size / e.y.size
-        for what, g in (("as it is", spread), ("in equal parts", spread / count)):
-            yield "spread over the window", g.reshape(COTANGENTS, -1), f"all entries of a window get ∂L/∂y, {what}"
+        for what, g in (("in full", spread), ("in equal parts", spread / count)):
+            yield "spread over the window", g.reshape(COTANGENTS, -1), f"all entries of a window receive ∂L/∂y {what}"
 
 
 def _over_windows(e):
-    """∂L/∂y given to all entries of x that the entry of y was picked from, where windows do not overlap; else None."""
+    """Each entry of ∂L/∂y given to its whole window in x, if the windows do not overlap; else None."""
     v, shape = e.v.reshape(COTANGENTS, *e.y.shape), e.x.shape
     if e.y.ndim < e.x.ndim:
         for axes in subsets(e.x.ndim):
