@@ -1,15 +1,15 @@
-"""The same wrong rules through every gradient checker at hand: which does it see, what does it call wrong, how long?
+"""The same rules through every gradient checker at hand: which wrong ones does it see, which right ones does it accuse?
 
     python -m benchmarks.gradient_checkers [--every 1] [--seeds 3] [--json PATH]
 
-Rows are the wrong rules of tests/mutants.py, right and wrong rules off by a small factor, and right rules where checks
-are known to fail: at kinks and ties, for numbers that are large or small, where functions saturate and their results
-cancel, computed in float32. Each function and its
-rule is wrapped as a custom function of the other framework, so that all check the same arithmetic. A second-order
-mistake is handed to the others as what gradgradcheck makes of it: the gradient as a function of (∂L/∂y, x).
+The rows are the wrong rules of tests/mutants.py, rules off by a small factor, and right rules, among them cases where
+checks are known to fail: kinks and ties, large or small numbers, functions that saturate so that their results cancel,
+and functions computed in float32. Each function and its rule become a custom function of the other framework, so that
+all check the same arithmetic. A second-order mistake reaches the others in the form that gradgradcheck would build:
+the gradient as a function of (∂L/∂y, x).
 
-Checkers run as their documentation has them, reverse mode, double precision. MyGrad ships none; "mygrad" is what its
-own tests do (tests/wrappers/uber.py there): the complex step in every entry, one random cotangent, tolerance 1e-8.
+Checkers run as their documentation shows, in reverse mode and double precision. MyGrad ships none; "mygrad" is the
+check in its own tests (tests/wrappers/uber.py): complex step in every entry, one random cotangent, tolerance 1e-8.
 """
 
 import argparse
@@ -31,14 +31,11 @@ from cases import cases  # noqa: E402
 from mutants import ORDINARY, ROW, bent, by_hand, systematic  # noqa: E402
 
 from scratchnet import Tensor, check, grad, losses, ops  # noqa: E402
-from scratchnet.autograd import (
-    astype,  # noqa: E402
-    data_of,  # noqa: E402
-)
+from scratchnet.autograd import astype, data_of  # noqa: E402
 
 
 def first(y):
-    """What counts of an op with several results."""
+    """The first result of an op, the one that is differentiated."""
     return y[0] if isinstance(y, tuple) else y
 
 
@@ -47,7 +44,7 @@ def value(f, xs):
 
 
 def pullback(f, xs, gy):
-    """∂⟨gy, f⟩/∂x for every x by the rules of scratchnet, right or wrong."""
+    """∂⟨gy, f⟩/∂x for every x by scratchnet's rules, right or wrong."""
     tensors = [Tensor(x, requires_grad=True) for x in xs]
     return [np.zeros_like(x) if g is None else g.data for g, x in
             zip(grad(first(f(*tensors)), tensors, gy), xs, strict=True)]
@@ -67,7 +64,7 @@ def scratchnet_gradients(f, xs, order):
 
 
 def to_first_order(checker):
-    """A checker of first order, given the function that gradgradcheck would build when the order is 2."""
+    """The first-order checker, made to check order 2 as well by the function that gradgradcheck would build."""
     def of_order(f, xs, order):
         if order == 2:
             xs, f = [np.random.default_rng(0).standard_normal(value(f, xs).shape), *xs], gradient_function(f)
@@ -149,7 +146,7 @@ def mygrad_tests(f, xs):
 
 
 def _entry_by_entry(at, x):
-    """(∂at/∂x by a complex step, tolerance 1e-8); where that is not to be had, by differences, with 1e-4."""
+    """(∂at/∂x, tolerance): by a complex step with tolerance 1e-8, or, where that fails, by differences with 1e-4."""
     units = np.eye(x.size).reshape(x.size, *x.shape)
     with np.errstate(all="ignore"):
         differences = np.array([(at(x + 1e-6 * u) - at(x - 1e-6 * u)) / 2e-6 for u in units]).reshape(x.shape)
@@ -167,7 +164,8 @@ CHECKERS = {"scratchnet": scratchnet_gradients, "torch gradcheck": to_first_orde
 
 
 def wrong_rules(every):
-    """(group, name, context, f, inputs, order): mistakes that run, so that a checker is needed to see them."""
+    """(group, name, context, f, inputs, order) of every mistake that runs without an error, so that it takes a checker
+    to see it."""
     for m in [*systematic(np.random.default_rng(0)), *by_hand()][::every]:
         with m.context(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -189,7 +187,7 @@ def slightly_wrong(rng):
 
 
 def right_rules(seeds):
-    """(group, name, context, f, inputs, order) where nothing is wrong."""
+    """(group, name, context, f, inputs, order) of every right rule, for each of the seeds."""
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
         x, t = rng.standard_normal((4, 5)), np.round(rng.standard_normal((4, 5)))
@@ -220,7 +218,7 @@ def _in_float32(f):
 
 
 def installed():
-    """The checkers whose framework is here, warmed up: imports and compilation are not timed."""
+    """The checkers whose framework is installed, warmed up so that imports and compilation are not timed."""
     found = {}
     for name, checker in CHECKERS.items():
         with contextlib.suppress(ImportError):
@@ -245,7 +243,7 @@ def main():
                 warnings.simplefilter("ignore")
                 try:
                     gradients(f, [x.copy() for x in xs], order)
-                except Exception:  # each has errors of its own
+                except Exception:  # each checker raises its own errors
                     seen = True
             seconds[group, checker] += time.perf_counter() - start
             flagged[group, checker] += seen
@@ -261,6 +259,7 @@ def main():
 
 
 def table(groups, checkers, flagged, seconds):
+    """Print how many rows of each group each checker called wrong, and its mean time."""
     print(f"{'called wrong':32}" + "".join(f"{name:>22}" for name in checkers))
     for group in groups:
         label = f"{group} ({flagged[group, 'rows']})"

@@ -2,9 +2,9 @@
 
     python -m benchmarks.growth [--figure PATH] [--json PATH]
 
-Forward and backward of one model in each row, with one size varied. Printed and drawn are the time and the bytes held
-at once, each divided by the units of work: a line that falls is overhead shared out, a flat one grows as the work does,
-one that rises would be a fault (or the end of a cache).
+Each row runs one model forward and backward and varies one size. It shows the time and the bytes held at once, per unit
+of work: a falling line is overhead that more work shares, a flat one grows with the work, and a rising one would be a
+fault (or the end of a cache).
 """
 
 import argparse
@@ -60,7 +60,7 @@ ROWS = {  # what grows: (sizes, size → loss, size → units of work, the unit)
 
 
 def measure(loss):
-    """(seconds, bytes at once) of forward and backward."""
+    """(seconds, most bytes held at once) of forward and backward."""
     best = np.inf
     for _ in range(5):
         start = time.perf_counter()

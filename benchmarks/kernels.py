@@ -1,14 +1,14 @@
-"""Single ops against PyTorch's, and against what the machine can do.
+"""Single ops against PyTorch's, and against the limits of the machine.
 
     python -m benchmarks.kernels [--threads 2] [--rounds 9] [--json PATH] [--only conv …]
 
-First the machine is measured: the most products a second (GEMM of 1024³, float32) and the most bytes a second (adding
-two arrays of 64 MB). Then each op, alone, in turns with PyTorch's (channels last, the same sizes), both in this one
-process and with the same number of threads; benchmarks.steps keeps them apart. "share" is the time that the machine
-would need at these two rates, for the op's multiplications or for reading its inputs and writing its results once,
-whichever is more, over the time taken: 1 is the limit of the direct way. (Winograd can exceed it.)
+First the limits are measured: operations per second (GEMM of 1024³, float32) and bytes per second (adding two arrays
+of 64 MB). Then each op takes turns with PyTorch's (channels last, the same sizes), both in this one process and with
+the same number of threads; benchmarks.steps separates them. "share" is the least possible time over the time taken.
+The least possible time follows from the limits, for the op's arithmetic or for reading its inputs and writing its
+results once, whichever is more. So 1 is the limit of the direct way; Winograd can exceed it.
 
-Last the three ways of convolving (ops/convolution.py, `way`), for many sizes.
+Last come the three ways of convolving (`way` in ops/convolution.py), for many sizes.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def parse():
 
 
 def median_ms(calls, rounds):
-    """The median time of each call in ms, all taking turns."""
+    """The median time of each call in ms; the calls take turns, and the first round warms up."""
     found = [[] for _ in calls]
     for r in range(1 + rounds):
         for times, call in zip(found, calls, strict=True):
@@ -47,7 +47,7 @@ def median_ms(calls, rounds):
 
 
 def limits():
-    """(floating-point operations a second, bytes a second) of this machine with the threads in use, best of a few."""
+    """(floating-point operations per second, bytes per second) of this machine with the threads in use, best of 8."""
     from scratchnet.backend.products import matrix_product
     from scratchnet.backend.threads import in_parts
 
@@ -87,7 +87,7 @@ def convolutions():
         x, w = draw(n, side, side, c), draw(k, k, c, o)
         y = ops.conv2d(x, w, None, stride)
         gy = draw(*y.shape)
-        tx, tg = (torch.from_numpy(a.transpose(0, 3, 1, 2)) for a in (x, gy))  # channels last as they are
+        tx, tg = (torch.from_numpy(a.transpose(0, 3, 1, 2)) for a in (x, gy))  # already channels last
         tw = torch.from_numpy(w.transpose(3, 2, 0, 1)).contiguous(memory_format=torch.channels_last)
         pad = (k - 1) // 2 if stride == 1 else (k - stride) // 2
         backward = torch.ops.aten.convolution_backward
@@ -111,7 +111,7 @@ WAYS = [(c, o, side) for side in (7, 14, 28) for c, o in (
 
 
 def ways(rounds):
-    """Prints what the rule in ops/convolution.py rests on: ms of each way for 3×3 kernels, and the one it takes."""
+    """Print the numbers behind the rule in ops/convolution.py: ms of each way for 3×3 kernels, and the way it takes."""
     from scratchnet.ops import convolution
 
     print(f"\n{'convolution 3×3, 64 images, ms':40}{'unfold':>9}{'fold':>9}{'winograd':>9}   taken, over the fastest")
@@ -176,13 +176,13 @@ def others():
 def main():
     arguments = parse()
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        if os.environ.get(name) != str(arguments.threads):  # they count when the libraries are loaded
+        if os.environ.get(name) != str(arguments.threads):  # libraries read it as they are loaded
             os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"),
                                             str(arguments.threads)))
             os.execv(sys.executable, [sys.executable, "-m", "benchmarks.kernels", *sys.argv[1:]])
     flops_a_second, bytes_a_second = limits()
-    print(f"GEMM {flops_a_second / 1e9:.0f} · 10⁹ operations a second, memory {bytes_a_second / 1e9:.1f} · 10⁹ bytes a "
-          f"second, {arguments.threads} threads\n{'':52}{'ours, ms':>9} {'PyTorch':>9} {'ratio':>6} {'share':>6}")
+    print(f"GEMM {flops_a_second / 1e9:.0f} · 10⁹ operations per second, memory {bytes_a_second / 1e9:.1f} · 10⁹ bytes "
+          f"per second, {arguments.threads} threads\n{'':52}{'ours, ms':>9} {'PyTorch':>9} {'ratio':>6} {'share':>6}")
     rows = []
     for part in (convolutions, others):
         for name, ours, theirs, flops, bytes_ in part():

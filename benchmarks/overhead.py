@@ -1,10 +1,10 @@
-"""What stands between the arithmetic: microseconds of a node, a layer, an optimizer step; memory traffic of a step.
+"""The overhead around the arithmetic: microseconds of a node, a layer, an optimizer step; memory traffic of a step.
 
     python -m benchmarks.overhead [--rounds 31] [--json PATH]
 
-The arrays are so small that only the overhead counts. PyTorch does the same in turns, where it is installed. The second
-table is for the seven steps of benchmarks.steps: the bytes that they hold at once beside weights and optimizer (by
-tracemalloc), page faults, and milliseconds.
+The arrays are so small that only the overhead counts. PyTorch takes turns, where it is installed. The second table is
+about the seven steps of benchmarks.steps: the bytes they hold at once besides weights and optimizer (by tracemalloc),
+page faults, and milliseconds.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CHAIN = 200  # nodes
 
 
 def microseconds(calls, rounds):
-    """The median time of each call, all taking turns."""
+    """The median time of each call; the calls take turns."""
     found = [[] for _ in calls]
     for _ in range(rounds):
         for times, call in zip(found, calls, strict=True):
@@ -43,7 +43,7 @@ def chain(f, x):
 
 
 def ours():
-    """name → (call, how many units it does)"""
+    """name → (call, number of units in it)"""
     x, layer = Tensor(np.ones((2, 4), np.float32), requires_grad=True), layers.Dense(4, 4, rng=np.random.default_rng(0))
     net = layers.Sequential(*[layers.Dense(4, 4, rng=np.random.default_rng(0)) for _ in range(10)])
     optimizer = Adam(net.parameters())
@@ -88,7 +88,7 @@ def theirs():
 
 
 def traffic(name):
-    """(bytes at once, page faults, seconds) of one step."""
+    """(most bytes held at once, page faults, seconds) of one step."""
     trainer = Trainer(name)
     for _ in range(3):
         trainer.step()
@@ -116,7 +116,7 @@ def main():
         others = {}
     print(f"{'microseconds':40} {'ours':>8} {'PyTorch':>8}")
     for name, (call, units) in ours().items():
-        times = microseconds([call] + [others[name]] * bool(others), arguments.rounds)
+        times = microseconds([call, others[name]] if others else [call], arguments.rounds)
         rows[name] = [t / units for t in times]
         print(f"{name:40} " + " ".join(f"{t:8.2f}" for t in rows[name]))
     print(f"\n{'a step':40} {'MB held':>8} {'faults':>8} {'ms':>8}")

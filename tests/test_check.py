@@ -110,7 +110,7 @@ def test_other_misuse_is_one_clear_error():
 ROUGH = {  # right, but almost everything cancels in some entries
     "log softmax": lambda x: ops.log_softmax(50 * x, 1), "log of softmax": lambda x: ops.log(ops.softmax(20 * x)),
     "log of sigmoid": lambda x: ops.log(ops.sigmoid(30 * x)), "sum of softmax": lambda x: ops.softmax(x).sum(),
-    "root of what cancels": lambda x: ops.sqrt(1.0 - ops.square(ops.tanh(3 * x))),
+    "root of a difference": lambda x: ops.sqrt(1.0 - ops.square(ops.tanh(3 * x))),
     "far from zero": lambda x: 1e8 + ops.sin(x), "tanh": lambda x: ops.tanh(30 * x)}
 
 

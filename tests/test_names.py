@@ -115,7 +115,7 @@ def test_an_op_that_reads_what_another_call_left_behind():
     assert (found.name, found.op) == ("not a function", "cube")
 
 
-def test_a_rule_that_writes_into_what_it_was_handed():
+def test_a_rule_that_writes_into_its_arguments():
     def moves_x(gy, x, y):
         x += 1e-3
         return gy * (1 - y * y)

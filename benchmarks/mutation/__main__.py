@@ -3,13 +3,13 @@
     python -m benchmarks.mutation [--seed 0] [--files scratchnet/ops/linear.py …] [--budget 60] [--jobs 2]
 
 Mutation testing (DeMillo, Lipton & Sayward 1978). Every line of ops/, layers/, optimizers/, losses, module and
-averaging that can be changed gets one change, drawn from changes.py. A copy of the project with this one change runs
-the tests that call the changed function, those that bear its name first, then the quick ones, until one fails: the
-mutant is killed. After --budget seconds of tests it has survived; more tests could only kill more. Printed are the
-share killed and every survivor; a survivor that explained.txt knows means the same as the original, for the reason
-given there.
+averaging that can be changed receives one change, drawn from changes.py. A copy of the project with this change runs
+the tests that call the changed function, first those that bear its name, then the quick ones. If a test fails, the
+mutant is killed; if --budget seconds of tests pass, it has survived. (More tests could only kill more.) The output is
+the share killed and every survivor. A survivor in explained.txt means the same as the original, for the reason given
+there.
 
-Results go to --log line by line, and a run that was stopped goes on from there, if library and tests are the same.
+Results are written to --log line by line. A stopped run continues from there if library and tests are the same.
 """
 
 import argparse
@@ -100,7 +100,7 @@ def run_tests(copy, arguments, plugin):
 
 
 def in_a_child(work):
-    """Process number of a fork that runs work() in silence and ends with the number it returns."""
+    """The process id of a fork that runs work() silently and exits with the number it returns."""
     child = os.fork()
     if child == 0:
         code = ERROR
@@ -114,7 +114,7 @@ def in_a_child(work):
 
 
 def copy_of_the_project(directory):
-    """The files that git knows, as they are now, compiled; a file is compiled again when its content changes."""
+    """Copy the files that git tracks, as they are now, and compile them. A file whose content changes is recompiled."""
     names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
     for name in filter(None, names.split("\0")):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def copy_of_the_project(directory):
 
 
 def watch(copy):
-    """test → functions it calls, test → seconds, from one run of all tests of the unchanged library."""
+    """({test: functions it calls}, {test: seconds}) from one run of all tests of the unchanged library."""
     notes = copy / "notes.pickle"
 
     def work():
@@ -140,7 +140,7 @@ def watch(copy):
 
 
 def tests_of(function, module, calls, seconds, budget):
-    """{file: tests} that call the function: with its name first, then quick ones, as many as the budget allows."""
+    """{file: tests} that call the function: first those with its name, then quick ones, as far as the budget goes."""
     chosen = [test for test, called in calls.items() if function and (module, function[1]) in called] or list(calls)
     chosen.sort(key=lambda test: (not function or function[0].strip("_") not in test, seconds[test]))
     spent = itertools.accumulate(seconds[test] for test in chosen)
@@ -195,13 +195,13 @@ def examine(mutant, copy, calls, seconds, budget):
 
 
 def explained():
-    """{(path, before, after): why} as explained.txt has them: blocks of four lines."""
+    """{(path, before, after): why} from explained.txt, which has blocks of four lines."""
     blocks = [[line.strip() for line in block.splitlines()] for block in EXPLAINED.read_text().split("\n\n") if block]
     return {(path, before, after): " ".join(why) for path, before, after, *why in blocks}
 
 
 def digest():
-    """Eight digits that change with the library or the tests."""
+    """Eight hexadecimal digits that change with the library or the tests."""
     sources = [*sorted((ROOT / "scratchnet").rglob("*.py")), *sorted((ROOT / "tests").glob("*.py"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:8]
 
@@ -229,6 +229,7 @@ def main():
 
 
 def test_all(waiting, home, arguments):
+    """Examine all mutants in arguments.jobs copies of the project at once, log each result, and return them all."""
     free = [copy_of_the_project(home / str(i)) for i in range(arguments.jobs)]
     calls, seconds = watch(free[0])
     print(f"{len(calls)} tests pass on the unchanged library; {len(waiting)} mutants", flush=True)
@@ -256,6 +257,7 @@ def test_all(waiting, home, arguments):
 
 
 def report(results):
+    """Print the share killed in each file and in all, and every survivor that is not explained."""
     reasons = explained()
     alive = [r for r in results if not r["killed"]]
     same = [r for r in alive if (r["path"], r["before"], r["after"]) in reasons]

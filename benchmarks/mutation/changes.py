@@ -1,7 +1,7 @@
 """Small mistakes that can be made in a line of Python: a sign, a constant, a term or an argument.
 
-changes(source) lists all of them as Change(start, end, text, kind): bytes start…end of the source replaced by text.
-Left out is what any run would notice or nobody should: names that are not defined, texts of messages, annotations.
+changes(source) lists all of them as Change(start, end, text, kind): bytes start…end of the source are replaced by text.
+It leaves out changes that every run would notice (undefined names) or that no test should (messages, annotations).
 """
 
 import ast
@@ -28,7 +28,7 @@ class Change(NamedTuple):
 
 
 def changes(source):
-    """All changes of a source text that leave it valid Python of another meaning."""
+    """All changes that leave a source text valid Python with another meaning."""
     tree, lines = ast.parse(source), [0]
     for line in source.encode().splitlines(keepends=True):
         lines.append(lines[-1] + len(line))
@@ -40,8 +40,8 @@ def changes(source):
 
 
 def one_per_line(source, seed):
-    """A change for every line that has any: line number → Change. First its kind is drawn, then one of that kind,
-    from seed and the line's own text, so that an edit elsewhere changes no draw."""
+    """{line number: Change} for every line that can be changed. First a kind is drawn, then a change of that kind. The
+    draw depends on the seed and on the line's own text, so that an edit elsewhere does not affect it."""
     lines, by_line = source.splitlines(), {}
     for change in changes(source):
         number = source.encode()[:change.start].count(b"\n") + 1
@@ -115,7 +115,7 @@ def _number(node, names, span, raw):
 
 
 def _name(node, names, span, raw):
-    """An argument of the function where another one is meant"""
+    """Another argument of the function in place of this one"""
     if node.id in names and isinstance(node.ctx, ast.Load):
         for other in names:
             if other not in (node.id, "self"):
@@ -138,7 +138,7 @@ def _call(node, names, span, raw):
 
 
 def _statement(node, names, span, raw):
-    """A call whose result nobody takes is left out"""
+    """A call whose result is not used, left out"""
     if isinstance(node.value, ast.Call):
         yield *span(node), "pass"
 

@@ -2,20 +2,20 @@
 
     python -m benchmarks.steps [--quick] [--only W3 …] [--json PATH] [--figure PATH]
 
-ours.py and theirs.py are the same seven models with the same weights, data and optimizer (Adam). First the losses and
-gradients of one step are compared, in float64: in float32 an activation of rounding size lies on this or that side of a
-relu's kink, depending on the processor. Then, in float32, they take turns, a fifth of a second each, in processes of
-their own, so that the threads and memory settings of one do not disturb the other. A ratio is ours over theirs in the
-same round; the table has its median and, behind it, the range of the middle half of the rounds. PyTorch runs in each
-way that may be its best: Adam fused or not, for images with channels last, and with an allocator (glibc) that keeps
-large blocks; the fastest one counts.
+ours.py and theirs.py hold the same seven models with the same weights, data and optimizer (Adam). First the losses and
+gradients of one step are compared in float64: in float32, the processor decides on which side of a relu's kink an
+activation of the size of rounding lies. Then they take turns in float32, a fifth of a second each, in separate
+processes, so that the threads and memory settings of one do not disturb the other. A ratio is our time over theirs in
+the same round. The table gives its median and, in brackets, the range of the middle half of the rounds. PyTorch runs in
+every way that may be its best: Adam fused or not, images with channels last, an allocator (glibc) that keeps large
+blocks. The fastest way counts.
 
-JAX (compiled), HIPS autograd and MyGrad, where they are installed, do those steps that others.py has.
+JAX (compiled), HIPS autograd and MyGrad, where they are installed, run the steps that others.py has.
 
-The last line is the geometric mean. Settings: 2 threads and 1; and 2 threads with OpenBLAS's kernels for Haswell, which
-processors with AVX-512 need not use. Memory is the most that a process ever held, the interpreter and the library
-included, and, in brackets, how much more than just after the import. Variables like OPENBLAS_CORETYPE and
-ATEN_CPU_CAPABILITY hold for all processes.
+The last line is the geometric mean. The settings are 2 threads, 1 thread, and 2 threads with the kernels that OpenBLAS
+has for Haswell, which lacks AVX-512. Memory is the most that a process ever held, interpreter and library included; in
+brackets is the growth since just after the import. Variables such as OPENBLAS_CORETYPE and ATEN_CPU_CAPABILITY apply to
+all processes.
 """
 
 import argparse
@@ -36,10 +36,10 @@ from benchmarks.steps.worker import Worker
 
 NAMES = {"W1": "GAN of points", "W2": "dense VAE", "W3": "conv VAE", "W4": "deep autoencoder", "W5": "DCGAN",
          "W6": "denoiser", "W7": "LSTM"}
-WITH_IMAGES = ("W3", "W5", "W6")
+WITH_IMAGES = ("W3", "W5", "W6")  # where channels_last makes a difference
 SETTINGS = {"2 threads": (2, {}), "1 thread": (1, {}), "2 threads, Haswell": (2, {"OPENBLAS_CORETYPE": "Haswell"})}
 KEEPING = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str((1 << 31) - 1)}
-WAYS = {  # of PyTorch: (what Trainer is told, environment)
+WAYS = {  # ways to run PyTorch: (options of Trainer, environment)
     "default Adam": ({"fused": False}, {}),
     "fused Adam": ({}, {}),
     "fused, malloc keeps": ({}, KEEPING),
@@ -49,7 +49,7 @@ MODULES = {"JAX, compiled": "jax", "HIPS autograd": "autograd", "MyGrad": "mygra
 
 
 def rivals(name, ways, others):
-    """(who, side, what its Trainer is told, environment) of each that does this workload beside ours."""
+    """(who, side, options of its Trainer, environment) of everyone who runs this workload besides us."""
     for way in ways:
         options, environment = WAYS[way]
         if name in WITH_IMAGES or not options.get("channels_last"):
@@ -62,8 +62,8 @@ def rivals(name, ways, others):
 def agree(names, threads, environment, ways, others):
     """Raise unless all agree on the first step of each workload, in float64.
 
-    It takes more memory than float32, so the processes are not those that are measured. The others have one thread:
-    theirs wait for one another, on a busy machine for long.
+    float64 takes more memory than float32, so these are not the processes that are measured. All but ours have one
+    thread, since their threads wait for one another, on a busy machine for long.
     """
     workers = {"ours": Worker("ours", threads, environment), "theirs": Worker("theirs", 1, {}),
                "others": Worker("others", 1, {"JAX_ENABLE_X64": "1"})}
@@ -87,7 +87,7 @@ def measure(name, threads, environment, rounds, seconds, ways, others):
         workers[who] = Worker(side, threads, more)
         workers[who].ask("build", name, {"state": state, **options})
     found = {way: {"ms": []} for way in workers}
-    for _ in range(1 + rounds):  # the first to warm up
+    for _ in range(1 + rounds):  # the first one warms up
         for way, worker in workers.items():
             found[way]["ms"].append(1e3 * statistics.median(worker.ask("time", seconds)))
     for way, worker in workers.items():
@@ -100,8 +100,8 @@ def measure(name, threads, environment, rounds, seconds, ways, others):
 def compare(name, way, ours, theirs):
     """Raise unless the losses of the first step agree to 1e-9, and each gradient to 1e-9 of its largest entry.
 
-    A bias before a batch norm has gradient zero, and all that is there is rounding of larger numbers. So a largest
-    entry counts as no less than a thousandth of the largest in all gradients.
+    A bias before a batch norm has gradient zero, where only the rounding of larger numbers is left. So the largest
+    entry counts as no less than a thousandth of the largest one in all gradients.
     """
     for (our_loss, our_gradients), (their_loss, their_gradients) in zip(ours, theirs, strict=True):
         assert math.isclose(our_loss, their_loss, rel_tol=1e-9), f"{name}, {way}: losses {our_loss}, {their_loss}"
@@ -127,6 +127,7 @@ def geometric_mean(ratios):
 
 
 def table(setting, results):
+    """Print a line for each workload, the times of other libraries, and the geometric mean of the ratios."""
     rows = {name: summary(found) for name, found in results.items()}
     print(f"\n{setting}\n{'':21}scratchnet   PyTorch   ratio             peak memory, MB         best of PyTorch")
     for name, (ours, best, theirs, ratio, low, high, _) in rows.items():
@@ -141,7 +142,7 @@ def table(setting, results):
 
 
 def draw(path, everything):
-    """Bars of the ratios, a group for each workload, a colour for each setting; 1 is a line."""
+    """Draw the ratios as bars, a group for each workload, a colour for each setting, and a line at 1."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.6), layout="constrained")

@@ -1,7 +1,7 @@
 """The dense steps W2 and W4, and the convolutional W3, in other libraries: JAX (compiled), HIPS autograd, MyGrad.
 
-Losses are written once for a namespace that looks like NumPy. Weights, data and their dtype are those of ours.py; for
-float64 JAX must be told so before it starts (JAX_ENABLE_X64).
+The losses are written once, for any namespace that looks like NumPy. Weights, data and dtype are those of ours.py; JAX
+computes in float64 only if JAX_ENABLE_X64 is set before it starts.
 """
 
 import numpy as np
@@ -149,7 +149,7 @@ class MyGrad:
 
 
 class Adam:
-    """For those that have none: the formula, array by array."""
+    """Adam (Kingma & Ba 2015) for libraries that have none: the formula, array by array."""
 
     def __init__(self, weights):
         self.m, self.v = ({key: np.zeros_like(w) for key, w in weights.items()} for _ in range(2))

@@ -1,7 +1,7 @@
-"""The seven training steps of the benchmark with scratchnet, written as a user writes them.
+"""The seven training steps of the benchmark with scratchnet, written as a user would write them.
 
-Each has `phases`, [(loss, module that learns from it)]: one phase for most, two for a GAN. A training step is, for each
-phase, the loss, its gradient, and a step of Adam.
+Each has `phases`, [(loss, module that learns from it)]: two for a GAN, one for the others. In each phase, a training
+step computes the loss and its gradient and takes a step of Adam.
 """
 
 import numpy as np
@@ -33,7 +33,7 @@ def dense_net(sizes, rng):
 
 
 class GAN(Module):
-    """A step of D on real and generated data, then one of G, which wants its own to be taken for real."""
+    """A step of D on real and generated data, then one of G, whose samples D should take for real."""
 
     def __init__(self, generator, discriminator):
         self.generator, self.discriminator = generator, discriminator
@@ -75,7 +75,7 @@ class OfImages(Module):
 
 
 class DenseVAE(VAE):
-    """784-100-(128, 128)-784: KERNELS' smaller sister of models.vaes.DenseVAE"""
+    """784-100-(128, 128)-784: a smaller sister of models.vaes.DenseVAE"""
 
     def __init__(self, rng):
         super().__init__()
@@ -99,7 +99,7 @@ class W2(OfImages):
 
 
 class W3(OfImages):
-    """convolutional VAE of models/vae.py, batch 100"""
+    """convolutional VAE of models/vaes, batch 100"""
 
     def __init__(self, rng):
         super().__init__(ConvVAE(rng=rng), rng.random((100, 28, 28, 1), dtype=np.float32))
@@ -177,21 +177,21 @@ STEPS = {cls.__name__: cls for cls in (W1, W2, W3, W4, W5, W6, W7)}
 
 
 class Trainer:
-    """A workload and its optimizers. All is drawn in float32, so that it is the same in any dtype."""
+    """A workload and its optimizers. All numbers are drawn in float32, so that they are the same in any dtype."""
 
     def __init__(self, name, seed=0, dtype="float32"):
         self.dtype, self.workload = dtype, STEPS[name](np.random.default_rng(seed))
-        self.workload.move(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)  # weights, and data beside them
+        self.workload.move(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)  # weights and data
         self.optimizers = [Adam(module.parameters()) for _, module in self.workload.phases]
 
     def state(self):
-        """What the other side starts from: weights, data, and the noise of the first step."""
+        """(weights, data, noise of the first step), from which the other side starts."""
         noise = np.random.default_rng(1).standard_normal((100, 128), self.dtype)
         weights = {name: a for name, a in self.workload.state_dict().items() if not name.startswith("data.")}
         return weights, self.workload.data, noise
 
     def first(self):
-        """[(loss, {name: gradient})] of each phase, nothing learned."""
+        """[(loss, {name: gradient})] of each phase, without learning."""
         found = []
         for (loss, _), optimizer in zip(self.workload.phases, self.optimizers, strict=True):
             optimizer.zero_grad()

@@ -1,7 +1,7 @@
 """The same seven training steps with PyTorch, as a good user writes them: modules, eager mode, one layout throughout.
 
-A workload is built from the weights and data of ours.py. `pairs` lists what belongs together: our name, the parameter,
-and how its gradient looks in our layout, so that the first step can be compared.
+A workload is built from the weights and data of ours.py. `pairs` lists (our name, the parameter, a function that brings
+its gradient into our layout), so that the first step can be compared.
 """
 
 import numpy as np
@@ -13,17 +13,17 @@ IMAGE_AXES, KERNEL_AXES = (0, 3, 1, 2), (3, 2, 0, 1)  # (N, H, W, C) → (N, C, 
 
 
 class Workload:
-    """Layers with our weights; channels_last: images and kernels in that memory format."""
+    """Layers with our weights. channels_last: whether images and kernels have that memory format."""
 
     def __init__(self, state, data, noise, channels_last):
         self.state, self.noise, self.pairs = state, torch.from_numpy(noise), []
-        torch.set_default_dtype(self.noise.dtype)  # of what is not ours: running averages, frequencies, zeros
+        torch.set_default_dtype(self.noise.dtype)  # of tensors that are not from us: running averages, frequencies
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.data = [self.tensor(a) for a in data]
         self.build()
 
     def tensor(self, a):
-        """An array of ours as a tensor; images with channels second."""
+        """One of our arrays as a tensor, images with channels second."""
         if a.ndim == 4:
             return torch.from_numpy(a.transpose(IMAGE_AXES)).contiguous(memory_format=self.format)
         return torch.from_numpy(np.array(a))
@@ -36,7 +36,7 @@ class Workload:
         return p
 
     def dense(self, name, images_out=None, images_in=None):
-        """nn.Linear; images_out, images_in (H, W, C): what its outputs or inputs are once they are in an image."""
+        """nn.Linear. images_out, images_in (H, W, C): the shape of its outputs or inputs if they are images."""
         def to_theirs(w):
             if images_in:
                 w = w.reshape(*images_in, -1).transpose(2, 0, 1, 3).reshape(w.shape)
@@ -209,7 +209,7 @@ class W7(Workload):
     def build(self):
         size = len(self.state["lstm.u"])
 
-        def gates(a):  # i f o g → i f g o, the other way as well
+        def gates(a):  # i f o g → i f g o, and back
             return np.concatenate([a[..., :2 * size], a[..., 3 * size:], a[..., 2 * size:3 * size]], -1)
         self.lstm, self.head = nn.LSTM(16, size, batch_first=True), self.dense("head")
         self.lstm.weight_ih_l0 = self.parameter("lstm.w", lambda w: gates(w).T, lambda g: gates(g.T))
@@ -227,7 +227,6 @@ class W7(Workload):
 
 
 STEPS = {cls.__name__: cls for cls in (W1, W2, W3, W4, W5, W6, W7)}
-WITH_IMAGES = ("W3", "W5", "W6")  # where channels_last makes a difference
 
 
 class Trainer:
@@ -239,7 +238,7 @@ class Trainer:
         self.optimizers = [torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused) for _, module in self.phases]
 
     def first(self):
-        """[(loss, {our name: gradient in our layout})] of each phase, nothing learned."""
+        """[(loss, {our name: gradient in our layout})] of each phase, without learning."""
         found = []
         for loss, _ in self.phases:
             value = loss()

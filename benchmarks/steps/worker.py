@@ -1,8 +1,8 @@
-"""One process for one workload of one library: it builds, then times steps when it is told to.
+"""A process for one workload of one library: it builds the workload, then times steps on request.
 
     python -m benchmarks.steps.worker ours|theirs|others
 
-Commands and answers are pickles over stdin and stdout; the process ends with its stdin.
+Commands and answers are pickles over stdin and stdout. The process ends when its stdin closes.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from pathlib import Path
 
 
 def serve(side):
+    """Answer commands until stdin closes: build, state, first, time, peak."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else may write to the pipe
     trainer = None
@@ -43,13 +44,13 @@ def serve(side):
 
 
 def peak():
-    """The most memory that this process ever held, in bytes (Linux; getrusage would count the parent's too)."""
+    """The most memory that this process ever held, in bytes (Linux; getrusage would count the parent's as well)."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return 1024 * int(line.split()[1])
 
 
 def times(step, seconds):
-    """Seconds of each of as many steps as fit into the given time, at least two."""
+    """The seconds of each step, for as many steps as fit into the given time but at least two."""
     found, stop = [], time.perf_counter() + seconds
     while len(found) < 2 or time.perf_counter() < stop:
         start = time.perf_counter()
@@ -59,7 +60,7 @@ def times(step, seconds):
 
 
 class Worker:
-    """The other end of the pipes."""
+    """The other end of the pipes: starts a worker process and asks it."""
 
     def __init__(self, side, threads, environment):
         counts = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))

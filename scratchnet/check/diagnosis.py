@@ -42,10 +42,16 @@ class Diagnosis:
 
     def __str__(self):
         of_rule = f" of the rule of `{self.op}`" if self.op else ""
-        for_inputs = f" for {' and '.join(f'`{n}`' for n in self.inputs)}" if self.inputs else ""
+        for_inputs = f" for {_listed(f'`{name}`' for name in self.inputs)}" if self.inputs else ""
         rivals = f". It could also be: {', '.join(self.others)}" if self.others else ""
         return (f"diagnosis{of_rule}{for_inputs}: {self.name} ({self.confidence} confidence)\n"
                 f"  evidence: {self.evidence}{rivals}\n  hint: {self.hint}")
+
+
+def _listed(names):
+    """a, b and c"""
+    *names, last = names
+    return f"{', '.join(names)} and {last}" if names else last
 
 
 def diagnose(function, report, rng):
@@ -89,7 +95,7 @@ def _of_the_tape(function, report, rng):
                          CHECK_PARTS)
     if not wrong or any("create_graph=True" in fault for fault in report.faults):
         return Diagnosis("unknown", "low", "; ".join(report.faults) or "no single op explains it", CHECK_PARTS)
-    evidence = (f"all op calls on the tape ({calls}) have right rules, so some path from {' and '.join(wrong)} to the "
+    evidence = (f"all op calls on the tape ({calls}) have right rules, so some path from {_listed(wrong)} to the "
                 f"result is missing from the tape")
     if function.of:
         return _named("stop-gradient in the second order", "high", evidence, _hides_a_path(function, rng), wrong)
@@ -242,7 +248,7 @@ def _explain(function, rng, only=None):
         found[function.names[i]] = _confirmed(function, list(explanations(evidence, only)), other, i, rng, recorded,
                                               only)
     if not found and moved:
-        evidence = f"away from the kink or tie in {' and '.join(moved)} the rule is right"
+        evidence = f"away from the kink or tie in {_listed(moved)} the rule is right"
         return _named("ties or zeros", "high", evidence, function, moved)
     if not found:
         return _explain_guard(function, op)
@@ -250,7 +256,7 @@ def _explain(function, rng, only=None):
     if not fitting:
         names = list(found)
         return Diagnosis("unknown", "low", f"none of the {len(MISTAKES)} known mistakes predicts the gradient of "
-                         f"{' and '.join(names)}", "Write out the formula for one entry of y and one of "
+                         f"{_listed(names)}", "Write out the formula for one entry of y and one of "
                          f"{names[0]}, and compare it with the worst entry in the table.", op, names)
     explained = {}  # name of a mistake → [(input, explanation)]
     for name, all_ in fitting.items():
@@ -261,7 +267,7 @@ def _explain(function, rng, only=None):
     others = sorted({e.name for name in inputs for e in fitting[name] if e.family != best.family and not e.weak})
     sure = best.sure and not others and len(inputs) == len(found)
     unexplained = [name for name in found if name not in inputs]
-    evidence = best.evidence + (f"; does not explain {' and '.join(unexplained)}" if unexplained else "")
+    evidence = best.evidence + (f"; does not explain the gradient of {_listed(unexplained)}" if unexplained else "")
     if recorded:
         evidence += "; only when the gradient is recorded for a second order"
     return Diagnosis(best.name, "high" if sure else "low", evidence, best.hint, op, inputs, others)

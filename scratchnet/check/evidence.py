@@ -62,7 +62,7 @@ class Call(Function):
                 if not shape_only}
 
     def repaired(self, cotangents, **instead):
-        """The gradients that the rule gives for these cotangents if it had kept `instead`."""
+        """The gradients that the rule would give for these cotangents if it had kept `instead`."""
         y, leaves = self.record(self.values)
         names = [*self.op.params, "y", *self.op.extras, *self.op.cache]
         y.node.kept = [instead.get(names[i], value) if not shape_only else value

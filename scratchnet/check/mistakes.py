@@ -21,7 +21,7 @@ CANDIDATES = [  # the most specific first
     sums.wrong_axis, sums.selection, predictions.epsilon_forgotten, recurrences.gates,
     recurrences.through_time]
 WEAK = [predictions.other_factor, predictions.constant_term]  # these fit some mistakes that have a better name
-VAGUE = ("where the derivative has", "` itself")  # words in the detail of what may also be a slip in a formula
+VAGUE = ("where the derivative has", "` itself")  # details with these words may also fit a slip in a formula
 
 MISTAKES = {  # name: a sentence that helps without giving the answer away
     "stop-gradient": "Follow the input to the result: can a gradient pass through every step on the way?",
@@ -153,7 +153,8 @@ def of_a_sample(function, i, row):
     if (np.abs(wrong - c * right) <= tolerance * max(1.0, abs(c))).all():
         y = function.evaluate(function.values)
         name, detail = next(predictions.names_of_factor(c, i, function.names, function.values, y))
-        yield Explanation(name, 0, 0, f"in a sample it is {c:.6g} times the derivative{detail}", True, MISTAKES[name])
+        evidence = f"in a sample the gradient is {c:.6g} times the derivative{detail}"
+        yield Explanation(name, 0, 0, evidence, True, MISTAKES[name])
 
 
 def of_wrong_shape(call, rng):
@@ -175,5 +176,6 @@ def of_wrong_shape(call, rng):
             for axes in itertools.combinations([a for a in range(raw.ndim) if raw.shape[a] > 1], count):
                 summed = raw.sum(axes)
                 if summed.size == x.size and np.allclose(summed.reshape(x.shape), right, rtol=1e-5):
-                    return "broadcast axis not summed", f"summed over axes {axes} it is right (y is {y.shape})"
+                    where = predictions.axes_in_words(axes)
+                    return "broadcast axis not summed", f"summed over {where} it is right (y has shape {y.shape})"
     return None, ""

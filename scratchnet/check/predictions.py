@@ -50,7 +50,7 @@ def constant_factor(e):
     if c == 0.0:
         return
     for name, detail in names_of_factor(c, e.i, e.names, e.values, e.y):
-        yield name, c * e.right, f"it is {c:.6g} times the derivative" + detail
+        yield name, c * e.right, f"the gradient is {c:.6g} times the derivative" + detail
 
 
 def names_of_factor(c, i, names, values, y):
@@ -86,7 +86,8 @@ def swapped_inputs(e):
         if j == e.i or x.shape != e.x.shape or (right := e.right_of(j)) is None:
             continue
         if np.allclose(e.of(j, e.all_wrong), e.right, rtol=1e-5, atol=1e-7 * np.abs(e.right).max(initial=0.0)):
-            yield "inputs swapped", right, f"it is the gradient of `{e.names[j]}`, which has the gradient of this input"
+            yield ("inputs swapped", right,
+                   f"`{e.names[e.i]}` has the gradient of `{e.names[j]}`, and `{e.names[j]}` that of `{e.names[e.i]}`")
 
 
 def moved_axes(e):
@@ -97,16 +98,21 @@ def moved_axes(e):
         for axes in itertools.permutations(range(ndim)):
             if axes != tuple(range(ndim)):
                 moved = right.transpose(0, *(a + 1 for a in axes))
-                yield "axes permuted", moved.reshape(COTANGENTS, -1), f"its axes come in the order {axes}"
+                yield "axes permuted", moved.reshape(COTANGENTS, -1), f"the axes come in the order {axes}"
                 if moved.shape != right.shape:  # laid out anew in the shape of x
                     back = right.reshape(COTANGENTS, *(shape[a] for a in axes)).transpose(0, *(np.argsort(axes) + 1))
-                    yield "axes permuted", back.reshape(COTANGENTS, -1), f"its axes were read in the order {axes}"
+                    yield "axes permuted", back.reshape(COTANGENTS, -1), f"the axes were read in the order {axes}"
     for count in range(1, min(ndim, 3) + 1):
         for axes in itertools.combinations(range(ndim), count):
             if all(shape[a] > 1 for a in axes):
                 yield ("kernel not flipped" if is_kernel(e.names[e.i], e.x, axes) else "axis reversed",
                        np.flip(right, [a + 1 for a in axes]).reshape(COTANGENTS, -1),
-                       f"it is reversed along axes {axes}")
+                       f"the gradient is reversed along {axes_in_words(axes)}")
+
+
+def axes_in_words(axes):
+    """(2,) → "axis 2", (0, 1) → "axes 0, 1"."""
+    return f"{'axis' if len(axes) == 1 else 'axes'} {', '.join(map(str, axes))}"
 
 
 def is_kernel(name, a, axes):
@@ -129,8 +135,8 @@ def shifted(e):
                 edge = (slice(None),) * axis + (0 if step == 1 else -1,)
                 filled[(slice(None), *edge)] = 0.0
                 inside[edge] = False
-            detail = "it is shifted by " + " and ".join(f"{step:+d} along axis {a}"
-                                                        for a, step in zip(axes, steps, strict=True))
+            moves = [f"{step:+d} along axis {a}" for a, step in zip(axes, steps, strict=True)]
+            detail = f"the gradient is shifted by {' and '.join(moves)}"
             yield "shifted by one", rolled.reshape(COTANGENTS, -1), detail + ", wrapped around"
             yield "shifted by one", filled.reshape(COTANGENTS, -1), detail
             if all(e.x.shape[a] > 3 for a in axes):
@@ -164,11 +170,11 @@ def structure(e):
     if m == n and e.x.shape == e.y.shape:
         diagonal = np.diag(J)
         if is_diagonal(J):
-            yield "derivative applied twice", e.v * diagonal * diagonal, "it is ∂L/∂y · (dy/dx)²"
+            yield "derivative applied twice", e.v * diagonal * diagonal, "the gradient is ∂L/∂y · (dy/dx)²"
         else:
-            yield "treated as elementwise", e.v * diagonal, "it contains ∂yᵢ/∂xᵢ, but not ∂yᵢ/∂xⱼ"
-            yield "Jacobian not transposed", e.v @ J.T, "it is J v, the derivative carried forward, instead of Jᵀ v"
-            yield "derivative applied twice", (e.v @ J) @ J, "it is the gradient passed back twice"
+            yield "treated as elementwise", e.v * diagonal, "the gradient contains ∂yᵢ/∂xᵢ, but not ∂yᵢ/∂xⱼ"
+            yield "Jacobian not transposed", e.v @ J.T, "it is J v, the derivative carried forward, not Jᵀ v"
+            yield "derivative applied twice", (e.v @ J) @ J, "the gradient was passed back twice"
 
 
 def is_diagonal(jacobian):
@@ -183,11 +189,11 @@ def other_factor(e):
     for name, a in fitting.items():
         own = " itself" if name == e.names[e.i] else ""
         yield ("other argument as a factor", (right * a).reshape(COTANGENTS, -1),
-               f"it is the derivative times `{name}`{own}")
+               f"the gradient is the derivative times `{name}`{own}")
         for other, b in fitting.items():
             if other != name:
                 yield ("other argument as a factor", (right * a / b).reshape(COTANGENTS, -1),
-                       f"it has `{name}` where the derivative has `{other}`")
+                       f"the gradient has `{name}` where the derivative has `{other}`")
 
 
 def _broadcasts(shape, to):
@@ -223,7 +229,7 @@ def gradient_of(e, mistake, **changed):
     try:
         if other.evaluate(e.values).shape == e.y.shape:
             found = slopes(G, e.x, range(e.x.size), e.rng).value.T
-            yield mistake, found, f"it is the gradient with {', '.join(f'{k} = {v}' for k, v in changed.items())}"
+            yield mistake, found, f"this would be right for {', '.join(f'{k} = {v}' for k, v in changed.items())}"
     except Exception:  # the function need not be defined there
         return
 

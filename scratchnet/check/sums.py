@@ -9,7 +9,7 @@ import numpy as np
 
 from scratchnet.check.compare import COTANGENTS
 from scratchnet.check.numeric import slopes
-from scratchnet.check.predictions import gradient_of, is_diagonal
+from scratchnet.check.predictions import axes_in_words, gradient_of, is_diagonal
 from scratchnet.ops.windows import as_pair
 
 
@@ -24,7 +24,8 @@ def independent_steps(e):
             shape = [1] * J.ndim
             shape[axis] = shape[e.y.ndim + axis] = n
             same = (J * np.eye(n).reshape(shape)).reshape(e.jacobian.shape)
-            yield "steps treated as independent", e.v @ same, f"it contains only ∂y[t]/∂x[t] along axis {axis}"
+            yield ("steps treated as independent", e.v @ same,
+                   f"the gradient contains only ∂y[t]/∂x[t] along axis {axis}")
 
 
 def normalization(e):
@@ -34,10 +35,10 @@ def normalization(e):
     for axes in subsets(e.x.ndim):
         if (paths := _paths_of_statistics(e, axes)) is None:
             continue
-        (mean, variance), where = paths, f"over axes {axes}"
-        yield "mean path missing", e.v @ (e.jacobian - mean), f"without ∂y/∂μ ∂μ/∂x {where}"
+        (mean, variance), where = paths, f"over {axes_in_words(axes)}"
+        yield "mean path missing", e.v @ (e.jacobian - mean), f"∂y/∂μ ∂μ/∂x {where} is missing"
         if variance.any():
-            yield "variance path missing", e.v @ (e.jacobian - variance), f"without ∂y/∂σ² ∂σ²/∂x {where}"
+            yield "variance path missing", e.v @ (e.jacobian - variance), f"∂y/∂σ² ∂σ²/∂x {where} is missing"
             yield ("mean and variance paths missing", e.v @ (e.jacobian - mean - variance),
                    f"the statistics {where} are treated as constants")
 
@@ -86,7 +87,7 @@ def wrong_axis(e):
         for axes in subsets(e.y.ndim):
             added = each.sum(axis=tuple(a + 1 for a in axes))
             if added.size == COTANGENTS * e.x.size:
-                yield "wrong axis", added.reshape(COTANGENTS, -1), f"the sum runs over axes {axes} of y"
+                yield "wrong axis", added.reshape(COTANGENTS, -1), f"the sum runs over {axes_in_words(axes)} of y"
     if e.is_call and "axis" in e.function.op.params and e.x.ndim > 1:
         for axis in (None, *range(e.x.ndim)):
             yield from gradient_of(e, "wrong axis", axis=axis)
@@ -98,7 +99,7 @@ def wrong_axis(e):
             found = {axes: formula(v, e.x, e.y, tuple(a + 1 for a in axes)) for axes in subsets(e.x.ndim)}
         if any(np.allclose(g, right, rtol=1e-6, atol=1e-9 * np.abs(right).max()) for g in found.values()):
             for axes, g in found.items():
-                yield "wrong axis", g.reshape(COTANGENTS, -1), f"the sum runs over axes {axes}"
+                yield "wrong axis", g.reshape(COTANGENTS, -1), f"the sum runs over {axes_in_words(axes)}"
 
 
 def _softmax(v, x, y, axes):
@@ -191,7 +192,7 @@ def stride_ignored(e):
 
     def G(z):
         return v @ dense.evaluate([*e.values[:e.i], z, *e.values[e.i + 1:]]).ravel()
-    yield "stride ignored", slopes(G, e.x, range(e.x.size), e.rng).value.T, "it is the gradient for stride 1"
+    yield "stride ignored", slopes(G, e.x, range(e.x.size), e.rng).value.T, "this would be right for stride 1"
 
 
 def selection(e):
