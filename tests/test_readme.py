@@ -51,7 +51,7 @@ def test_files_named_exist():
 
 
 def test_it_is_read_in_an_hour():
-    """The lines of each file to within 10 %, and the minutes."""
+    """The line counts are right to within 10 %, and the minutes add up to about an hour."""
     rows = re.findall(r"\| (?:`softplus`, above|\[.*?\]\((.*?)\)) \| (\d+) \| (\d+) \|", README)
     assert len(rows) == 8 and 55 <= sum(int(minutes) for _, _, minutes in rows) <= 65
     for file, lines, _ in rows:
@@ -66,7 +66,7 @@ def test_pages_are_short():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
-    """To a file, and there to a heading. Addresses on the web are not followed."""
+    """Each link leads to a file and, if it names one, to a heading there. Web addresses are not followed."""
     for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text(page)):
         file, _, heading = "".join(target).partition("#")
         if "://" not in file:
@@ -77,7 +77,7 @@ def test_links_lead_somewhere(page):
 
 @pytest.mark.parametrize("path", DEMOS, ids=lambda path: path.stem)
 def test_each_demo_has_its_row(path):
-    """With a thumbnail of at most 25 kB that can be made anew, and the times that the demo itself names."""
+    """The row has a thumbnail of at most 25 kB that can be made anew, and the times that the demo itself states."""
     rows = text(ROOT / "demos/README.md").split("\n")
     row = next((line for line in rows if f"`python demos/{path.name}`" in line), "")
     assert f'src="../docs/thumbnails/{path.stem}.png"' in row, f"demos/README.md: a row for {path.name}"
@@ -95,7 +95,7 @@ def test_versions_agree():
 
 
 def test_versions_of_python_agree():
-    """The oldest is in setup.cfg, in its classifiers, on the front page, and one that the workflow runs."""
+    """The oldest version in setup.cfg is in its classifiers, on the front page, and in the workflow."""
     config = configparser.ConfigParser()
     config.read(ROOT / "setup.cfg", encoding="utf-8")
     oldest = config["options"]["python_requires"].removeprefix(">=")
@@ -109,6 +109,6 @@ def text(path):
 
 
 def headings(page):
-    """The names that a code host gives to the headings of a page: small letters, no punctuation, - for a space."""
+    """The names that a code host gives to the headings of a page: lower case, no punctuation, - for a space."""
     prose = re.sub(r"```.*?```", "", text(page), flags=re.S)
     return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in re.findall(r"^#+ (.*)$", prose, re.M)}
