@@ -2,7 +2,7 @@
 
 G is told a digit, and D judges pairs of image and label. A generated pair can be wrong in two ways: its image is bad,
 or shows another digit. The first is easier to see, so for a long time D teaches G to draw digits, whichever they are.
-Mismatched pairs, real images with wrong labels that D shall reject (Reed et al. 2016, section 4.2), make D look at the
+Mismatched pairs, real images with wrong labels that D must reject (Reed et al. 2016, section 4.2), make D look at the
 label. A D that never sees the label cannot teach it.
 """
 
