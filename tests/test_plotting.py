@@ -7,6 +7,7 @@ import sys
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from matplotlib.textpath import TextPath
 from PIL import Image
 
@@ -117,6 +118,23 @@ def test_bad_images(tmp_path, images, error, message):
 def test_frame_refuses_sizes(columns, scale):
     with pytest.raises(ValueError, match=f"^frame: columns is {columns}, expected .* scale, which is {scale}$"):
         frame(noise(4, 2, 2, 1), columns, scale)
+
+
+def test_labels_stand_beside_the_rows_of_a_frame():
+    x = noise(5, 20, 21, 1)
+    sheet = frame(x, 3)
+    labelled = frame(x, 3, labels=["first row", "second\nrow"])
+    margin = labelled.shape[1] - sheet.shape[1]
+    np.testing.assert_array_equal(labelled[:, margin:], sheet)
+    first, second = labelled[:3 * (20 + GAP), :margin], labelled[3 * (20 + GAP):, :margin]
+    assert margin > 50 and first.min() < 64 and second.min() < 64
+    rows = [np.flatnonzero((part < 128).any(axis=1)) for part in (first, second)]
+    assert all(abs(row.mean() - 33) < 5 for row in rows) and np.ptp(rows[1]) > np.ptp(rows[0])  # in their middles
+    assert frame(noise(2, 20, 21, 3), 1, labels=["a", "b"]).shape[2] == 3
+    with pytest.raises(ValueError, match="^frame: 3 labels for 2 rows"):
+        frame(x, 3, labels=["a", "b", "c"])
+    with pytest.raises(TypeError, match="^frame: labels must be a list, got an int 5"):
+        frame(x, 3, labels=5)
 
 
 def test_save_frame(tmp_path):
@@ -264,6 +282,45 @@ def test_curves_refuse(tmp_path, lines, message):
     assert not list(tmp_path.iterdir())
 
 
+def test_lines_that_share_a_colour(tmp_path, drawn):
+    names = ["masking: denoiser", "masking: plain", "noise: denoiser", "noise: plain"]
+    curves({name: ([1, 2], [k, k]) for k, name in enumerate(names)}, "x", "y", "", tmp_path / "a.png", per_colour=2)
+    a, b, c, d = drawn[0].lines
+    assert a.get_color() == b.get_color() != c.get_color() == d.get_color()
+    assert a.get_linestyle() == c.get_linestyle() != b.get_linestyle() == d.get_linestyle()
+    assert a.get_marker() == b.get_marker() != c.get_marker()
+
+
+def test_limits_and_ticks(tmp_path, drawn):
+    lines = {"a": ([100, 10_000], [500.0, 3.0])}
+    curves(lines, "x", "y", "", tmp_path / "a.png", "log", ylim=(None, 200), xticks=(100, 10_000))
+    curves(lines, "x", "y", "", tmp_path / "b.png", yscale="log", ylim=(1, None))
+    first, second = drawn
+    assert first.get_ylim()[1] == 200 and first.get_ylim()[0] < 3
+    assert texts(first.get_xticklabels()) == ["100", "10,000"]
+    assert second.get_ylim()[0] == 1
+    shown = [label.get_text() for label, place in zip(second.get_yticklabels(), second.get_yticks(), strict=True)
+             if 1 <= place <= second.get_ylim()[1]]
+    assert shown == ["1", "2", "5", "10", "20", "50", "100", "200", "500"]
+
+
+def test_training_curves(tmp_path, drawn):
+    for name, n in (("long", 600), ("short", 300)):
+        steps = np.arange(1, n + 1)
+        rows = "\n".join(f"{step},{10 * step},{-step}" for step in steps)
+        (tmp_path / f"{name}.csv").write_text(f"step,loss,kl\n{rows}\n")
+    plotting.training_curves({"a": (tmp_path / "long.csv", "loss"), "b": (tmp_path / "short.csv", "kl")}, "nats", "",
+                             tmp_path / "a.png")
+    assert drawn[0].get_xlabel() == "training step, means of 4 steps"
+    a, b = (line.get_xydata() for line in drawn[0].lines)
+    np.testing.assert_allclose(a, [(s, 10 * s) for s in np.arange(2.5, 600, 4)])
+    np.testing.assert_allclose(b, [(s, -s) for s in np.arange(2.5, 300, 4)])
+    (tmp_path / "short.csv").write_text("step,loss,kl\n1,2,3\n2,4,5\n")
+    plotting.training_curves({"a": (tmp_path / "short.csv", "loss")}, "nats", "", tmp_path / "a.png")
+    assert drawn[1].get_xlabel() == "training step"
+    np.testing.assert_array_equal(drawn[1].lines[0].get_xydata(), [(1, 2), (2, 4)])
+
+
 def test_scatter(tmp_path, drawn):
     points, labels = noise(30, 2), np.repeat([7, 3, 5], [12, 10, 8])
     points[labels == 3] += 2
@@ -282,6 +339,34 @@ def test_scatter(tmp_path, drawn):
         assert len(collection.get_paths()[0].vertices) == len(TextPath((0, 0), str(label)).vertices)  # the digit alone
     assert len(glyphs) == 3  # each class has a marker of its own
     assert axes.get_aspect() == 1.0
+
+
+def test_names_of_clusters_hide_neither_each_other_nor_points(tmp_path, drawn):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 20)
+    points = rng.standard_normal((200, 2)) + np.array([[3.0, 0.0]]) * (labels == 9)[:, None]   # nine lie on one another
+    scatter({"": points}, labels, "", tmp_path / "digits.png")
+    scatter({"": np.concatenate([points, [[20, 20]]])}, np.append(labels, 9), "", tmp_path / "names.png",
+            names=[f"module{k}" for k in range(10)])
+    for axes, size in zip(drawn, (16, 12), strict=True):
+        assert [text.get_fontsize() for text in axes.texts] == [size] * 10
+        boxes = [Text.get_window_extent(text).expanded(0.95, 0.6) for text in axes.texts]  # without room for g and Å
+        assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+        assert all(text.arrow_patch is not None or text.xyann == (0, 0) for text in axes.texts)
+    named = drawn[1]
+    dots = named.transData.transform(np.concatenate([c.get_offsets() for c in named.collections]))
+    covered = sum(box.contains(*dot) for box in boxes for dot in dots)
+    assert covered < len(dots) / 4
+
+
+def test_panels_share_their_part_of_the_plane(tmp_path, drawn):
+    wide, narrow, labels = 10 * noise(30, 2), noise(30, 2), np.arange(30) % 3
+    scatter({"wide": wide, "narrow": narrow, "enlarged": narrow, "t-SNE": wide}, labels, "", tmp_path / "a.png",
+            shared=["wide", "narrow"], layouts=["t-SNE"])
+    a, b, c, d = drawn
+    assert a.get_xlim() == b.get_xlim() and a.get_ylim() == b.get_ylim() and a.get_xlim()[1] > 8
+    assert c.get_xlim()[1] < 2 and c.get_xlabel() == "z₁"
+    assert not len(d.get_xticks()) and not len(d.get_yticks()) and d.get_xlabel() == d.get_ylabel() == ""
 
 
 @pytest.mark.parametrize(("points", "labels", "message"), [
@@ -334,6 +419,20 @@ def test_heat_map(tmp_path, drawn):
         np.testing.assert_array_equal(np.stack([arrows.U, arrows.V], axis=1), vectors)
 
 
+def test_heat_maps_of_several_rectangles(tmp_path, drawn):
+    values, points = noise(4, 5), {"a": noise(7, 2), "b": noise(3, 2)}
+    heat_map({"a": values, "b": 2 * values}, {"a": (-1, 1, 0, 2), "b": (0, 9, 0, 9)}, "", tmp_path / "heat.png", "",
+             points, limits=(0, 0.5))
+    a, b, bar = drawn
+    assert (a.get_xlim(), b.get_xlim()) == ((-1, 1), (0, 9))
+    for axes, name in ((a, "a"), (b, "b")):
+        assert axes.images[0].get_clim() == (0, 0.5)
+        np.testing.assert_array_equal(axes.lines[0].get_xydata(), points[name])
+    np.testing.assert_allclose(bar.get_ylim(), (0, 0.5))
+    with pytest.raises(ValueError, match="^heat_map: extent is .* got None"):
+        heat_map({"a": values, "b": values}, {"a": (-1, 1, 0, 2)}, "", tmp_path / "heat.png")
+
+
 @pytest.mark.parametrize("values", [noise(4), noise(2, 2, 2), np.array([[0, np.nan]])])
 def test_heat_map_refuses(tmp_path, values):
     with pytest.raises(ValueError, match="^matrices: a matrix .* expected .H, W., all of it finite"):
@@ -345,8 +444,11 @@ def test_heat_map_refuses(tmp_path, values):
 def test_matrices_share_a_scale_about_zero(tmp_path, drawn):
     a, b = noise(2, 3), -3 * noise(3, 2)
     matrices({"A": Tensor(a), "B": b}, "Two", tmp_path / "two.png")
-    assert [axes.get_title("left") for axes in drawn] == ["Two\nA, 2 × 3", "B, 3 × 2"]
-    for axes, shown in zip(drawn, (a, b), strict=True):
+    *panels, bar = drawn
+    assert [axes.get_title("left") for axes in panels] == ["Two\nA, 2 × 3", "B, 3 × 2"] and bar.get_ylabel() == "entry"
+    entries = [axes.get_position().size / axes.images[0].get_array().shape[::-1] for axes in panels]
+    np.testing.assert_allclose(entries, entries[0][0])                             # all of one size, and square
+    for axes, shown in zip(panels, (a, b), strict=True):
         np.testing.assert_array_equal(axes.images[0].get_array(), shown)
         np.testing.assert_allclose(axes.images[0].get_clim(), (b.min(), -b.min()))
 
@@ -516,7 +618,7 @@ def test_a_damaged_frame_is_named(tmp_path):
     content = (tmp_path / "1.png").read_bytes()
     for bad in (content[:60], b"", b"no picture"):
         (tmp_path / "1.png").write_bytes(bad)
-        with pytest.raises(ValueError, match=f"^save_gif: {tmp_path / '1.png'}: is no picture, or a damaged one"):
+        with pytest.raises(ValueError, match=f"^save_gif: {tmp_path / '1.png'}: is not a picture, or is damaged"):
             save_gif([tmp_path / "1.png"], tmp_path / "samples.gif")
     for wrong in (np.zeros((4, 4)), np.zeros((0, 4), np.uint8), np.zeros(4, np.uint8)):
         with pytest.raises(ValueError, match="^save_frame: pixels are .* expected uint8"):

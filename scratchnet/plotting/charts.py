@@ -2,20 +2,29 @@
 
 import matplotlib.scale
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 from matplotlib.transforms import Affine2D
 
 from scratchnet.backend import kind_of
 from scratchnet.host import on_host
 from scratchnet.plotting.figure import LINES, check_panels, check_several, check_text, checked_extent, figure, legend
+from scratchnet.plotting.tables import read_log
+
+SHADES = ListedColormap(matplotlib.colormaps["Greys"](np.linspace(0, 0.7, 256)))  # dots and arrows stand out from all
 
 
-def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear"):
+def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear", *, ylim=(None, None), xticks=None,
+           per_colour=1):
     """Lines name → (steps, values) or (steps, values, spread), with a legend; values ± spread are shaded.
 
     Points without a finite value (empty cells of a log) are skipped. Scales are "linear" or "log".
+
+    ylim         (bottom, top); where it is None, the values decide
+    xticks       the places of the ticks, if they are not to be chosen by the scale
+    per_colour   so many successive lines share a colour and a marker, and differ by their dashes
     """
     check_panels("curves", lines)
     check_text("curves", "title", title)
@@ -23,33 +32,66 @@ def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear")
         if not isinstance(scale, str) or scale not in matplotlib.scale.get_scale_names():
             raise ValueError(f'curves: {name} is "linear" or "log", got {scale!r}')
     if not 1 <= len(lines) <= len(LINES):
-        raise ValueError(f"curves: {len(lines)} lines, expected 1 to {len(LINES)}, as many as can be told apart")
+        raise ValueError(f"curves: {len(lines)} lines, expected 1 to {len(LINES)}, which can be told apart")
+    styles = LINES.by_key()
     with figure(path, 5.5, 3.2, title) as (axes,):
-        for name, line in lines.items():
-            if not isinstance(line, (tuple, list)) or len(line) not in (2, 3):
-                raise TypeError(f"curves: {name!r} is {kind_of(line).partition(';')[0]}, expected (steps, values) or "
-                                f"(steps, values, spread)")
-            x, y, *spread = (on_host("curves", repr(name), a).astype(float) for a in line)
-            if x.ndim != 1 or any(x.shape != a.shape for a in (y, *spread)):
-                raise ValueError(f"curves: {name!r} has steps {x.shape} and values {y.shape}"
-                                 + "".join(f" and spread {a.shape}" for a in spread) + ", expected (N,) each")
-            kept = np.isfinite(x) & np.isfinite(y)
-            if not kept.any():
-                raise ValueError(f"curves: {name!r} has no finite point")
-            drawn, = axes.plot(x[kept], y[kept], markevery=max(1, kept.sum() // 12))
+        for k, (name, line) in enumerate(lines.items()):
+            x, y, *spread = _finite_points(name, line)
+            group, dash = k // per_colour, k if per_colour == 1 else k % per_colour
+            colour = styles["color"][group]
+            axes.plot(x, y, color=colour, marker=styles["marker"][group], linestyle=styles["linestyle"][dash],
+                      markevery=max(1, len(x) // 12))
             for s in spread:
-                axes.fill_between(x[kept], (y - s)[kept], (y + s)[kept], color=drawn.get_color(), alpha=0.2, lw=0)
+                axes.fill_between(x, y - s, y + s, color=colour, alpha=0.2, lw=0)
         axes.set(xlabel=xlabel, ylabel=ylabel, xscale=xscale, yscale=yscale)
+        axes.set_ylim(*ylim)
         for axis, scale in ((axes.xaxis, xscale), (axes.yaxis, yscale)):
-            if scale == "log":  # plain numbers: matplotlib writes powers as math
-                axis.set_major_formatter(LogFormatter())
-                axis.set_minor_formatter(LogFormatter())
+            if scale == "log":
+                low, high = axis.get_view_interval()
+                axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
+                axis.set_major_formatter(lambda x, _: f"{x:g}")  # Matplotlib writes powers
+                axis.set_minor_formatter(NullFormatter())
+        if xticks is not None:
+            check_several("curves", "xticks", xticks)
+            axes.set_xticks(xticks, [f"{x:,}" for x in xticks])
+            axes.set_xticks([], minor=True)
         legend(axes, list(lines), list(axes.lines), loc="upper left", bbox_to_anchor=(1.0, 1.0))  # hides no line there
 
 
-def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=None):
+def _finite_points(name, line):
+    """The points of a line (steps, values) or (steps, values, spread) that are finite."""
+    if not isinstance(line, (tuple, list)) or len(line) not in (2, 3):
+        raise TypeError(f"curves: {name!r} is {kind_of(line).partition(';')[0]}, expected (steps, values) or "
+                        f"(steps, values, spread)")
+    x, y, *spread = (on_host("curves", repr(name), a).astype(float) for a in line)
+    if x.ndim != 1 or any(x.shape != a.shape for a in (y, *spread)):
+        raise ValueError(f"curves: {name!r} has steps {x.shape} and values {y.shape}"
+                         + "".join(f" and spread {a.shape}" for a in spread) + ", expected (N,) each")
+    kept = np.isfinite(x) & np.isfinite(y)
+    if not kept.any():
+        raise ValueError(f"curves: {name!r} has no finite point")
+    return [a[kept] for a in (x, y, *spread)]
+
+
+def training_curves(logs, ylabel, title, path, yscale="linear", ylim=(None, None)):
+    """Values over the steps of trainings: name → (path of a log, one of its columns). Of long trainings, each point is
+    the mean of many steps, since the noise of single batches would hide the lines."""
+    columns = {}
+    for name, (file, column) in logs.items():
+        log = read_log(file)
+        columns[name] = log["step"], log[column]
+    n = max(1, min(len(steps) for steps, _ in columns.values()) // 75)
+    lines = {name: [a[:len(a) // n * n].reshape(-1, n).mean(axis=1) for a in pair] for name, pair in columns.items()}
+    of_many = f", means of {n} steps" if n > 1 else ""
+    curves(lines, f"training step{of_many}", ylabel, title, path, yscale=yscale, ylim=ylim)
+
+
+def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=None, *, shared=(), layouts=()):
     """Panels name → points (N, 2), side by side. Each point is drawn as its integer label (N,), the same in all panels,
-    and the label stands large at the median of its points; with names, points are dots, and names[label] stands there.
+    and the label stands large near the median of its points. With names, points are dots, and names[label] is the text.
+
+    shared    names of panels that show the same part of the plane
+    layouts   names of panels without ticks and names of axes, since their coordinates mean nothing (t-SNE)
     """
     check_panels("scatter", panels)
     check_text("scatter", "title", title)
@@ -65,17 +107,23 @@ def scatter(panels, labels, title, path, xlabel="z₁", ylabel="z₂", names=Non
         check_several("scatter", "names", names)
     if names is not None and not 0 <= labels.min() <= labels.max() < len(names):
         raise ValueError(f"scatter: labels from {labels.min()} to {labels.max()} for {len(names)} names")
-    with figure(path, 5.5, 5.5, title, list(panels)) as row:
-        for axes, points in zip(row, panels.values(), strict=True):
-            for k, label in enumerate(np.unique(labels)):
-                cluster, colour = points[labels == label], matplotlib.colormaps["tab10"](k % 10)
-                marker = {"marker": _letters(str(label)), "s": 22} if names is None else {"marker": ".", "s": 40}
-                axes.scatter(*cluster.T, **marker, linewidths=0, color=colour, alpha=0.7)
-                axes.annotate(str(label if names is None else names[label]), np.median(cluster, axis=0), ha="center",
-                              va="center", fontsize=16 if names is None else 12, weight="bold", color=colour,
-                              path_effects=[withStroke(linewidth=4, foreground="white")])
-            axes.set(xlabel=xlabel, ylabel=ylabel)
+    shown = panels | {name: np.concatenate([panels[other] for other in shared]) for name in shared}
+    proportion = max(h / max(w, 1e-12) for w, h in (np.ptp(points, axis=0) for points in shown.values()))
+    with figure(path, 5.5, 5.5 * np.clip(proportion, 0.6, 1), title, list(panels)) as row:
+        for axes, (panel, points) in zip(row, panels.items(), strict=True):
+            axes.update_datalim(shown[panel])
+            axes.margins(0.03)
+            if panel in layouts:
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set_visible(False)
+            else:
+                axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.set_aspect("equal", adjustable="datalim")  # a distance is as long in one direction as in the other
+            clusters = {label: points[labels == label] for label in np.unique(labels)}
+            for k, (label, cluster) in enumerate(clusters.items()):
+                marker = {"marker": _letters(str(label)), "s": 22} if names is None else {"marker": ".", "s": 40}
+                axes.scatter(*cluster.T, **marker, linewidths=0, color=matplotlib.colormaps["tab10"](k % 10), alpha=0.7)
+            _name_clusters(axes, clusters, names)
 
 
 def _letters(text):
@@ -85,35 +133,78 @@ def _letters(text):
     return path.transformed(Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2))
 
 
-def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="z₁", ylabel="z₂"):
+def _name_clusters(axes, clusters, names):
+    """Write the label of each cluster at the median of its points, or, if another label stands there, at the nearest
+    free place, with a line to the median. Names also avoid points, each of which costs as much as a distance of 2 pt.
+    """
+    size = 16 if names is None else 12
+    angles = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    shifts = np.concatenate([[(0, 0)], *(r * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+                                         for r in range(3, 120, 3))])                   # (S, 2), points of 1/72 inch
+    axes.autoscale_view()
+    axes.apply_aspect()
+    to_points = axes.transData + Affine2D().scale(72 / axes.figure.dpi)
+    dots = to_points.transform(np.concatenate(list(clusters.values())))                 # (N, 2)
+    frame = to_points.transform(axes.viewLim.get_points())
+    taken = np.zeros((0, 4))                                                            # x, y, half width and height
+    for k, (label, cluster) in enumerate(clusters.items()):
+        text, middle = str(label if names is None else names[label]), np.median(cluster, axis=0)
+        box = TextPath((0, 0), text, size=size, prop={"weight": "bold"}).get_extents()
+        half = np.array([box.width, box.height]) / 2 + 2
+        places = to_points.transform(middle) + shifts
+        cost = np.hypot(*shifts.T)
+        cost += 1e6 * (np.abs(places[:, None] - taken[:, :2]) < half + taken[:, 2:]).all(axis=2).any(axis=1)
+        cost += 1e3 * ((places - half < frame[0]) | (places + half > frame[1])).any(axis=1)
+        if names is not None:
+            cost += 2 * (np.abs(places[:, None] - dots) < half).all(axis=2).sum(axis=1)
+        best = np.argmin(cost)
+        taken = np.concatenate([taken, [[*places[best], *half]]])
+        colour = matplotlib.colormaps["tab10"](k % 10)
+        line = {"arrowstyle": "-", "color": colour, "shrinkB": 0} if best else None
+        axes.annotate(text, middle, shifts[best], textcoords="offset points", ha="center", va="center", fontsize=size,
+                      weight="bold", color=colour, arrowprops=line,
+                      path_effects=[withStroke(linewidth=4, foreground="white")])
+
+
+def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="z₁", ylabel="z₂", *,
+             limits=None):
     """Panels name → values (H, W) over a rectangle of the plane, side by side, in one scale of colours: dark is much.
 
-    extent   (left, right, bottom, top); row 0 is at the bottom, as y grows upwards
-    points   (N, 2), small dots over every panel
+    extent   (left, right, bottom, top), or name of a panel → such a rectangle; row 0 is at the bottom, as y grows
+             upwards
+    points   (N, 2), small dots over every panel, or name of a panel → its points
     arrows   name of a panel → (feet (A, 2), vectors (A, 2)), drawn as long as they are
+    limits   the values of the lightest and the darkest shade, by default the least and the largest; values beyond are
+             drawn in these shades
     """
     check_panels("heat_map", panels)
     check_text("heat_map", "title", title)
-    extent = checked_extent("heat_map", extent)
-    points = None if points is None else _plane("points", points)
+    extents = extent if isinstance(extent, dict) else dict.fromkeys(panels, extent)
+    extents = {name: checked_extent("heat_map", extents.get(name)) for name in panels}
+    points = points if isinstance(points, dict) else {} if points is None else dict.fromkeys(panels, points)
+    points = {name: _plane("points", x) for name, x in points.items()}
     arrows = _checked_arrows(arrows)
     panels = {name: on_host("heat_map", "values", values) for name, values in panels.items()}
     for values in panels.values():
         if values.ndim != 2 or 0 in values.shape or not np.isfinite(values).all():
             raise ValueError(f"heat_map: values {values.shape}, expected (H, W), all of them finite")
-    low, high = min(v.min() for v in panels.values()), max(v.max() for v in panels.values())
+    largest = max(v.max() for v in panels.values())
+    low, high = limits or (min(v.min() for v in panels.values()), largest)
     with figure(path, 4.5, 4.5, title, list(panels)) as row:
         for axes, (name, values) in zip(row, panels.items(), strict=True):
-            image = axes.imshow(values, extent=extent, origin="lower", cmap="Greys", vmin=low, vmax=high,
+            left, right, bottom, top = extents[name]
+            image = axes.imshow(values, extent=extents[name], origin="lower", cmap=SHADES, vmin=low, vmax=high,
                                 aspect="equal")
-            if points is not None:
-                axes.plot(*points.T, ".", color="#0072b2", markersize=2, alpha=0.4)
+            axes.set_anchor("NW")
+            if name in points:
+                axes.plot(*points[name].T, ".", color="#0072b2", markersize=2, alpha=0.4)
             if name in arrows:
                 feet, vectors = arrows[name]
                 axes.quiver(*feet.T, *vectors.T, color="#d55e00", angles="xy", scale_units="xy", scale=1, width=0.004)
-            axes.set(xlabel=xlabel, ylabel=ylabel, xlim=extent[:2], ylim=extent[2:])
+            axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(left, right), ylim=(bottom, top))
             axes.grid(False)
-        row[-1].figure.colorbar(image, ax=row, label=colour_label, shrink=0.9, pad=0.02)
+        row[-1].figure.colorbar(image, ax=row, label=colour_label, shrink=0.9, pad=0.02, panchor=False,
+                                extend="max" if largest > high else "neither")
 
 
 def _checked_arrows(arrows):
@@ -138,7 +229,7 @@ def _plane(name, x):
 
 
 def matrices(panels, title, path):
-    """Panels name → matrix (H, W), side by side: entries as colours, white is 0, red positive, blue negative."""
+    """Panels name → matrix (H, W), side by side, all entries of one size: white is 0, red positive, blue negative."""
     check_panels("matrices", panels)
     check_text("matrices", "title", title)
     panels = {name: on_host("matrices", "a matrix", matrix) for name, matrix in panels.items()}
@@ -146,9 +237,16 @@ def matrices(panels, title, path):
         if matrix.ndim != 2 or 0 in matrix.shape or not np.isfinite(matrix).all():
             raise ValueError(f"matrices: a matrix {matrix.shape}, expected (H, W), all of it finite")
     largest = max(np.abs(matrix).max() for matrix in panels.values())
-    with figure(path, 4.5, 4.5, title, [f"{name}, {matrix.shape[0]} × {matrix.shape[1]}"
-                                        for name, matrix in panels.items()]) as row:
-        for axes, matrix in zip(row, panels.values(), strict=True):
-            axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+    side = min(0.22, 4.5 / max(max(matrix.shape) for matrix in panels.values()))  # of an entry, in inches
+    x, tall = 0.0, side * max(len(matrix) for matrix in panels.values())
+    names = [f"{name}, {matrix.shape[0]} × {matrix.shape[1]}" for name, matrix in panels.items()]
+    with figure(path, 1, 1, title, names, letters=60) as row:
+        for axes, name, matrix in zip(row, names, panels.values(), strict=True):
+            height, width = matrix.shape
+            axes.set_position((x, -side * height, side * width, side * height))
+            image = axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
             axes.locator_params(integer=True)
             axes.grid(False)
+            x += max(side * width, 0.09 * len(name)) + 0.5                          # room for the name and for ticks
+        bar = axes.figure.add_axes((x, -tall, 0.15, tall))
+        axes.figure.colorbar(image, cax=bar, label="entry")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.style
 from matplotlib.figure import Figure
+from PIL import ImageFont
 
 from scratchnet.backend import kind_of
 from scratchnet.folder import replacing
@@ -21,6 +22,11 @@ STYLE = {"font.size": 10, "axes.titlesize": 11, "axes.titlelocation": "left", "a
          "axes.axisbelow": True, "grid.color": "0.9", "lines.linewidth": 1.5, "lines.markersize": 4.5,
          "text.parse_math": False, "legend.frameon": False, "legend.handlelength": 3.5, "savefig.dpi": 200,
          "savefig.bbox": "tight"}
+
+
+def small_font():
+    """The font of the texts in GIFs, which are drawn without Matplotlib."""
+    return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
 
 
 def check_text(op, name, x):
@@ -61,18 +67,19 @@ def styled():
 
 
 @contextmanager
-def figure(path, width, height, title, names=("",), columns=6):
+def figure(path, width, height, title, names=("",), columns=6, letters=None):
     """Axes to draw on, one for each name, width × height inches each, in rows of `columns`, in our style whatever the
-    user's is.
+    user's is. The title is broken into lines of `letters`, by default as many as the axes have room for.
 
-    Written to `path` at the end, with what stands around the axes; its ending tells the format (PNG, PDF, SVG).
+    The picture is written to `path` at the end, with all that stands around the axes. The ending of the path gives the
+    format (PNG, PDF, SVG).
     """
     with styled() as canvas:
         canvas.set_size_inches(width, height)
-        axes = [canvas.add_axes((k % columns * (1 + 0.7 / width), -(k // columns) * (1 + 0.9 / height), 1, 1))
+        axes = [canvas.add_axes((k % columns * (1 + 0.9 / width), -(k // columns) * (1 + 0.9 / height), 1, 1))
                 for k in range(len(names))]
         yield axes
-        letters = max(40, int(13 * width * min(len(names), columns)))
+        letters = letters or max(40, int(13 * width * min(len(names), columns)))
         above = [textwrap.fill(title, letters) + "\n", *[""] * (len(names) - 1)]
         for ax, head, name in zip(axes, above, names, strict=True):
             ax.set_title(f"{head}{name}".rstrip("\n"))

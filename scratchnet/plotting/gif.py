@@ -1,23 +1,22 @@
-"""GIFs that show how something was learned."""
+"""GIFs that show how a model learns."""
 
 import io
 from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from scratchnet.backend import kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import check_several, check_text, new_file
+from scratchnet.plotting.figure import check_several, check_text, new_file, small_font
 
 
 def save_gif(frames, path, per_second=5.0, captions=None):
-    """An endless GIF of frames (uint8 arrays from `frame`, or paths of PNG files), a caption in a strip above each.
+    """An endless GIF of frames (uint8 arrays from `frame`, or paths of PNG files), each under a strip with its caption.
 
-    The last frame stays for two seconds. GIFs count in 1/100 s, to which 1/per_second is rounded.
+    The last frame stays for two seconds. GIFs count time in 1/100 s, so 1/per_second is rounded to that.
     """
     if isinstance(frames, (str, Path)) or not isinstance(frames, Iterable):
         raise TypeError(f"save_gif: frames must be a list of arrays or paths, got {kind_of(frames)}")
@@ -48,12 +47,12 @@ def _read_png(path):
         with Image.open(io.BytesIO(content)) as picture:
             return np.asarray(picture if picture.mode == "L" else picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        raise ValueError(f"save_gif: {path}: is no picture, or a damaged one") from error
+        raise ValueError(f"save_gif: {path}: is not a picture, or is damaged") from error
 
 
 def _captioned(pictures, captions, height=22):
-    """Each picture under a white strip with its text; all as wide as the longest text needs."""
-    font = ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts/ttf/DejaVuSans.ttf"), 13)
+    """Each picture under a white strip with its caption, all of them as wide as the longest caption needs."""
+    font = small_font()
     width = max(pictures[0].width, *(8 + int(font.getlength(text)) for text in captions))
     sheets = []
     for picture, text in zip(pictures, captions, strict=True):

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from scratchnet.backend import is_whole, kind_of
 from scratchnet.host import on_host
-from scratchnet.plotting.figure import STYLE, check_several, check_text, figure, new_file
+from scratchnet.plotting.figure import STYLE, check_several, check_text, figure, new_file, small_font
 
 GAP = 2  # pixels between the images of a sheet
 
@@ -34,10 +34,27 @@ def image_grid(images, columns, title, path, xlabel="", ylabel="", xticks=None, 
     _sheet("image_grid", images, columns, title, path, xlabel, ylabel, xticks, yticks)
 
 
-def frame(images, columns, scale=3):
+def frame(images, columns, scale=3, labels=None):
     """A sheet of images (N, H, W, C) as uint8 pixels, (H′, W′) for C = 1 and (H′, W′, 3) for C = 3, enlarged `scale`
-    times: a frame for `save_gif`. Nothing is drawn, so it is cheap enough for every step."""
-    return _tile("frame", _pixels("frame", images), columns, scale)
+    times: a frame for `save_gif`. labels, if given, stand to the left of the rows.
+
+    Matplotlib draws nothing here, so a frame is cheap enough for every step."""
+    sheet = _tile("frame", _pixels("frame", images), columns, scale)
+    return sheet if labels is None else _labelled(sheet, labels, scale * (images.shape[1] + GAP))
+
+
+def _labelled(sheet, labels, step):
+    """A sheet with texts to the left of its rows, which are `step` pixels high."""
+    check_several("frame", "labels", labels)
+    if len(labels) != len(sheet) // step:
+        raise ValueError(f"frame: {len(labels)} labels for {len(sheet) // step} rows")
+    font = small_font()
+    width = 8 + max(int(font.getlength(line)) for label in labels for line in label.split("\n"))
+    picture = Image.fromarray(np.pad(sheet, ((0, 0), (width, 0), (0, 0))[:sheet.ndim], constant_values=255))
+    for k, label in enumerate(labels):
+        ImageDraw.Draw(picture).text((width - 4, (k + 0.5) * step), label, fill="black", font=font, anchor="rm",
+                                     align="right")
+    return np.asarray(picture)
 
 
 def save_frame(pixels, path):
