@@ -14,15 +14,16 @@ from scratchnet.backend import is_array, is_whole, kind_of, to_cpu
 from scratchnet.host import on_host
 
 
-def in_batches(f, x, size=500):
-    """f(x) as a NumPy array, computed `size` rows at a time to save memory; nothing is recorded.
+def in_batches(f, *arrays, size=500):
+    """f(*arrays) as a NumPy array, computed `size` rows at a time to save memory; nothing is recorded.
 
-    f returns one array with a row for each row of x.
+    f returns one array with a row for each row of its arguments.
     """
     if not callable(f):
         raise TypeError(f"in_batches: f must be a function or a Module, got {kind_of(f)}")
     with no_grad():
-        return np.concatenate([_row_for_row(f(part), part) for part in data.batches(x, size=size)])
+        parts = zip(*(data.batches(x, size=size) for x in arrays), strict=True)
+        return np.concatenate([_row_for_row(f(*part), part[0]) for part in parts])
 
 
 def _row_for_row(y, x):

@@ -296,6 +296,7 @@ def test_a_function_taken_in_batches():
     assert seen == [(3, False), (3, False), (1, False)]
     with pytest.raises(ValueError, match="0 rows"):
         in_batches(f, x[:0])
+    np.testing.assert_array_equal(in_batches(lambda a, b: a + b[:, :1], x, x[::-1], size=3), x + x[::-1, :1])
 
 
 @pytest.mark.parametrize(("f", "message"), [
