@@ -1,53 +1,68 @@
-"""A code of two numbers as a map: what each point decodes to, what lies outside, and where the holes are.
+"""A code of two numbers as a map: the picture at each point, the pictures far outside, and the holes in between.
 
-An autoencoder is only asked about the codes of its training images. Between them it may decode anything. A penalty
-λ ‖z‖² on the codes draws them together; a VAE goes on from there (Kingma & Welling 2014; Ghosh et al. 2020, section 3).
+An autoencoder learns only from the codes of its training images. Between them its decoder may draw anything. A penalty
+λ ‖z‖² draws the codes together and leaves smaller holes (Ghosh et al. 2020, section 3). A VAE goes further and fills
+the plane with noise around each code (Kingma & Welling 2014).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from scratchnet import metrics, ops, plotting
 from scratchnet.backend import to_device_of
-from scratchnet.demo import arguments, command, digits, expect, file_name, fit
+from scratchnet.demo import arguments, command, digits, expect, file_name, fit, too_short
 from scratchnet.initializers import he_normal
 from scratchnet.metrics import in_batches
 from scratchnet.models.autoencoders import Autoencoder, reconstruction_loss
 
+
+class Scale(NamedTuple):
+    train: int  # images
+    test: int
+    epochs: int
+
+
 SECONDS = {"quick": "25 seconds", "default": "2 minutes", "full": "6 minutes"}
-SIZES = {"quick": (2_000, 500, 6), "default": (10_000, 2_000, 20), "full": (60_000, 10_000, 15)}
-EXPECTED = {"quick": 50, "default": 38, "full": 32}  # squared error per test image of the plain one, at most
+SCALES = {"quick": Scale(train=2_000, test=500, epochs=6), "default": Scale(train=10_000, test=2_000, epochs=20),
+          "full": Scale(train=60_000, test=10_000, epochs=15)}
+EXPECTED = {"quick": 50, "default": 38, "full": 32}  # squared error per test image of the plain autoencoder, at most
 PENALTIES = {"plain": 0.0, "L2 on the code": 1.0}  # λ of λ ‖z‖² in nats
 SIDE = 20  # pictures along one side of the map
+HOLE = 0.1  # z lies in a hole if |z′ − z| exceeds this share of the diagonal
 
 
 def main():
     args = arguments("code_plane", "The plane of two-number codes, with and without a penalty on them.", SECONDS)
-    n_train, n_test, epochs = SIZES[args.scale]
-    train, _, test, labels = digits(args, n_train, n_test)
+    scale = SCALES[args.scale]
+    train, _, test, labels = digits(args, scale.train, scale.test)
 
-    models = {name: fit_plane(args, name, weight, train, np.random.default_rng(args.seed), epochs)
+    models = {name: train_plane(args, name, weight, train, np.random.default_rng(args.seed), scale.epochs)
               for name, weight in PENALTIES.items()}
     codes = {name: in_batches(model.encode, test) for name, model in models.items()}
-    plotting.scatter({name: z[:2_000] for name, z in codes.items()}, labels[:2_000], "Test images as two numbers",
-                     args.out / "codes.png")
+    show_codes(args.out, codes, labels)
     for name, model in models.items():
         show_map(args.out, name, model, codes[name], test)
     show_outside(args.out, models, codes, test)
-    rows = show_holes(args.out, models, codes, test)
-    print("\n" + plotting.table(rows, ["autoencoder", "squared error per test image", "spread of codes",
-                                       "returns beside its code, %"], args.out / "holes.md"))
-    print("Trained too briefly to learn much from the table." if args.scale == "quick" else LESSON)
-    print(f"\nPictures: {args.out}/codes.png, map-*.png, outside.png, holes-*.png; table: holes.md")
-    expect("Squared error per test image of the plain one", rows[0][1], high=EXPECTED[args.scale])
+    holes = show_holes(args.out, models, codes, test)
+    rows = [[name, metrics.squared_error_per_image(test, in_batches(model.restore, test)),
+             float(np.sqrt(codes[name].var(axis=0).mean())), 100 * holes[name]] for name, model in models.items()]
+    print("\n" + plotting.table(rows, ["autoencoder", "squared error per test image", "standard deviation of codes",
+                                       "holes, % of the rectangle"], args.out / "holes.md"))
+    if args.scale == "quick":
+        too_short("the penalty shrinks the holes")
+    else:
+        print(LESSON)
+    print(f"\nPictures: {args.out}/codes.png, map-*.png, outside.png, holes.png; table: holes.md")
+    expect("Squared error per test image of the plain autoencoder", rows[0][1], high=EXPECTED[args.scale])
 
 
-LESSON = """A point z is decoded to a picture, and the picture encoded again, to z′. Where training images have their
-codes, z′ is close to z. Elsewhere the decoder draws something that the encoder never saw: |z′ − z| is large there, the
-holes. "Returns beside its code" is the share of the used rectangle where |z′ − z| is more than a tenth of its
-diagonal."""
+LESSON = f"""Decode a point z to a picture and encode the picture again, to z′. Near the codes of training images z′ is
+close to z. Elsewhere the decoder draws something that the encoder never saw, and |z′ − z| is large: a hole. The table
+counts as holes the share of the rectangle of codes where |z′ − z| is more than {HOLE:g} of its diagonal."""
 
 
-def fit_plane(args, name, weight, images, rng, epochs):
+def train_plane(args, name, weight, images, rng, epochs):
     """784-500-250-2 and back; loss: cross-entropy + λ ‖z‖²"""
     model = Autoencoder([784, 500, 250, 2], rng=rng, activation=ops.relu, init=he_normal)
 
@@ -71,44 +86,52 @@ def points_of(extent, side):
 
 
 def pictures(model, z, like):
-    """What codes z (N, 2) decode to, (N, 28, 28, 1)"""
+    """The pictures (N, 28, 28, 1) of codes z (N, 2)"""
     return in_batches(lambda z: ops.sigmoid(model.decode(z)).reshape(-1, 28, 28, 1), to_device_of(z, like))
+
+
+def show_codes(out, codes, labels):
+    """Both planes in one scale, where the penalty is seen to shrink the codes; then the shrunken codes enlarged."""
+    panels = {name: z[:2_000] for name, z in codes.items()}
+    small, z = list(panels.items())[-1]
+    plotting.scatter(panels | {f"{small}, enlarged": z}, labels[:2_000], "Codes of test images, drawn as their digits",
+                     out / "codes.png", shared=list(panels))
 
 
 def show_map(out, name, model, z, like):
     grid, columns, rows = points_of(rectangle(z), SIDE)
     drawn = pictures(model, grid, like).reshape(SIDE, SIDE, 28, 28, 1)[::-1].reshape(-1, 28, 28, 1)  # top row first
-    plotting.image_grid(drawn, SIDE, f"What each point of the plane decodes to ({name})",
+    plotting.image_grid(drawn, SIDE, f"The picture at each point of the plane of codes ({name})",
                         out / f"map-{file_name(name)}.png", "z₁", "z₂",
                         [f"{c:.1f}" for c in columns], [f"{r:.1f}" for r in rows[::-1]])
 
 
 def show_outside(out, models, codes, like):
-    """A straight way from the middle of the codes out of the used rectangle, to eight times as far."""
+    """Pictures along a straight line from the middle of the codes through a corner of their rectangle, far beyond."""
     steps, rows = [0, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8], []
     for name, model in models.items():
         left, right, bottom, top = rectangle(codes[name])
         middle, corner = np.array([(left + right) / 2, (bottom + top) / 2]), np.array([right, top])
         rows.append(pictures(model, np.array([middle + s * (corner - middle) for s in steps], np.float32), like))
-    plotting.image_grid(np.concatenate(rows), len(steps), "From the middle of the codes outwards; used codes end at 1",
-                        out / "outside.png", "distance from the middle", "", [f"{s:g}" for s in steps], list(models))
+    plotting.image_grid(np.concatenate(rows), len(steps), "From the middle of the codes to far outside of them",
+                        out / "outside.png", "distance from the middle (1: the corner of the rectangle of codes)", "",
+                        [f"{s:g}" for s in steps], list(models))
 
 
 def show_holes(out, models, codes, test):
-    """|z′ − z| over the used rectangle, as a share of its diagonal; gives the rows of the table."""
-    rows = []
+    """Draw |z′ − z| over the rectangle of codes, as a share of its diagonal; give name → the share of holes."""
+    extents = {name: rectangle(z) for name, z in codes.items()}
+    moved = {}
     for name, model in models.items():
-        extent = rectangle(codes[name])
-        grid, *_ = points_of(extent, 80)
+        left, right, bottom, top = extents[name]
+        grid, *_ = points_of(extents[name], 80)
         back = in_batches(model.encode, to_device_of(pictures(model, grid, test), test))
-        diagonal = np.hypot(extent[1] - extent[0], extent[3] - extent[2])
-        moved = np.linalg.norm(back - grid, axis=1) / diagonal
-        plotting.heat_map({name: np.minimum(moved, 0.5).reshape(80, 80)}, extent,
-                          "Holes: how far a decoded point is from its code", out / f"holes-{file_name(name)}.png",
-                          "|z′ − z| / diagonal of the rectangle (cut off at ½)", codes[name][:2_000])
-        error = metrics.squared_error_per_image(test, in_batches(model.restore, test))
-        rows.append([name, error, float(np.sqrt(codes[name].var(axis=0).mean())), float(100 * np.mean(moved > 0.1))])
-    return rows
+        moved[name] = np.linalg.norm(back - grid, axis=1) / np.hypot(right - left, top - bottom)
+    plotting.heat_map({name: m.reshape(80, 80) for name, m in moved.items()}, extents,
+                      "Holes: a code z, decoded and encoded again, is moved to z′ (dots: codes of test images)",
+                      out / "holes.png", "|z′ − z| / diagonal of the rectangle",
+                      {name: z[:2_000] for name, z in codes.items()}, limits=(0, 0.3))
+    return {name: float(np.mean(m > HOLE)) for name, m in moved.items()}
 
 
 if __name__ == "__main__":
