@@ -58,7 +58,7 @@ def main():
 
     distance = metrics.energy_distance(fake, data.points[:SHOWN])
     words = data.on_modes(fake) or f"energy distance {distance:.3f}"
-    plotting.points({words: fake}, data.points[:SHOWN], f"Generated points over real ones: {data.name}",
+    plotting.points({words: fake}, data.points[:SHOWN], f"Generated points: {data.name}",
                     args.out / "points.png")
     header, row = ["data", "energy distance"], [data.name, distance]
     if data.modes is not None:
