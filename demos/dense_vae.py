@@ -52,7 +52,7 @@ def main():
             show_map(args.out, model, test, labels)
     plotting.training_curves({f"{latent} numbers": (args.out / f"latent{latent}-log.csv", "loss") for latent in bounds},
                              "−ELBO, nats per image", "Dense VAEs on binarised MNIST", args.out / "training.png",
-                             ylim=(80, 250))
+                             ylim=(None, 250))
 
     print(f"\nPictures: {args.out}/reconstructions.png, samples.png, interpolation.png, map.png, codes.png, "
           f"training.png, samples.gif")
