@@ -23,8 +23,8 @@ def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear",
     Points without a finite value (empty cells of a log) are skipped. Scales are "linear" or "log".
 
     ylim         (bottom, top); where it is None, the values decide
-    xticks       the places of the ticks, if they are not to be chosen by the scale
-    per_colour   so many successive lines share a colour and a marker, and differ by their dashes
+    xticks       the places of the ticks; by default the scale chooses them
+    per_colour   the number of successive lines that share a colour and a marker, and differ by their dashes
     """
     check_panels("curves", lines)
     check_text("curves", "title", title)

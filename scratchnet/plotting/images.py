@@ -38,7 +38,8 @@ def frame(images, columns, scale=3, labels=None):
     """A sheet of images (N, H, W, C) as uint8 pixels, (H′, W′) for C = 1 and (H′, W′, 3) for C = 3, enlarged `scale`
     times: a frame for `save_gif`. labels, if given, stand to the left of the rows.
 
-    Matplotlib draws nothing here, so a frame is cheap enough for every step."""
+    Matplotlib takes no part in it, so a frame is cheap enough for every step.
+    """
     sheet = _tile("frame", _pixels("frame", images), columns, scale)
     return sheet if labels is None else _labelled(sheet, labels, scale * (images.shape[1] + GAP))
 
