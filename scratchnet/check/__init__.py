@@ -95,8 +95,8 @@ def gradients(f, *inputs, parameters=None, order=1, seed=0, entries=ENTRIES, plo
 
 
 def _compared(function, rng, entries):
-    """The Report of one order. A difference must show along other random directions as well: a wrong rule is wrong
-    along all of them. If it does not, the numbers were at fault."""
+    """The Report of one order. A wrong rule is wrong along all random directions, so a difference must show along
+    others as well. If it does not, the numerical derivatives were at fault."""
     report = compare(function, rng, entries)
     if report.wrong and not report.faults:
         again = compare(function, rng, entries)

@@ -37,7 +37,7 @@ MISTAKES = {  # name: a sentence that helps without giving the answer away
     "factor 1/√N": "Where does the square root of a size come in, and is it taken exactly once?",
     "factor √N": "Where does the square root of a size come in, and is it taken exactly once?",
     "constant factor":
-        "All entries are off by the same factor: which constant of the formula is missing, or there too often?",
+        "All entries are off by the same factor: which constant of the formula is missing, or appears too often?",
     "broadcast axis summed twice": "Along how many axes was this input repeated, and is each summed exactly once?",
     "broadcast axis averaged": "When one number is read many times, do its contributions add up?",
     "broadcast axis not summed": "When one number is read many times, how many of its readers affect its gradient?",
@@ -48,7 +48,7 @@ MISTAKES = {  # name: a sentence that helps without giving the answer away
     "evaluated at the output": "Does the formula of the derivative contain the value before the function, or after it?",
     "evaluated at the input": "Does the formula of the derivative contain the value before the function, or after it?",
     "evaluated at minus the input":
-        "Insert a large positive and a large negative number: which limits should the derivative have?",
+        "Try a large positive and a large negative number: which limits should the derivative have?",
     "derivative applied twice":
         "How many functions lie between the input and the result, and how many derivatives are in the rule?",
     "activation's derivative left out":
@@ -92,7 +92,7 @@ MISTAKES = {  # name: a sentence that helps without giving the answer away
 @dataclass
 class Explanation:
     """A mistake that predicts the wrong gradient of one input. A smaller rank is more specific; explanations of one
-    family are variants of each other. sure: enough numbers agree to rule out an accident."""
+    family are variants of each other. sure: enough numbers agree to rule out chance."""
 
     name: str
     rank: int
@@ -109,12 +109,12 @@ class Explanation:
 
     @property
     def weak(self):
-        """Whether a more specific explanation beside it is simply the better one, not a rival."""
+        """Whether a more specific explanation that also fits is simply the better one, not a rival."""
         return self.family >= len(CANDIDATES)
 
     @property
     def is_factor(self):
-        """Whether it is a number times the derivative. Which number shows best at another place."""
+        """Whether it is a number times the derivative. Another place shows best which number."""
         return CANDIDATES[self.family:self.family + 1] == [predictions.constant_factor]
 
 
