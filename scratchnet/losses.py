@@ -96,8 +96,9 @@ def softmax_cross_entropy(x, t, reduction):
     t holds integers (…,) in 0 … K−1, or probabilities (…, K), one-hot or smoothed. They add up to 1, or to less if a
     row has a smaller weight.
     ∂ℓ/∂x = softmax(x) Σₖ tₖ − t,  ∂ℓ/∂t = −ln softmax(x)        (Bishop 2006, eq. 4.108 and 4.109)
-    A logit of −∞ rules its class out. It has no part in the loss, and its gradient is 0. A logit of +∞ rules out all
-    other classes: its own costs 0, any other ∞. A row of −∞ only, or with several +∞, has no limit; its loss is NaN.
+    A logit of −∞ rules its class out: if that is the target, the loss is ∞, else the class has no part in it. A logit
+    of +∞ rules out all other classes: its own costs 0, any other ∞. A row of −∞ alone, or with several +∞, has no
+    limit; its loss is NaN.
 
     >>> round(float(softmax_cross_entropy(np.log([[1.0, 2.0, 5.0]]), np.array([2]), "mean")), 6)  # −ln (5/8)
     0.470004

@@ -16,9 +16,9 @@ All of reverse mode in six lines:
         for parent, gx in rules(node, gy):      # gx = (∂y/∂x)ᵀ gy, computed without ever forming the Jacobian
             due[parent] = due.get(parent, 0) + gx
 
-`_walk` is these lines, done with care. A leaf, which no op made, has no rules: its gradient is a result. A Node is
-freed as soon as the walk has passed it. `grad` walks only the paths that lead to its targets. A rule may hand one array
-to two parents, so the walk adds in place only to arrays that it made itself.
+`_walk` is these lines, done with care. A leaf was made by no op and has no rules, so its gradient is a result. A Node
+is freed as soon as the walk has passed it. `grad` walks only the paths that lead to its targets. A rule may hand one
+array to two parents, so the walk adds in place only to arrays that it made itself.
 
 The second derivative. Gradient rules are written in ops, so a gradient can be recorded like any other result. Take
 y = exp(x), with the rule gx = gy * y, and ask for d²y/dx²:
@@ -27,11 +27,11 @@ y = exp(x), with the rule gx = gy * y, and ask for d²y/dx²:
     second = grad(first, x)
 
   - With create_graph, gy is a Tensor, and the ops in the rule record themselves.
-  - The rule names y. The Node kept its array; the rule gets it as the Tensor that it was, made by this very Node
+  - The rule names y. The Node kept its array, but the rule gets the Tensor that it was, made by this very Node
     (`_with_history`). So the tape of `first` reads x → exp → multiply.
   - The second walk starts at multiply, whose rule sends 1 · gy = 1 to y, that is, to the Node of exp. There the rule of
     exp runs once more and sends 1 * y = eˣ to x, as it should.
-  - As a plain array y would be a constant. The second derivative of x exp(x) would come out as 2eˣ: its other part,
+  - A plain array y would be a constant. The second derivative of x exp(x) would come out as 2eˣ, and its other part,
     x eˣ, would be missing without a word. So under create_graph a rule gets None for extras and caches of
     floating-point numbers, which are plain arrays, and computes them again from the inputs.
 """
@@ -52,7 +52,7 @@ from scratchnet.backend import array_module, kind_of
 def backward(y, gy=None, retain_graph=False):
     """Add ∂(gy · y)/∂leaf to `.grad` of every leaf that this Tensor was computed from.
 
-    gy is the cotangent, an array of this Tensor's shape. For a single number it may be left out; then it is 1.
+    gy is the cotangent, an array of this Tensor's shape. For a single number it is 1 by default.
     The walk frees the tape; `retain_graph=True` keeps it for a second pass.
     """
     _walk(y, _cotangent(y, gy), accumulate, apply_in_place, retain_graph=retain_graph)
@@ -65,7 +65,7 @@ def grad(y, xs, gy=None, create_graph=False, retain_graph=None):
     """∂(gy · y)/∂x for each x in the list xs, or for a single Tensor xs; None where y does not depend on x.
 
     Writes nothing to `.grad`. With `create_graph=True` the results can be differentiated again.
-    Walks only the tape between y and xs, and frees it unless retain_graph is set (by default, if create_graph is).
+    Walks only the tape between y and xs, and frees it unless retain_graph is set (by default to create_graph).
 
     >>> x = Tensor(2.0, requires_grad=True)
     >>> first = grad(x**3, x, create_graph=True)

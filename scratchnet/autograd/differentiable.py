@@ -1,7 +1,7 @@
 """@differentiable: a function on arrays that records itself on a tape when a Tensor comes in.
 
-An Op is a forward function with its gradient rules. A Node is one call of an Op, on the tape. It keeps what the rules
-name in their signatures, and nothing else.
+An Op is a forward function with its gradient rules. A Node is one call of an Op, on the tape. It keeps the
+values that the rules name in their signatures, and nothing else.
 """
 
 import functools
@@ -37,8 +37,8 @@ def differentiable(forward=None, *, extras=(), cache=(), broadcasts=False):
     extras      names of results that forward returns after y, for the caller (an argmax): plain arrays
     cache       names of results after those, for the rule alone (an im2col buffer); dropped if nothing is recorded
     broadcasts  whether shapes broadcast as in a + b. If so, a gradient may have the shape of y, and the walk sums it
-                to the shape of its input. If not, a gradient of another shape than its input is an error: the rule
-                for a layer's bias has to write out the sum over the batch.
+                to the shape of its input. If not, a gradient must have the shape of its input: the rule for a layer's
+                bias has to write out the sum over the batch.
 
     forward may be a ufunc of NumPy, such as np.tanh. `op.names` lists the names that a rule may use, and inside
     `with op.using(rule):` another rule replaces the op's own.
@@ -103,8 +103,8 @@ class Op:
         self.rules, self.plans = [], {}
 
     def backward(self, *targets):
-        """Define a gradient rule. `@op.backward` serves the leading arguments in order. `@op.backward("x", "w")` serves
-        the arguments it names: for them, nothing is kept or computed that only the gradient of another one needs."""
+        """Define a gradient rule. `@op.backward` serves the leading arguments in order, `@op.backward("x", "w")` the
+        arguments that it names. A rule runs, and its values are kept, only if one of its arguments needs a gradient."""
         if len(targets) == 1 and callable(targets[0]):
             return self.add_rule(None, targets[0])
         return functools.partial(self.add_rule, targets)
@@ -188,7 +188,7 @@ class Op:
         return result
 
     def record(self, args, arrays, y, more, needs):
-        """The Node of a call. `needs` are the positions of the arguments that need a gradient."""
+        """The Node of a call. needs: the positions of the arguments that need a gradient."""
         plan = self.plans.get(needs)
         if plan is None:
             plan = self.plans[needs] = _Plan(self, needs)
@@ -291,8 +291,8 @@ def _name_of(forward):
 
 
 def plain_numbers(values, beside):
-    """The values, with NumPy's scalars as Python's numbers if they meet a floating-point array: a setting such as
-    np.float64(0.2) or np.int64(2) would turn float32 into float64."""
+    """The values, with NumPy's scalars as Python's numbers if they meet a floating-point array. Otherwise a setting
+    such as np.float64(0.2) or np.int64(2) would turn float32 into float64."""
     if any(isinstance(a, Tensor) or (is_array(a) and not isinstance(a, np.generic) and a.dtype.kind == "f")
            for a in beside):
         return tuple(a.item() if isinstance(a, np.generic) and a.dtype.kind in "biuf" else a for a in values)

@@ -13,7 +13,7 @@ class _Mode(threading.local):
     calls = None  # a list inside recorded_calls()
     casts = None  # a list inside recorded_casts()
     passed = None  # a list inside recorded_walk()
-    destination = None  # in a gradient rule: the buffer that its result will end up in, if that is known
+    destination = None  # in a gradient rule: the buffer in which its result will end up, if that is known
 
 
 mode = _Mode()
@@ -25,9 +25,10 @@ class Tensor:
     data            a NumPy or CuPy array (numbers and lists become NumPy arrays)
     requires_grad   True for a leaf whose gradient is wanted, and for everything computed from it
     grad            ∂L/∂data after backward, an array of the same shape and dtype; None if no gradient reached this
-                    leaf. An optimizer's parameter has a part of the optimizer's flat gradient here, the same array in
-                    each step: copy it to keep it
-    version         the number of changes that optimizers have made in place, so that backward can refuse stale arrays
+                    leaf. For an optimizer's parameter it is a part of the optimizer's flat gradient, the same array
+                    in each step: copy it to keep it
+    version         the number of changes in place (by an optimizer's step, by loading weights, …), so that backward
+                    can refuse stale arrays
 
     Operators and methods broadcast as NumPy does. Comparisons have no gradient and give plain boolean arrays.
 
@@ -117,7 +118,7 @@ class Tensor:
                             "use t.detach() or t.numpy() if you want that")
         return np.array(self.data, dtype=dtype, copy=copy)
 
-    # Comparisons and whole quotients are piecewise constant: they give plain arrays.
+    # Comparisons and floor division are piecewise constant, so they give plain arrays.
     def __floordiv__(self, other):
         return self.data // _plain(other)
 
@@ -162,7 +163,7 @@ def _as_array(data):
     """Numbers, lists, Tensors and arrays of other libraries (CuPy) as an array; TypeError for anything else."""
     if isinstance(data, Tensor):
         return data.data
-    if isinstance(data, np.number):  # as sums are
+    if isinstance(data, np.number):  # as NumPy's full sums are
         return np.asarray(data)
     if isinstance(data, LOSSY):
         refuse("Tensor", data)
@@ -214,7 +215,7 @@ def check_arrays(op, **arrays):
 
 @contextmanager
 def recording(on):
-    """Inside, ops record themselves, or do not."""
+    """Inside, ops record themselves if `on` is true, and only then."""
     before, mode.recording = mode.recording, on
     try:
         yield
