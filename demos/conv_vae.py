@@ -133,7 +133,7 @@ def head_loss(head, model, x, rng):
 
 class Film:
     """The frames of samples.gif: ten codes from a Gaussian fitted to training codes, with the same ε in every frame,
-    decoded with switches from each source. The first row are the images that lend their switches."""
+    decoded with switches from each source. The first row shows the images that lend their switches."""
 
     def __init__(self, args, images, every):
         self.frames, self.images, self.every = Frames(args.out / "frames", args.resume), images[:500], every
@@ -180,8 +180,8 @@ def draw_codes(m, L, epsilon):
 
 
 def compare_sources(out, model, head, classifier, images, test, test_labels, rng):
-    """Write the table and the picture of the four sources. Give the Fréchet distance of digits with borrowed switches
-    and fitted codes."""
+    """Write the table and the picture of the four sources. Returns the Fréchet distance of digits with borrowed
+    switches and fitted codes."""
     real, n = features(classifier, test), min(len(test), 1000)
     m, L = gaussian_of_codes(model, images[:2000], rng)
     epsilon = standard_normal(rng, (n, 128), like=test)

@@ -51,7 +51,7 @@ def main():
     scale, rng = SCALES[args.scale], np.random.default_rng(args.seed)
     data = load(args.data, scale.points, np.random.default_rng(args.seed))
     gan = GAN(dense_net([100, 256, 2], relu, rng=rng), dense_net([2, 256, 1], leaky_relu, rng=rng), latent=100)
-    gan.discriminator.steps[0].b.data[...] = rng.uniform(-1, 1, 256)  # else all units would turn at the middle
+    gan.discriminator.steps[0].b.data[...] = rng.uniform(-1, 1, 256)  # else all kinks would pass through the middle
     if args.device == "gpu":
         gan.to_gpu()
     fake = data.unscaled(train(args, "gan", gan, data, scale, rng))
@@ -74,7 +74,7 @@ def main():
 
 def train(args, name, gan, data, scale, rng):
     """The game: in each step D learns to tell a batch of real points from a generated one, then G learns to be taken
-    for real. Both losses are of logits a = D(x) and b = D(G(z)). Gives generated points, as G sees them."""
+    for real. Both losses are of logits a = D(x) and b = D(G(z)). Returns generated points, scaled."""
     D, G = gan.discriminator, gan.generator
     learn_D, learn_G = (Adam(player.parameters(), lr=1e-3, betas=(0.5, 0.999)) for player in (D, G))
     run = Run(args.out, name=name, model=gan, optimizer={"D": learn_D, "G": learn_G}, rng=rng, resume=args.resume,

@@ -7,8 +7,8 @@ quality there. Early in training, points are scattered everywhere and cover mode
 The published budget is 400 000 steps a trial (--full), with PacGAN's Adam: a rate of 1e-4 and β = (0.8, 0.999). --steps
 and --seeds choose a smaller one, with settings under which a plain GAN loses modes within minutes. The rates begin at
 1e-3 for G and at 1e-4 for D, and fall to 0; β₁ is 0.5 on the ring and 0.8 on the grid. (Equal rates are kinder to the
-plain GAN, see demos/RESULTS.md.) Wasserstein's game needs a D that is ahead, so there both rates begin at 1e-3, with
-β = (0, 0.9) as published; its paper gives D five steps for each of G, but here each player takes one in every game. The
+plain GAN, see demos/RESULTS.md.) The Wasserstein game needs a D that is ahead, so there both rates begin at 1e-3, with
+β = (0, 0.9) as published. Its paper gives D five steps for each of G's; here each player takes one in every game. The
 nets see points scaled to a spread of 1.
 
 A trial depends on its seed alone, so trials can run at the same time (--seeds 1 --seed 0, 1, 2, each in a folder of its

@@ -123,12 +123,12 @@ def balanced(labels, count, rng):
 
 
 def error(stack, test, labels):
-    """The percentage of test images that are classified wrong."""
+    """The percentage of test images that are misclassified."""
     return 100 * (1 - metrics.accuracy(in_batches(stack, test), labels))
 
 
 def report(out, errors, scale, seeds):
-    """Write the table and the picture. Give by how much pre-training lowers the error at the smallest count."""
+    """Write the table and the picture. Returns by how much pre-training lowers the error at the smallest count."""
     rows = [[str(count), *(mean_and_spread([of_seed[k] for of_seed in e], 2) for e in errors.values())]
             for k, count in enumerate(scale.counts)]
     print("\n" + plotting.table(rows, ["labels", *(f"{name}, test error, %" for name in errors)], out / "errors.md"))

@@ -18,7 +18,7 @@ def gradient_penalty(discriminator, real, fake, rng):
 
     On the lines between coupled samples, the best D of the Wasserstein game has a gradient of length 1 along the line.
     The gradient of the penalty is a gradient of a gradient.        (Gulrajani et al. 2017, eq. 3)
-    D must treat samples one by one, without batch norm. ValueError unless real and fake have one shape.
+    D must treat samples one by one, without batch norm. ValueError unless real and fake have the same shape.
     """
     check_arrays("gradient_penalty", real=real, fake=fake)
     if real.shape != fake.shape:
@@ -29,7 +29,7 @@ def gradient_penalty(discriminator, real, fake, rng):
     with enable_grad():
         x = Tensor(fake + u * (real - fake), requires_grad=True)
         g = ops.flatten(grad(discriminator(x).sum(), x, create_graph=True))  # row n: ∂D(x̂ₙ)/∂x̂ₙ
-        length = ops.sqrt(ops.square(g).sum(axis=1) + 1e-12)                 # with a gradient at 0
+        length = ops.sqrt(ops.square(g).sum(axis=1) + 1e-12)                 # finite slope at 0
         return ops.square(length - 1.0).mean()
 
 
@@ -56,7 +56,7 @@ def pack(x, m):
     check_arrays("pack", x=x)
     m = int(number("pack", "m", m, "a whole number ≥ 1", lambda m: m == int(m)))
     if m < 1 or x.ndim < 2 or len(x) % m:
-        raise ValueError(f"pack: samples {x.shape} in packs of {m}, expected (N, …, C), N a multiple")
+        raise ValueError(f"pack: samples {x.shape} in packs of {m}, expected (N, …, C), N a multiple of m")
     if m == 1:
         return x
     x = ops.reshape(x, (len(x) // m, m, *x.shape[1:]))
@@ -124,7 +124,7 @@ def unrolled(discriminator, loss_of_discriminator, steps, lr):
     Afterwards D is as before, buffers included. The gradient of a loss taken inside does not reach D's parameters.
     """
     if not (steps >= 0 and 0 <= lr < float("inf")):
-        raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected neither below 0, and a finite rate")
+        raise ValueError(f"unrolled: {steps} steps of learning rate {lr}, expected both ≥ 0 and a finite rate")
     steps, lr = whole("unrolled", "steps", steps, 0), number("unrolled", "lr", lr, "a number ≥ 0")
     weights = [Tensor(p.data, requires_grad=True) for p in discriminator.parameters()]
     with discriminator.preserved(), discriminator.substituted(weights) as substitute:

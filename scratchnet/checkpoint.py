@@ -30,8 +30,8 @@ class CheckpointError(ValueError):
 def save(path, arrays, metadata):
     """Write arrays (name → array, on either device) and metadata (all that `storable` takes) to `path`.
 
-    At every instant `path` is either the old file or the whole new one: see `replacing`. Two processes must not save to
-    one path. TypeError for anything that cannot be stored, OSError naming `path` if writing fails.
+    At every instant `path` is either the old file or the whole new one (see `replacing` in folder.py). Two processes
+    must not save to one path. TypeError for anything that cannot be stored, OSError naming `path` if writing fails.
     """
     if not isinstance(arrays, Mapping):
         raise TypeError(f"save: arrays must be a dict name → array, got {kind_of(arrays)}")

@@ -199,7 +199,7 @@ def expect(what, value, low=None, high=None, unit=""):
 
 
 def too_short(lesson):
-    """For --quick: say that the run is too short to show its lesson, "the penalty makes the code sparse", say."""
+    """For --quick: say that the run is too short to show its lesson, such as "the penalty makes the code sparse"."""
     print(f"This run is too short to show that {lesson}. Run it without --quick.")
 
 
@@ -219,10 +219,10 @@ def file_name(name):
 
 
 def tsne(panels):
-    """Panels name → codes (N, D) as name → points (N, 2), laid out so that neighbours stay neighbours.
+    """The codes of panels, name → (N, D), as points in the plane, name → (N, 2), so that neighbours stay neighbours.
 
     Close neighbours can be trusted; sizes of clusters, gaps between them and small clusters cannot (van der Maaten &
-    Hinton 2008; Wattenberg et al. 2016). Without scikit-learn, there are no panels, and a line says so.
+    Hinton 2008; Wattenberg et al. 2016). Without scikit-learn there are no panels, and a line says so.
     """
     try:
         from sklearn.manifold import TSNE

@@ -12,6 +12,7 @@ A discriminator D tells real samples from generated ones. A generator G learns t
 
 The Wasserstein game needs a D of bounded slope. Clip its weights or add a gradient penalty (both in adversarial.py), or
 divide its weights by their spectral norm (layers.SpectralDense, layers.SpectralConv2D).
+models/gans/gan.py plays a game: it freezes D while G learns.
 
 Below, a holds the logits of N real samples and b those of M generated ones, in any shape. Each loss is one number.
 Integers raise a TypeError, an empty batch a ValueError.
@@ -164,7 +165,7 @@ def _(gy, fake_shape):
 
 
 def check_batches(name, what="logits", **arrays):
-    """TypeError unless all arrays hold floating-point numbers; ValueError if one is empty, for it has no mean."""
+    """TypeError unless all arrays hold floating-point numbers; ValueError if one is empty, as it has no mean."""
     check_arrays(name, **arrays)
     for player, a in arrays.items():
         if a.dtype.kind not in "fc":

@@ -281,7 +281,7 @@ def test_unrolling_leaves_no_trace_in_the_discriminator():
 
 @pytest.mark.parametrize(("steps", "lr"), [(-2, 0.1), (2, -0.1), (2, float("nan")), (2, float("inf"))])
 def test_unrolling_refuses_negative_steps(steps, lr):
-    with pytest.raises(ValueError, match=f"^unrolled: {steps} steps of learning rate {lr}, expected neither below 0"), \
+    with pytest.raises(ValueError, match=f"^unrolled: {steps} steps of learning rate {lr}, expected both ≥ 0"), \
             adversarial.unrolled(tiny(rng()), None, steps, lr):
         pass
 

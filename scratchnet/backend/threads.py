@@ -3,7 +3,7 @@
 NumPy releases Python's lock inside its loops and products, so threads compute side by side. Convolutions, pooling and
 optimizers go over large arrays part by part anyway; large matrix products are cut into rows.
 BLAS's own threads must rest meanwhile. After each product they wait for the next one in a busy loop, on the cores that
-our threads need. So importing this module sets BLAS to one thread, and it stays there: every step is alike.
+our threads need. So importing this module sets BLAS to one thread for good, and every step is alike.
 
 At first there are as many threads as BLAS had (OPENBLAS_NUM_THREADS, or one for each core), but no more than 4, since
 only one at a time can hold Python's lock. `use(n)` changes the number. For a given number, results are the same every

@@ -97,7 +97,7 @@ class Run:
         self.logged.note(self.step + 1, self.epoch + 1, values)
 
     def every(self, n):
-        """True in the first step, in each n-th and in the last: when to draw a picture."""
+        """True in the first step, in every n-th and in the last: the moments to draw a picture."""
         n = whole("every", "n", n, 1)
         return self.step == 0 or (self.step + 1) % n == 0 or self.step + 1 == self.last_step
 

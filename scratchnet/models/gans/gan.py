@@ -1,7 +1,7 @@
 """Generative adversarial networks (Goodfellow et al. 2014): the two players and their losses.
 
 A generator G turns noise z into samples; a discriminator D gives each sample a logit, high for real ones. In a step, D
-learns to tell a batch of real samples from generated ones; then G learns to pass for real, while D stands still.
+learns to tell a batch of real samples from generated ones; then G learns to pass for real, while D is frozen.
 The game chooses their losses, by name or as a pair of functions (games.py).
 """
 
@@ -28,7 +28,7 @@ class GAN(Module):
         return standard_normal(rng, (n, self.latent), like=like)
 
     def generate(self, z):
-        """Noise z (N, latent) → samples (N, …), an array: nothing is recorded, so no loss of them can train G."""
+        """Noise z (N, latent) → samples (N, …), an array: nothing is recorded, so no loss made from it can train G."""
         with no_grad():
             return self.generator(z).data
 
