@@ -91,7 +91,7 @@ def pictures(model, z, like):
 
 
 def show_codes(out, codes, labels):
-    """Both planes in one scale, where the penalty is seen to shrink the codes; then the shrunken codes enlarged."""
+    """Both planes on one scale, to show that the penalty shrinks the codes; then the shrunken codes enlarged."""
     panels = {name: z[:2_000] for name, z in codes.items()}
     small, z = list(panels.items())[-1]
     plotting.scatter(panels | {f"{small}, enlarged": z}, labels[:2_000], "Codes of test images, drawn as their digits",
@@ -119,7 +119,7 @@ def show_outside(out, models, codes, like):
 
 
 def show_holes(out, models, codes, test):
-    """Draw |z′ − z| over the rectangle of codes, as a share of its diagonal; give name → the share of holes."""
+    """Draw |z′ − z| over the rectangle of codes, as a share of its diagonal. Returns name → the share of holes."""
     extents = {name: rectangle(z) for name, z in codes.items()}
     moved = {}
     for name, model in models.items():

@@ -63,7 +63,7 @@ def train_contractive(args, name, weight, images, epochs):
 
 
 def compare_penalties(model, x):
-    """Print both forms of the penalty. Give the largest difference of their gradients with respect to the encoder's
+    """Print both forms of the penalty. Returns the largest difference of their gradients in the encoder's
     weights and bias, relative to the largest entry."""
     layer = model.down[0]
     forms = penalties.contraction_of_sigmoid(model.encode(x), layer.w), penalties.contraction(model.encode, x)

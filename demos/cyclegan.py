@@ -1,10 +1,10 @@
-"""CycleGAN (Zhu et al. 2017): digits into thick negatives and back, learned without one pair of the two.
+"""CycleGAN (Zhu et al. 2017): digits into thick negatives and back, learned without pairs.
 
 Domain A is one half of the training images, domain B the thick negatives of the other half. No image has its partner in
 the training set, but the true partner of a test image is known, so the errors with and without the cycle loss can be
 measured.
 
-Then two pairs of clouds in the plane, which G crosses over from some seeds. There the cycle loss is as small as where G
+Then two pairs of clouds in the plane, which G swaps from some seeds. There the cycle loss is as small as where G
 is right: it asks for a way back, not for the right way there.
 """
 
@@ -123,7 +123,7 @@ means that all images are first shifted by the same few pixels, those that fit b
 finds something like the partner, since nets of small kernels leave a stroke where it is. But F may give almost the same
 image for every b, one in which D_A sees nothing wrong. With the cycle loss, F(b) and G(a) must keep all that the way
 back needs. But G may shift a digit if F shifts it back: that costs nothing, so the initial weights decide. In the plane
-they decide, too, which cloud goes where: F finds the way back from the wrong partners as well as from the right ones.
+they also decide which cloud goes where: F finds the way back from the wrong partners as well as from the right ones.
 """
 
 
@@ -184,7 +184,7 @@ def density(points):
 
 def show_plane(args, scale):
     """Let G learn, from several seeds, to take the clouds on the left to those on the right, and draw the best seed and
-    the worst. Gives the percentage of points that G takes to the true partner's cloud, from each seed."""
+    the worst. Returns the percentage of points that G takes to the true partner's cloud, from each seed."""
     test, rows, arrows = clouds(1_000, np.random.default_rng(0), -1.0), [], {}
     for seed in range(args.seed, args.seed + scale.plane_seeds):
         rng = np.random.default_rng(seed)

@@ -115,7 +115,7 @@ def unit(x):
 
 
 def compare(out, codes, labels, items, queries):
-    """Write the table of precisions. Give those at 10, or of few documents at the largest number that is left."""
+    """Write the table of precisions. Returns those at 10, or of few documents at the largest number possible."""
     counts = [k for k in (1, 10, 50) if k <= len(items)]
     rows = [[name, z.shape[1], *(100 * metrics.precision_at_k(z[items], labels[items], z[queries], labels[queries], k)
                                  for k in counts)] for name, z in codes.items()]
@@ -125,7 +125,7 @@ def compare(out, codes, labels, items, queries):
 
 
 def show_map(out, codes, labels, names, queries):
-    """Lay out the held-out documents of the ten largest labels by their codes. Tell whether a picture was drawn."""
+    """Lay out the held-out documents of the ten largest labels by their codes. Returns whether a picture was drawn."""
     largest = np.argsort(-np.bincount(labels[queries]), kind="stable")[:10]
     shown = queries[np.isin(labels[queries], largest)][:1500]
     panels = tsne({name: z[shown] for name, z in codes.items() if "numbers" in name})

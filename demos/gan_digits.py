@@ -144,7 +144,7 @@ the weights is better than the last ones in every line, though in most by less t
 
 
 def fit_gan(args, name, nets, recipe, images, epochs, seed):
-    """Train two nets in turns on the non-saturating game. Gives a Drawer."""
+    """Train two nets in turns on the non-saturating game. Returns a Drawer."""
     generator, discriminator, latent, size, lr = NETS[nets]
     rng, run_name = np.random.default_rng(seed), f"{name} {seed}"
     game = partial(minimax_discriminator, smoothing=recipe["smoothing"]), non_saturating_generator
@@ -202,7 +202,7 @@ def optimizer(net, lr, beta1):
 
 
 def compare(out, gans, judge, train, test, test_labels):
-    """Print the table of all measures, mean ± spread over the seeds. Gives name → its smaller Fréchet distance."""
+    """Print the table of all measures, mean ± spread over the seeds. Returns name → its smaller Fréchet distance."""
     sets = {("training images", "–"): [train[:len(test)]]}
     for name, drawers in gans.items():
         z = drawers[0].noise(len(test), test)

@@ -110,7 +110,7 @@ def of_gaussian(images, n, rng):
 
 
 def show_reports(args, judges, right, train, real, sets):
-    """Print the table of all sets. Gives name → the report of each judge."""
+    """Print the table of all sets. Returns name → the report of each judge."""
     device, rows, reports = mover(args.device), [], {}
     pixels = train.reshape(len(train), -1)
     for name, images in sets.items():
@@ -157,7 +157,7 @@ def show_classes(args, judge, train, labels, n):
 
 
 def show_parzen(args, train, test, labels, n):
-    """Up to 10 000 training digits as samples; the last n choose σ. Gives name → nats per test image."""
+    """Up to 10 000 training digits as samples; the last n choose σ. Returns name → nats per test image."""
     validation, samples = train[-n:], train[:min(len(train) - n, 10_000)]
     sets = {"training digits": samples, "training digits, blurred": blur(samples),
             "Gaussian fitted to them": of_gaussian(train, len(samples), np.random.default_rng(0)),

@@ -4,7 +4,7 @@ Once D is sure which samples are generated, the original loss ln(1 − D(G(z))) 
 why everyone minimises −ln D(G(z)) or another loss (Goodfellow et al. 2014, section 3; Arjovsky & Bottou 2017). The
 first figure shows the slope of each loss over D's logit. The second shows how much of it reaches G's weights while D
 alone learns. Then G plays all seven games from the same initial weights, against data to which its distance is computed
-exactly. In each step D and G both learn once (the papers on Wasserstein GANs give D five steps for each of G).
+exactly. In each step D and G both learn once (the papers on Wasserstein GANs give D five steps for each of G's).
 
 The mistakes are common in published code and raise no error: a D that ends in a sigmoid before a loss that expects
 logits, and a loss for G of samples that were made outside the tape.
@@ -123,7 +123,7 @@ def show_slopes(out):
 
 
 def discriminator(way, rng):
-    """1 → 32 → 32 → 1, leaky ReLU. The first biases are spread over the line, else all units would turn at 0."""
+    """1 → 32 → 32 → 1, leaky ReLU. The first biases are spread over the line, else all units would bend at 0."""
     made = Sequential(way.layer(1, 32, rng=rng, init=he_normal), leaky,
                       way.layer(32, 32, rng=rng, init=he_normal), leaky,
                       way.layer(32, 1, rng=rng, init=he_normal), *way.ending)
@@ -154,7 +154,7 @@ def start(args, way, seed, at=START):
 
 
 def starve(args, epochs):
-    """Let D alone learn in five games, and draw the norm of the gradient in G's weights. Gives its last value in the
+    """Let D alone learn in five games, and draw the norm of the gradient in G's weights. Returns its last value in the
     minimax game over that in the non-saturating game."""
     lines = {}
     for name in games.GAMES:
@@ -179,7 +179,7 @@ def starve(args, epochs):
 
 
 def play(args, name, way, seed, epochs):
-    """Play a game. Gives the distances of G from the data at its end."""
+    """Play a game. Returns the distances of G from the data at its end."""
     gan, x, rng = start(args, way, seed)
     D, G = gan.discriminator, gan.generator
     steps = epochs * (SAMPLES // BATCH)

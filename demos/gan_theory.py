@@ -72,14 +72,14 @@ def main():
 
 
 def net(rng):
-    """1 → 32 → 32 → 1, tanh. The biases of the first layer are spread over the line, else all units would turn at 0."""
+    """1 → 32 → 32 → 1, tanh. The biases of the first layer are spread over the line, else all units would bend at 0."""
     made = dense_net([1, 32, 32, 1], ops.tanh, rng=rng)
     made.steps[0].b.data[...] = rng.uniform(-3, 3, 32)
     return made
 
 
 def play(args, name, seed, scale, film):
-    """Play the game of one seed, with a GIF of it if film. Gives its log."""
+    """Play the game of one seed, with a GIF of it if film. Returns its log."""
     rng, device = np.random.default_rng(seed), mover(args.device)
     x = device(DATA.draw(SAMPLES, rng))
     gan = GAN(net(rng), net(rng), latent=1)
@@ -164,7 +164,7 @@ def show_value(out, history):
 
 
 def measure(args, seeds, epochs):
-    """Let a net measure each divergence between the fixed p and q from samples. Gives the shares found, in percent."""
+    """Let a net measure each divergence of the fixed p and q from samples. Returns the shares found, in percent."""
     device, (p, q) = mover(args.device), (mixture.cells(EDGES) for mixture in STILL)
     rows, shares, outputs = [], [], {}
     for name in divergences.DIVERGENCES:

@@ -1,4 +1,4 @@
-"""Checkpoints: named arrays and a few plain values in one file, which is replaced as a whole or not at all.
+"""Checkpoints: named arrays and a few plain values in one file, which is replaced atomically.
 
 The file is a safetensors file (https://github.com/huggingface/safetensors): a JSON header, then the arrays' bytes. So
 reading one runs no code, and any safetensors reader can open it. The header's `__metadata__` also holds the plain

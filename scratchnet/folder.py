@@ -1,5 +1,5 @@
-"""The folder of a run: one process at a time works in it, earlier files are kept, and a file is replaced as a whole or
-not at all."""
+"""The folder of a run: one process at a time works in it, earlier files are kept, and a file is replaced atomically,
+as a whole or not at all."""
 
 import errno
 import os
@@ -82,7 +82,7 @@ def set_aside(*paths):
 
 @contextmanager
 def replacing(path):
-    """A binary file to write to, which replaces `path` at one stroke if all goes well: the bytes go to a hidden file
+    """A binary file to write to, which replaces `path` atomically if all goes well: the bytes go to a hidden file
     beside it and onto the disk, and only then is that file renamed. If anything fails, `path` is unchanged and nothing
     is left behind; the next process deletes the remains of a killed one. Through a symbolic link, the link's target is
     replaced. The new file inherits the permissions of the old one."""

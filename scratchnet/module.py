@@ -129,7 +129,7 @@ class Module:
 
     @contextmanager
     def preserved(self):
-        """At the end, undo all changes to buffers and to the data of parameters."""
+        """Afterwards, undo all changes to buffers and to the data of parameters."""
         parameters = [(p, p.data, p.data.copy(), p.version) for p in self.parameters()]
         buffers = [(owner, path, getattr(owner, path[0]), b, b.copy()) for _, owner, path, b in self._named(_is_array)]
         try:

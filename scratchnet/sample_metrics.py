@@ -1,7 +1,7 @@
-"""Figures that judge generated samples, most through a classifier: score, precision, recall, coverage, likelihood.
+"""Measures of generated samples, most through a classifier: score, precision, recall, coverage, likelihood.
 
 Each of them is blind to something, as demos/gan_evaluation.py shows. Those that look through a network mean nothing
-without its name, and compare only with figures from the same network and the same number of samples.
+without its name, and compare only with values from the same network and the same number of samples.
 Arguments are arrays on either device, or Tensors; all sums are taken on the host in float64.
 """
 
@@ -15,7 +15,7 @@ from scratchnet.metrics import finite, frechet_distance, in_batches
 
 
 def sample_report(classifier, real, generated):
-    """All figures of generated images (M, …) against real ones (N, …) through a trained classifier: name → number.
+    """All measures of generated images (M, …) against real ones (N, …) through a trained classifier: name → number.
 
     classifier(x) returns logits (N, classes), and classifier.features(x) features (N, D), as in DigitClassifier. The
     images are on its device, and N > D and M > D (see `frechet_distance`). Print the classifier's name beside them.

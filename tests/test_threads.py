@@ -111,7 +111,7 @@ def test_a_forked_child_starts_threads_of_its_own(two_threads):
 
 
 def test_nobody_changes_the_number_from_inside(two_threads):
-    with pytest.raises(RuntimeError, match="not from inside an op"):
+    with pytest.raises(RuntimeError, match="cannot be called inside an op"):
         threads.in_parts(lambda part: threads.use(3), [1, 2])
     assert threads.count() == 2
 

@@ -1,4 +1,4 @@
-"""NumPy's and CuPy's errors, told again with the name of the op, its arguments and their shapes."""
+"""NumPy's and CuPy's errors, raised again with the name of the op, its arguments and their shapes."""
 
 import inspect
 import re

@@ -42,7 +42,7 @@ def use(n):
     if not is_whole(n) or n < 1:
         raise ValueError(f"threads.use: the number of threads is a whole number ≥ 1, got {n!r}")
     if getattr(_here, "busy", False):
-        raise RuntimeError("threads.use: not from inside an op")
+        raise RuntimeError("threads.use: cannot be called inside an op")
     _State.count, _State.pool = n, None
     for library in BLAS:
         library.set_num_threads(OF_BLAS if n == 1 else 1)

@@ -59,7 +59,7 @@ def compare(function, rng, entries):
 
 
 def _guards(function, cotangents):
-    """Faults that the gradient shows by itself, without numbers to compare with."""
+    """Faults that show in the gradient alone, without numbers to compare with."""
     v, faults = cotangents[0], []
     kept = v.copy()
     with recorded_casts() as casts:

@@ -1,4 +1,4 @@
-"""Other points and shapes at which to examine a function: a name that fits in one place only fits by accident.
+"""Other points and shapes at which to examine a function: a name that fits at only one of them fits by accident.
 
 A factor of 4 may be an axis of length 4, and the sign of positive numbers is a constant. So a function is examined
 again with every axis longer by one and inputs of both signs, or as close to that as it allows.

@@ -80,8 +80,8 @@ def folder(path):
 class BagOfWords:
     """Counts, in each text, of the `size` words that occur in the most texts.
 
-    `words` defines a word. Words that occur in a share of the texts above `common` distinguish none of them and are
-    left out, as are those in `without`.
+    `words` defines a word. Words that occur in more than the share `common` of the texts distinguish none of them and
+    are left out, as are those in `without`.
     """
 
     def __init__(self, texts, size=2000, common=0.5, without=()):

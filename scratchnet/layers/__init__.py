@@ -1,8 +1,8 @@
 """Layers: Modules with one op each. A layer is called like a function.
 
 An op without weights needs no layer: `Sequential(Dense(…), ops.relu, …)`. Layers that draw their initial weights take
-`rng`. Images are (N, H, W, C): N images of H × W pixels with C channels. Sizes that are no whole numbers ≥ 1, and other
-settings out of range, raise a ValueError.
+`rng`. Images are (N, H, W, C): N images of H × W pixels with C channels. Sizes that are not whole numbers ≥ 1
+and other settings out of range raise a ValueError.
 """
 
 from scratchnet.layers.convolution import Conv2D, Conv2DTranspose

@@ -46,7 +46,7 @@ class _Spectral:
 class SpectralDense(_Spectral, Dense):
     """y = x w/σ + b, σ the largest singular value of w        x (…, inputs) → y (…, outputs)
 
-    A Dense that stretches no vector. One step of power iteration a training call finds σ; see _Spectral.
+    A Dense that stretches no vector. Each call in training takes one step of power iteration towards σ; see _Spectral.
     """
 
     def __call__(self, x):

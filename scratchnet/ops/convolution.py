@@ -4,15 +4,15 @@
     x = conv2d_transpose(y, w)  x[n, p·s+i−top, q·s+j−left, c] += y[n,p,q,o] · w[i,j,c,o]
     w = conv2d_weight(x, y)     w[i,j,c,o] = Σ_{n,p,q} x[n, p·s+i−top, q·s+j−left, c] · y[n,p,q,o]
 
-All three read one trilinear form, Σ x y w, each without another factor. So each is the gradient of the others:
+All three come from one trilinear form, Σ x y w; each leaves out one factor. So each is the gradient of the others:
 ⟨conv2d(x, w), y⟩ = ⟨x, conv2d_transpose(y, w)⟩ = ⟨w, conv2d_weight(x, y)⟩        (Dumoulin & Visin 2016, chapter 4)
 
 Images are (N, H, W, C), kernels (kh, kw, C, O) for all three. As in all deep learning, "convolution" does not flip w.
 
 A convolution is computed as a matrix product, either after copying every window of x into a row ("unfold", im2col), or
 before adding every row of the product into its window ("fold", col2im). Most of the time goes into copying. With stride
-1 a convolution is also a transposed convolution with the kernel flipped; if y has far fewer channels than x, it takes
-fold. For 3×3 kernels with many channels on both sides, winograd.py needs fewer multiplications.
+1 a convolution is also a transposed convolution with the kernel flipped; if y has far fewer channels than x, folding is
+faster. For 3×3 kernels with many channels on both sides, winograd.py needs fewer multiplications.
 """
 
 import math

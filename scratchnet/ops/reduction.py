@@ -152,7 +152,7 @@ def max(x, axis=None, keepdims=False):
 def min(x, axis=None, keepdims=False):
     """y = the smallest entry        ∂L/∂x = ∂L/∂y at the first of the smallest entries, 0 elsewhere"""
     check_arrays("min", x=x)
-    if x.dtype.kind in "biu":  # −x may overflow; ~x reverses the order, too
+    if x.dtype.kind in "biu":  # −x may overflow; ~x reverses the order as well
         y = ~_max("min", ~data_of(x), axis, keepdims)
         return Tensor(y) if isinstance(x, Tensor) else y
     return -_max("min", -x, axis, keepdims)
@@ -206,7 +206,7 @@ def norm(x, axis=None, keepdims=False):
     """y = √Σ x² = m √Σ (x/m)²,  m = max |x|, the Euclidean norm        ∂L/∂x = ∂L/∂y · (x / y)  (0 where y = 0)
 
     Squares of very large or small numbers leave the range of their dtype; squares of x/m do not. Dividing costs much
-    more than squaring, so it is done only if it must be (always on a GPU, which would make us wait for the answer).
+    more than squaring, so it is done only if necessary (always on a GPU, which would make us wait for the answer).
     """
     x = floating(x)
     xp, axis = array_module(x), _as_tuple(x.shape, axis)

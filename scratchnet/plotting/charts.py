@@ -168,7 +168,7 @@ def _name_clusters(axes, clusters, names):
 
 def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=None, xlabel="z₁", ylabel="z₂", *,
              limits=None):
-    """Panels name → values (H, W) over a rectangle of the plane, side by side, in one scale of colours: dark is much.
+    """Panels name → values (H, W) over a rectangle of the plane, side by side, on one colour scale; darker is larger.
 
     extent   (left, right, bottom, top), or name of a panel → such a rectangle; row 0 is at the bottom, as y grows
              upwards

@@ -1,4 +1,4 @@
-"""The paper that all figures are drawn on: one style, whatever the user's is; files are replaced as a whole."""
+"""The paper that all figures are drawn on: one style, whatever the user has set; files are replaced as a whole."""
 
 import textwrap
 from contextlib import contextmanager
@@ -30,13 +30,13 @@ def small_font():
 
 
 def check_text(op, name, x):
-    """TypeError unless x is a string, which need not say anything."""
+    """TypeError unless x is a string, possibly empty."""
     if not isinstance(x, str):
         raise TypeError(f"{op}: {name} must be text, got {kind_of(x).partition(';')[0]}")
 
 
 def check_several(op, name, x):
-    """TypeError unless x has a length, as lists of names and of ticks have."""
+    """TypeError unless x has a length, as lists of names or ticks do."""
     if not hasattr(x, "__len__"):
         raise TypeError(f"{op}: {name} must be a list, got {kind_of(x)}")
 
@@ -61,17 +61,17 @@ def checked_extent(op, extent):
 
 @contextmanager
 def styled():
-    """An empty figure in our style whatever the user's is."""
+    """An empty figure in our style, whatever the user has set."""
     with matplotlib.style.context(["default", STYLE]):
         yield Figure()
 
 
 @contextmanager
 def figure(path, width, height, title, names=("",), columns=6, letters=None):
-    """Axes to draw on, one for each name, width × height inches each, in rows of `columns`, in our style whatever the
-    user's is. The title is broken into lines of `letters`, by default as many as the axes have room for.
+    """Axes to draw on, one for each name, width × height inches each, in rows of `columns`, in our style, whatever the
+    user has set. The title is broken into lines of `letters`, by default as many as the axes have room for.
 
-    The picture is written to `path` at the end, with all that stands around the axes. The ending of the path gives the
+    The picture is written to `path` at the end, with everything around the axes. The suffix of the path gives the
     format (PNG, PDF, SVG).
     """
     with styled() as canvas:
@@ -96,7 +96,7 @@ def legend(axes, names, lines, **place):
 
 @contextmanager
 def new_file(path):
-    """A file to write into, which takes the place of `path` when all went well; missing folders are made."""
+    """A file to write into, which replaces `path` when all has gone well; missing folders are made."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         yield file

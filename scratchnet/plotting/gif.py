@@ -14,7 +14,7 @@ from scratchnet.plotting.figure import check_several, check_text, new_file, smal
 
 
 def save_gif(frames, path, per_second=5.0, captions=None):
-    """An endless GIF of frames (uint8 arrays from `frame`, or paths of PNG files), each under a strip with its caption.
+    """A looping GIF of frames (uint8 arrays from `frame`, or paths of PNG files), each under a strip with its caption.
 
     The last frame stays for two seconds. GIFs count time in 1/100 s, so 1/per_second is rounded to that.
     """
@@ -28,7 +28,7 @@ def save_gif(frames, path, per_second=5.0, captions=None):
     if captions is not None and len(captions) != len(frames):
         raise ValueError(f"save_gif: {len(captions)} captions for {len(frames)} frames")
     if not isinstance(per_second, Real) or not 0 < per_second <= 50:
-        raise ValueError(f"save_gif: {per_second} frames per second, expected 0 < per_second ≤ 50, all a viewer shows")
+        raise ValueError(f"save_gif: {per_second} frames per second, expected 0 < per_second ≤ 50, a viewer's limit")
     frames = [_read_png(f) if isinstance(f, (str, Path)) else on_host("save_gif", "a frame", f) for f in frames]
     if not frames or any(f.dtype != np.uint8 or f.shape != frames[0].shape or 0 in f.shape for f in frames):
         raise ValueError(f"save_gif: needs at least one frame, all uint8 and of one shape, got "

@@ -7,7 +7,7 @@ from scratchnet.plotting.figure import styled
 
 
 def stacked_frame(draw, rows, width=6.0, height=6.0):
-    """Call draw(axes_1, …, axes_rows) and give its picture as pixels, uint8 (100 height, 100 width, 3), a frame for
+    """Call draw(axes_1, …, axes_rows) and return its picture as pixels, uint8 (100 height, 100 width, 3), a frame for
     `save_gif`. Let draw fix the limits of the axes, so that only the drawing moves from frame to frame.
 
     Each colour is rounded to 16 levels: few enough for a GIF to keep them all, in half the bytes.

@@ -48,7 +48,7 @@ def _cell(x):
 
 
 def read_log(path):
-    """The columns of a CSV file: name → float64 array (empty cells are NaN), or list of str if a cell is no number.
+    """The columns of a CSV file: name → float64 array (empty cells are NaN), or list of str if a cell is not a number.
     ValueError says what is wrong with any other file."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:

@@ -56,7 +56,7 @@ class Log:
         self.unread = []
 
     def write(self):
-        """Write the whole file anew; it replaces the old one at one stroke, like a checkpoint."""
+        """Write the whole file anew; it replaces the old one atomically, like a checkpoint."""
         names = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, names)

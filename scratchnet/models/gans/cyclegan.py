@@ -35,7 +35,7 @@ class CycleGAN(Module):
         self.loss_of_discriminator, self.loss_of_generator = losses_of(game)
 
     def translate(self, a, b):
-        """G(a) and F(b) as arrays: nothing is recorded, so no loss of them can train G or F."""
+        """G(a) and F(b) as arrays: nothing is recorded, so no loss made from them can train G or F."""
         with no_grad():
             return self.G(a).data, self.F(b).data
 
