@@ -1,7 +1,7 @@
 """The games of a GAN: the losses of its two players, on logits a = D(x) and b = D(G(z)).
 
 A discriminator D tells real samples from generated ones. A generator G learns to make samples that D takes for real
-(Goodfellow et al. 2014). A game is a pair of losses, each a mean over the batch: D's of a and b, and G's of b alone.
+(Goodfellow et al. 2014). A game is a pair of losses, each a mean over the batch: D's of a and b, G's of b alone.
 
     game              loss of D                         loss of G       source
     minimax           −ln σ(a) − ln(1 − σ(b))           ln(1 − σ(b))    Goodfellow et al. 2014, eq. 1

@@ -361,7 +361,7 @@ def _is_data(x):
 
 
 def check_images(what, x):
-    """Raise unless images, which a loss compares with a model's in [0, 1], are floating-point numbers in that range."""
+    """Raise unless images are floating-point numbers in [0, 1], like those a model draws."""
     check_arrays(what, images=x)
     if x.dtype.kind not in "fc":
         raise TypeError(f"{what}: images are {x.dtype}, expected floating-point numbers in [0, 1]; divide them by 255")
