@@ -102,8 +102,7 @@ def show_map(out, name, model, z, like):
     grid, columns, rows = points_of(rectangle(z), SIDE)
     drawn = pictures(model, grid, like).reshape(SIDE, SIDE, 28, 28, 1)[::-1].reshape(-1, 28, 28, 1)  # top row first
     plotting.image_grid(drawn, SIDE, f"The picture at each point of the plane of codes ({name})",
-                        out / f"map-{file_name(name)}.png", "z₁", "z₂",
-                        *([f"{round(t, 1) + 0.0:.1f}" for t in ticks] for ticks in (columns, rows[::-1])))  # no "-0.0"
+                        out / f"map-{file_name(name)}.png", "z₁", "z₂", columns, rows[::-1])
 
 
 def show_outside(out, models, codes, like):

@@ -107,9 +107,8 @@ def show_map(out, model, test, labels):
     """The plane of codes: pictures decoded at a grid of points, and the test images at their means."""
     ticks = np.linspace(-3, 3, SIDE)
     z = np.array([(z1, z2) for z2 in ticks[::-1] for z1 in ticks], dtype=np.float32)
-    names = [f"{t:.1f}" for t in ticks]
     plotting.image_grid(pictures(model, to_device_of(z, test)), SIDE, "The picture at each point of the plane of codes",
-                        out / "map.png", "z₁", "z₂", names, names[::-1])
+                        out / "map.png", "z₁", "z₂", ticks, ticks[::-1])
     with no_grad():
         mean, _ = model.encode(test)
     plotting.scatter({"": mean}, labels, "Codes of test images (means of q), drawn as their digits", out / "codes.png")

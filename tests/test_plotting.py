@@ -201,6 +201,12 @@ def test_ticks_of_a_grid_of_codes(tmp_path, drawn):
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first row is on top
 
 
+def test_coordinates_of_a_grid_have_one_decimal_and_a_minus(tmp_path, drawn):
+    image_grid(noise(6, 4, 4, 1), 3, "Codes", tmp_path / "map.png", xticks=np.array([-1.26, -0.04, 3]), yticks=[2, "b"])
+    assert texts(drawn[0].get_xticklabels()) == ["−1.3", "0.0", "3.0"]
+    assert texts(drawn[0].get_yticklabels()) == ["2", "b"]
+
+
 def test_a_long_title_is_wrapped_and_not_cut(tmp_path, drawn):
     title = "A title that is much too long for so small a picture and so goes on in a second line"
     image_grid(noise(1, 28, 28, 1), 1, title, tmp_path / "grid.png")
@@ -327,7 +333,8 @@ def test_scatter(tmp_path, drawn):
     panels = {"first": Tensor(points, requires_grad=True), "second": 2 * points}
     scatter(panels, labels, "Codes", tmp_path / "codes.png", "u", "v")
     axes, second = drawn
-    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("u", "v", "Codes\nfirst")
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title("left")) == ("u", "v", "first")
+    assert [(text.get_text(), text.get_weight()) for text in axes.figure.texts] == [("Codes", "bold")]
     assert second.get_title("left") == "second" and second.get_window_extent().x0 > axes.get_window_extent().x1
     np.testing.assert_array_equal(second.collections[0].get_offsets(), 2 * points[labels == 3])
     glyphs = set()
@@ -393,6 +400,8 @@ def test_spread_is_shaded_and_scales_may_be_logarithmic(tmp_path, drawn):
     x, y, s = np.array([1.0, 10.0, 100.0]), np.array([4.0, 2.0, np.nan]), np.array([1.0, 0.5, 9.0])
     curves({"a": (x, y, s)}, "x", "y", "title", tmp_path / "a.png", "log", "log")
     axes, = drawn
+    write = axes.yaxis.get_major_formatter()
+    assert [write(value) for value in (2e-5, 1e-4, 0.5, 1000, 1e6)] == ["2 · 10⁻⁵", "0.0001", "0.5", "1000", "10⁶"]
     shade, = axes.collections
     vertices = {tuple(v) for v in shade.get_paths()[0].vertices}
     assert vertices == {(1, 3), (1, 5), (10, 1.5), (10, 2.5)}
@@ -406,8 +415,11 @@ def test_heat_map(tmp_path, drawn):
     feet, vectors = noise(3, 2), noise(3, 2, seed=1)
     heat_map({"a": values, "b": values + 1}, (-1, 1, 0, 2), "Heat", tmp_path / "heat.png", "much", points,
              {"a": (feet, vectors), "b": (feet, vectors)}, "u", "v")
-    a, b, bar = drawn
-    assert a.get_title("left") == "Heat\na" and b.get_title("left") == "b" and bar.get_ylabel() == "much"
+    (a, b), (bar,) = drawn, drawn[-1].child_axes
+    assert a.get_title("left") == "a" and b.get_title("left") == "b" and bar.get_ylabel() == "much"
+    assert texts(a.figure.texts) == ["Heat"]
+    np.testing.assert_allclose((bar.get_window_extent().y0, bar.get_window_extent().y1),
+                               (b.get_window_extent().y0, b.get_window_extent().y1))  # as tall as the panel beside it
     for axes, shown in ((a, values), (b, values + 1)):
         image, = axes.images
         np.testing.assert_array_equal(image.get_array(), shown)
@@ -423,7 +435,7 @@ def test_heat_maps_of_several_rectangles(tmp_path, drawn):
     values, points = noise(4, 5), {"a": noise(7, 2), "b": noise(3, 2)}
     heat_map({"a": values, "b": 2 * values}, {"a": (-1, 1, 0, 2), "b": (0, 9, 0, 9)}, "", tmp_path / "heat.png", "",
              points, limits=(0, 0.5))
-    a, b, bar = drawn
+    (a, b), (bar,) = drawn, drawn[-1].child_axes
     assert (a.get_xlim(), b.get_xlim()) == ((-1, 1), (0, 9))
     for axes, name in ((a, "a"), (b, "b")):
         assert axes.images[0].get_clim() == (0, 0.5)
@@ -445,7 +457,8 @@ def test_matrices_share_a_scale_about_zero(tmp_path, drawn):
     a, b = noise(2, 3), -3 * noise(3, 2)
     matrices({"A": Tensor(a), "B": b}, "Two", tmp_path / "two.png")
     *panels, bar = drawn
-    assert [axes.get_title("left") for axes in panels] == ["Two\nA, 2 × 3", "B, 3 × 2"] and bar.get_ylabel() == "entry"
+    assert [axes.get_title("left") for axes in panels] == ["A, 2 × 3", "B, 3 × 2"] and bar.get_ylabel() == "entry"
+    assert {(axes.get_xlabel(), axes.get_ylabel()) for axes in panels} == {("column", "row")}
     entries = [axes.get_position().size / axes.images[0].get_array().shape[::-1] for axes in panels]
     np.testing.assert_allclose(entries, entries[0][0])                             # all of one size, and square
     for axes, shown in zip(panels, (a, b), strict=True):

@@ -180,8 +180,8 @@ def test_points_are_drawn(tmp_path):
 def test_panels_stand_in_rows(tmp_path):
     with figure(tmp_path / "rows.png", 2.0, 1.0, "Title", "abcde", columns=3) as axes:
         places = [tuple(np.round(ax.get_position().bounds, 2)) for ax in axes]
-    assert places == [(0, 0, 1, 1), (1.35, 0, 1, 1), (2.7, 0, 1, 1), (0, -1.9, 1, 1), (1.35, -1.9, 1, 1)]
-    assert [ax.get_title(loc="left") for ax in axes] == ["Title\na", "b", "c", "d", "e"]
+    assert places == [(0, 0, 1, 1), (1.45, 0, 1, 1), (2.9, 0, 1, 1), (0, -1.9, 1, 1), (1.45, -1.9, 1, 1)]
+    assert [ax.get_title(loc="left") for ax in axes] == ["a", "b", "c", "d", "e"]
 
 
 def test_a_frame_of_the_plane_has_everything_in_its_place():

@@ -49,13 +49,22 @@ def curves(lines, xlabel, ylabel, title, path, xscale="linear", yscale="linear",
             if scale == "log":
                 low, high = axis.get_view_interval()
                 axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 1000 * low else (1,)))
-                axis.set_major_formatter(lambda x, _: f"{x:g}")  # Matplotlib writes powers
+                axis.set_major_formatter(lambda x, _: _short(x))
                 axis.set_minor_formatter(NullFormatter())
         if xticks is not None:
             check_several("curves", "xticks", xticks)
             axes.set_xticks(xticks, [f"{x:,}" for x in xticks])
             axes.set_xticks([], minor=True)
         legend(axes, list(lines), list(axes.lines), loc="upper left", bbox_to_anchor=(1.0, 1.0))  # hides no line there
+
+
+def _short(x):
+    """0.001, 20 and 1000, but 10⁻⁵ and 2 · 10⁶"""
+    factor, _, exponent = f"{x:g}".partition("e")
+    if not exponent:
+        return factor
+    power = "10" + str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return power if factor == "1" else f"{factor} · {power}"
 
 
 def _finite_points(name, line):
@@ -203,8 +212,8 @@ def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=N
                 axes.quiver(*feet.T, *vectors.T, color="#d55e00", angles="xy", scale_units="xy", scale=1, width=0.004)
             axes.set(xlabel=xlabel, ylabel=ylabel, xlim=(left, right), ylim=(bottom, top))
             axes.grid(False)
-        row[-1].figure.colorbar(image, ax=row, label=colour_label, shrink=0.9, pad=0.02, panchor=False,
-                                extend="max" if largest > high else "neither")
+        bar = row[-1].inset_axes((1.08, 0, 0.05, 1))
+        row[-1].figure.colorbar(image, cax=bar, label=colour_label, extend="max" if largest > high else "neither")
 
 
 def _checked_arrows(arrows):
@@ -246,6 +255,7 @@ def matrices(panels, title, path):
             axes.set_position((x, -side * height, side * width, side * height))
             image = axes.imshow(matrix, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
             axes.locator_params(integer=True)
+            axes.set(xlabel="column", ylabel="row")
             axes.grid(False)
             x += max(side * width, 0.09 * len(name)) + 0.5                          # room for the name and for ticks
         bar = axes.figure.add_axes((x, -tall, 0.15, tall))

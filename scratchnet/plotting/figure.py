@@ -6,6 +6,7 @@ from pathlib import Path
 
 import matplotlib.style
 from matplotlib.figure import Figure
+from matplotlib.transforms import ScaledTranslation
 from PIL import ImageFont
 
 from scratchnet.backend import kind_of
@@ -69,7 +70,8 @@ def styled():
 @contextmanager
 def figure(path, width, height, title, names=("",), columns=6, letters=None):
     """Axes to draw on, one for each name, width × height inches each, in rows of `columns`, in our style, whatever the
-    user has set. The title is broken into lines of `letters`, by default as many as the axes have room for.
+    user has set. The title is broken into lines of `letters`, by default as many as the axes have room for. Above names
+    it is bold.
 
     The picture is written to `path` at the end, with everything around the axes. The suffix of the path gives the
     format (PNG, PDF, SVG).
@@ -79,10 +81,14 @@ def figure(path, width, height, title, names=("",), columns=6, letters=None):
         axes = [canvas.add_axes((k % columns * (1 + 0.9 / width), -(k // columns) * (1 + 0.9 / height), 1, 1))
                 for k in range(len(names))]
         yield axes
-        letters = letters or max(40, int(13 * width * min(len(names), columns)))
-        above = [textwrap.fill(title, letters) + "\n", *[""] * (len(names) - 1)]
-        for ax, head, name in zip(axes, above, names, strict=True):
-            ax.set_title(f"{head}{name}".rstrip("\n"))
+        title = textwrap.fill(title, letters or max(40, int(12 * width * min(len(names), columns))))
+        if any(names):
+            for ax, name in zip(axes, names, strict=True):
+                ax.set_title(name)
+            lift = ScaledTranslation(0, 0.34, canvas.dpi_scale_trans)  # inches, above a name of one line
+            canvas.text(0, 1, title, transform=axes[0].transAxes + lift, weight="bold", size=11, va="bottom")
+        else:
+            axes[0].set_title(title)
         with new_file(path) as file:
             canvas.savefig(file, format=Path(path).suffix[1:])
 

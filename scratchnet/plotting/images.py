@@ -29,7 +29,8 @@ def image_rows(rows, labels, title, path):
 def image_grid(images, columns, title, path, xlabel="", ylabel="", xticks=None, yticks=None):
     """Images (N, H, W, 1) or (N, H, W, 3) row by row, `columns` to a row.
 
-    For a grid over latent codes, xticks and yticks are the coordinate of each column and of each row, top row first.
+    xticks and yticks are a text or a coordinate for each column and for each row, top row first. Coordinates get one
+    decimal.
     """
     _sheet("image_grid", images, columns, title, path, xlabel, ylabel, xticks, yticks)
 
@@ -87,8 +88,13 @@ def _sheet(op, images, columns, title, path, xlabel="", ylabel="", xticks=None, 
                 check_several(op, "ticks", ticks)
             if ticks is not None and len(ticks) != len(centres):
                 raise ValueError(f"{op}: {len(ticks)} ticks for {len(centres)} columns or rows")
-            axis.set_ticks(*([], []) if ticks is None else (centres, ticks))
+            axis.set_ticks(*([], []) if ticks is None else (centres, [_tick(t) for t in ticks]))
             axis.set_label_text(label)
+
+
+def _tick(x):
+    """A text as it is, a float with one decimal; never "−0.0"."""
+    return f"{round(x, 1) + 0.0:.1f}".replace("-", "−") if isinstance(x, (float, np.floating)) else x
 
 
 def _tile(op, ink, columns, scale=1):

@@ -47,7 +47,7 @@ def plane_frame(values, extent, real, generated, arrows, text):
         _dots(axes, real, generated)
         axes.quiver(*generated.T, *arrows.T, color=ARROW, angles="xy", scale_units="xy", width=0.003,
                     scale=10 * longest / (extent[1] - extent[0]))
-        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="dark where D takes a point for real")
+        axes.set(xlim=extent[:2], ylim=extent[2:], xlabel="dark: D takes a point for real; arrows: where D pulls it")
         axes.set_title(text)
         axes.grid(False)
         axes.legend(loc="upper right", fontsize=8, markerscale=3, frameon=True, handlelength=1)
