@@ -69,18 +69,18 @@ def main():
         print(LESSON)
     print(f"Picture: {args.out}/digits.png; tables: accuracy.md, scores.md")
     if args.scale == "quick":
-        too_short("mismatched pairs make G draw the digit that it is told")
+        too_short("mismatched pairs make G draw the digit asked for")
         return
     matched, unmatched = np.mean(right["mismatched pairs"]), np.mean(right["no mismatched pairs"])
     expect("Images of the digit asked for, with mismatched pairs", matched, low=EXPECTED[args.scale], unit=" %")
-    expect("The same, minus that without mismatched pairs", matched - unmatched, low=10, unit=" %")
+    expect("The gain by mismatched pairs", matched - unmatched, low=10, unit=" percentage points")
     expect("D of a real image with a wrong label, with mismatched pairs",
            np.mean(scores["mismatched pairs"], axis=0)[1], high=0.3)
 
 
-LESSON = """A D that looks at the label gives low scores to real images with wrong labels; a low score of generated
-pairs proves nothing. (Where the loss with mismatched pairs is smallest and G is perfect, D is 0 for mismatched pairs
-and ⅔ for the others.) An image of the digit asked for does not prove that G draws every way to write it.
+LESSON = """A D that looks at the label gives low scores to real images with wrong labels. A low score of generated
+pairs proves nothing. (If G is perfect, the D of smallest loss with mismatched pairs is 0 for these and ⅔ for the
+others.) An image of the digit asked for does not prove that G draws every way to write it.
 """
 
 
@@ -144,7 +144,7 @@ def show_digits(out, drawn):
         columns += [blank, to_cpu(images)[:, :SHOWN]]
         ticks += ["", *[""] * (SHOWN // 2), kind, *[""] * (SHOWN // 2)]
     sheet = np.concatenate(columns[1:], axis=1)
-    plotting.image_grid(sheet.reshape(-1, 28, 28, 1), sheet.shape[1], "Digits that G draws when told which",
+    plotting.image_grid(sheet.reshape(-1, 28, 28, 1), sheet.shape[1], "Images that G draws when told a digit",
                         out / "digits.png", "shown to D", "digit told to G", ticks[1:], list("0123456789"))
 
 

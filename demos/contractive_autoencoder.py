@@ -44,9 +44,8 @@ def main():
                                        "largest singular value", "singular values above a tenth of it"],
                                 args.out / "jacobian.md"))
     show_singular_values(args.out, values)
-    print(f"\nPicture: {args.out}/singular-values.png; table: jacobian.md")
-    expect("Closed form against the gradient of a gradient: largest relative difference of their gradients",
-           difference, high=1e-4)
+    print(f"Picture: {args.out}/singular-values.png; table: jacobian.md")
+    expect("Largest relative difference between the gradients of the two forms of ‖∂h/∂x‖²", difference, high=1e-4)
 
 
 def train_contractive(args, name, weight, images, epochs):

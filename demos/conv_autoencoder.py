@@ -31,7 +31,7 @@ WAYS = {"unpool": "unpooling with switches", "repeat": "repetition, convolution"
 
 
 def main():
-    args = arguments("conv_autoencoder", "Unpooling, repetition, transposed convolution, and what that is.", SECONDS)
+    args = arguments("conv_autoencoder", "Unpooling, repetition and transposed convolution.", SECONDS)
     scale = SCALES[args.scale]
     train, _, test, _ = digits(args, scale.train, scale.test)
 
@@ -65,7 +65,7 @@ def main():
 
 LESSON = """The switches tell the decoder in which of the four places of its window a value stood. These are 2 bits for
 each of the 196 values of the code and the 3136 of the first pooling, and the other two ways do without them. So
-unpooling wins, but not fairly: without the image there are no switches (see demos/conv_vae.py). Transposed convolution
+unpooling wins, but not fairly: without an image there are no switches (see demos/conv_vae.py). Transposed convolution
 beats repetition because its encoder learns what to keep, while max pooling drops three values of four."""
 
 
@@ -82,7 +82,7 @@ def show_deconvolution(out):
     T = matrix(lambda y: ops.conv2d_transpose(y, w, padding="valid"), 2)                # (16, 4)
     F = matrix(lambda y: as_convolution(y, w, 1), 2)                                    # (16, 4)
     plotting.matrices({"C, conv2d": C, "Cᵀ, conv2d_transpose": T, "conv2d, kernel turned": F},
-                      "Convolution of 4 × 4 pixels with a 3 × 3 kernel as a matrix; its transpose, a convolution again",
+                      "Convolution of 4 × 4 pixels by a 3 × 3 kernel, as a matrix; its transpose is a convolution",
                       out / "deconvolution.png")
     print(f'"Deconvolution" is convolution. conv2d_transpose is Cᵀ (largest difference {np.abs(T - C.T).max():.1e}).\n'
           f"It is also conv2d with the kernel turned by 180°, channels swapped, zeros around and between the pixels:")

@@ -64,8 +64,8 @@ def main():
 
     loss, _, kl = evaluate(model, test, rng)
     plotting.training_curves({name: (args.out / "vae-log.csv", column) for name, column in
-                              (("−ELBO", "loss"), ("reconstruction", "reconstruction"), ("KL", "kl"))},
-                             "nats per image", "ConvVAE on MNIST: −ELBO = reconstruction + KL",
+                              (("loss", "loss"), ("reconstruction", "reconstruction"), ("KL", "kl"))},
+                             "nats per image", "ConvVAE on MNIST: loss = reconstruction + KL",
                              args.out / "training.png", yscale="log", ylim=(1, None))
     mean, *switches = encode(model, test[:12])
     plotting.image_rows([test[:12], decode(model, mean, switches)], ["test image", "reconstruction"],
@@ -77,7 +77,7 @@ def main():
     else:
         print(LESSON)
     print(f"\nPictures: {args.out}/reconstructions.png, samples.png, training.png, samples.gif; table: switches.md")
-    expect(f"Test loss with the encoder's switches, of which KL {kl:.1f}", loss, high=expected.loss,
+    expect(f"Test loss with the encoder's switches, including a KL of {kl:.1f}", loss, high=expected.loss,
            unit=" nats per image")
     if expected.frechet:
         expect("Fréchet distance of the lenders' digits, drawn again from their switches", distance,
@@ -101,7 +101,7 @@ def train_vae(args, name, model, images, scale, rng, film):
     run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
               anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale})
     for x in run.batches(images, size=scale.batch, epochs=scale.vae):
-        loss, reconstruction, kl = model.loss(x, rng)   # −ELBO = E[−ln p(x|z)] + KL(q(z|x) ‖ N(0, 1))
+        loss, reconstruction, kl = model.loss(x, rng)   # E[−ln p(x|z, switches)] + KL(q(z|x) ‖ N(0, 1))
         optimizer.zero_grad()
         loss.backward()                                 # ∂loss/∂weights
         optimizer.step()

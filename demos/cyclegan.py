@@ -113,7 +113,8 @@ def main():
     error, error_without = (np.mean([[values[1], values[3]] for values in found[name]]) for name in VARIANTS)
     expect("Squared error to the true partner at the best shift, mean of both directions, with cycle loss", error,
            high=EXPECTED[args.scale].error)
-    expect("The same without cycle loss, over that with it", error_without / error, low=EXPECTED[args.scale].ratio)
+    expect("The same without cycle loss, as a multiple of that with it", error_without / error,
+           low=EXPECTED[args.scale].ratio)
     expect("Points of the plane that G takes to the true partner's cloud, worst seed", min(shares), high=10, unit=" %")
     expect("The same, best seed", max(shares), low=90, unit=" %")
 
@@ -195,16 +196,16 @@ def show_plane(args, scale):
         back = in_batches(model.F, mover(args.device)(moved))
         rows.append([str(seed), distance(back, test), distance(moved, test + SHIFT),
                      float(100 * np.mean((moved[:, 1] > 0) == (test[:, 1] > 0)))])
-        arrows[f"seed {seed}: |G(a) − true partner| = {rows[-1][2]:.2f}"] = (test[:50], (moved - test)[:50])
+        arrows[f"seed {seed}: {rows[-1][2]:.2f} from G(a) to the true partner"] = (test[:50], (moved - test)[:50])
     order = np.argsort([row[2] for row in rows])
     shown = [list(arrows)[k] for k in (order[0], order[-1])]
     line = np.linspace(-2, 2, 161)
     heat = density(np.stack(np.meshgrid(line, line), axis=-1))
     plotting.heat_map(dict.fromkeys(shown, heat), (-2, 2, -2, 2),
-                      "G takes the clouds of A (left) to those of B (right); best and worst seed",
+                      "G takes the clouds of A (left) to those of B (right), from the best and from the worst seed",
                       args.out / "plane.png", "density of A and B", arrows=arrows, xlabel="x₁", ylabel="x₂")
-    print("\n" + plotting.table(rows, ["seed", "|F(G(a)) − a|", "|G(a) − true partner|", "in the partner's cloud, %"],
-                                args.out / "plane.md"))
+    print(plotting.table(rows, ["seed", "distance from F(G(a)) to a", "from G(a) to the true partner",
+                                "G(a) in the partner's cloud, %"], args.out / "plane.md"))
     return [row[-1] for row in rows]
 
 

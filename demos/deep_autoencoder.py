@@ -62,18 +62,19 @@ def main():
                              "squared error per image", "Deep autoencoders with codes of 30 and of 2 numbers",
                              args.out / "training.png", yscale="log")
 
-    print(f"\nPictures: {args.out}/reconstructions.png, planes.png, training.png; table: errors.md")
     if args.scale == "quick":
         too_short("a deep autoencoder restores digits better than PCA")
     else:
         print(LESSON)
+    print(f"\nPictures: {args.out}/reconstructions.png, planes.png, training.png; table: errors.md")
     for name, (low, high) in EXPECTED[args.scale].items():
         expect(f"Squared error per test image by {name}", errors[name], low, high)
 
 
 LESSON = """Logistic PCA comes in two forms. With a linear encoder it is the autoencoder without hidden layers, and on
 all of MNIST its error is near the published 8.01. If Newton's method optimises the code of each image instead, 30
-numbers and a linear decoder hold far more. What is missing then is an encoder that finds these codes in one pass."""
+numbers and a linear decoder hold far more. All that is missing is an encoder that finds these codes in one
+pass."""
 
 
 def train_deep(args, size, images, rng, epochs):
@@ -108,7 +109,7 @@ def show_planes(out, planes, deep, train, train_labels, test, labels):
         z = in_batches(encode, test)
         right = 100 * metrics.knn_accuracy(in_batches(encode, train), train_labels, z, labels)
         panels[f"{name}, 2 numbers; 5-NN accuracy {right:.1f} %"] = z[:2_000]
-        print(f"{name}, 2 numbers: the 5 nearest training images tell the digit of {right:.1f} % of the test images.")
+        print(f"{name}, 2 numbers: the 5 nearest training images classify {right:.1f} % of the test images correctly.")
     layout = tsne({"deep autoencoder, 30 numbers, laid out by t-SNE": in_batches(deep.encode, test[:2_000])})
     plotting.scatter(panels | layout, labels[:2_000], "Codes of test images, drawn as their digits",
                      out / "planes.png", layouts=layout)

@@ -29,15 +29,16 @@ class Scale(NamedTuple):
 class Corruption(NamedTuple):
     apply: object  # (images, level, rng) → corrupted images
     level: float   # in training: the share of pixels, or σ
+    words: str
 
 
 SECONDS = {"quick": "25 seconds", "default": "3 minutes", "full": "4 minutes"}
 SCALES = {"quick": Scale(train=2_000, test=500, epochs=4, points=20_000, plane_epochs=5),
           "default": Scale(train=10_000, test=2_000, epochs=15, points=50_000, plane_epochs=20),
           "full": Scale(train=60_000, test=10_000, epochs=4, points=100_000, plane_epochs=40)}
-CORRUPTIONS = {"masking": Corruption(corruption.masking, 0.4),
-               "salt and pepper": Corruption(corruption.salt_and_pepper, 0.2),
-               "Gaussian noise": Corruption(corruption.gaussian, 0.4)}
+CORRUPTIONS = {"masking": Corruption(corruption.masking, 0.4, "40 % of pixels"),
+               "salt and pepper": Corruption(corruption.salt_and_pepper, 0.2, "20 % of pixels"),
+               "Gaussian noise": Corruption(corruption.gaussian, 0.4, "σ = 0.4")}
 LEVELS = np.linspace(0, 0.8, 9)  # in the test
 STD, SIGMA = 0.2, 0.3  # of the Gaussians on a ring, and of the noise added to their points
 EXPECTED = {"default": 0.1, "full": 0.03}  # squared error of the arrows over their squared length, at most
@@ -51,7 +52,7 @@ def main():
 
     plain = train_denoiser(args, "plain", lambda x: x, train, rng, scale.epochs)
     denoisers = {}
-    for kind, (apply, level) in CORRUPTIONS.items():
+    for kind, (apply, level, _) in CORRUPTIONS.items():
         denoisers[kind] = train_denoiser(args, kind, lambda x, apply=apply, level=level: apply(x, level, rng), train,
                                          rng, scale.epochs)
     show_repairs(args.out, denoisers, test)
@@ -60,9 +61,9 @@ def main():
 
     print(f"\nPictures: {args.out}/repaired.png, levels.png, score.png; table: levels.md")
     if args.scale == "quick":
-        too_short("denoisers repair digits, and move points up the slope of the density")
+        too_short("denoisers repair digits and move points up the slope of the density")
     else:
-        expect("Arrows r(x) − x against σ² ∇ ln q(x), weighted by q: squared error over squared length", error,
+        expect("Squared error of the arrows r(x) − x, weighted by q, over the squared length of σ² ∇ ln q(x)", error,
                high=EXPECTED[args.scale])
 
 
@@ -74,10 +75,10 @@ def train_denoiser(args, name, corrupt, images, rng, epochs):
 
 def show_repairs(out, denoisers, test):
     rows, labels, rng = [test[:12]], ["test image"], np.random.default_rng(0)
-    for kind, (apply, level) in CORRUPTIONS.items():
+    for kind, (apply, level, words) in CORRUPTIONS.items():
         corrupted = apply(test[:12], level, rng)
         rows += [corrupted, in_batches(denoisers[kind].restore, corrupted)]
-        labels += [f"{kind}, {level}", "repaired"]
+        labels += [f"{kind}, {words}", "repaired"]
     plotting.image_rows(rows, labels, "Corrupted digits, and their repair by denoising autoencoders",
                         out / "repaired.png")
 
@@ -85,19 +86,19 @@ def show_repairs(out, denoisers, test):
 def compare(out, plain, denoisers, test):
     """Squared error to the clean image over the level of corruption, of the plain autoencoder and of each denoiser."""
     lines, rows = {}, []
-    for kind, (apply, level) in CORRUPTIONS.items():
+    for kind, (apply, level, words) in CORRUPTIONS.items():
         for name, model in (("denoiser", denoisers[kind]), ("plain", plain)):
             rng, errors = np.random.default_rng(0), []
             for amount in LEVELS:
                 corrupted = apply(test, amount, rng)
                 errors.append(metrics.squared_error_per_image(test, in_batches(model.restore, corrupted)))
             lines[f"{kind}: {name}"] = LEVELS, errors
-            rows.append([f"{kind}, {level}", name, errors[0], errors[np.argmin(np.abs(LEVELS - level))]])
+            rows.append([f"{kind}, {words}", name, errors[0], errors[np.argmin(np.abs(LEVELS - level))]])
     plotting.curves(lines, "level of corruption: share of pixels, or σ of Gaussian noise",
                     "squared error per test image", "Denoisers and the plain autoencoder on corrupted digits",
                     out / "levels.png", per_colour=2)
-    print("\n" + plotting.table(rows, ["corruption, level", "autoencoder", "squared error on clean images",
-                                       "at this level"], out / "levels.md"))
+    print("\n" + plotting.table(rows, ["corruption", "autoencoder", "squared error on clean images",
+                                       "on corrupted images"], out / "levels.md"))
 
 
 def show_score(args, scale):

@@ -10,7 +10,7 @@ import numpy as np
 
 from scratchnet import data, no_grad, ops, plotting
 from scratchnet.backend import standard_normal, to_device_of
-from scratchnet.demo import Frames, arguments, command, expect, mnist, mover
+from scratchnet.demo import Frames, arguments, command, expect, mnist, mover, too_short
 from scratchnet.models.vaes import DenseVAE, evaluate
 from scratchnet.optimizers import Adam
 from scratchnet.training import Run
@@ -54,6 +54,8 @@ def main():
                              "−ELBO, nats per image", "Dense VAEs on binarised MNIST", args.out / "training.png",
                              ylim=(None, 250))
 
+    if args.scale == "quick":
+        too_short("a code drawn from N(0, 1) decodes to a digit")
     print(f"\nPictures: {args.out}/reconstructions.png, samples.png, interpolation.png, map.png, codes.png, "
           f"training.png, samples.gif")
     expect("Test −ELBO with 128 numbers", bounds[128], high=EXPECTED[args.scale], unit=" nats per image")
@@ -100,7 +102,7 @@ def show_pictures(out, model, test, labels, rng):
     t = to_device_of(np.linspace(0, 1, 12, dtype=np.float32)[:, None], mean.data)
     codes = [(1 - t) * mean.data[i] + t * mean.data[j] for i, j in ends]     # z(t) = (1 − t) z₀ + t z₁
     plotting.image_rows([pictures(model, z) for z in codes], [f"{labels[i]} → {labels[j]}" for i, j in ends],
-                        "Straight lines between the codes of test images", out / "interpolation.png")
+                        "Decoded along straight lines between the codes of test images", out / "interpolation.png")
 
 
 def show_map(out, model, test, labels):

@@ -139,7 +139,7 @@ def search(query, spaces, codes, bag, texts, labels, k=3):
     """Print the first lines of the k documents nearest to a query."""
     counts = bag([query])
     known = [word for word in documents.words(query) if word in bag.column]
-    print(f'\nQuery: "{query}"; known words: {", ".join(known) or "none"}')
+    print(f'Query: "{query}"; known words: {", ".join(known) or "none"}')
     if not known:
         return
     for name, vector in spaces.items():

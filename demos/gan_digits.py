@@ -108,8 +108,8 @@ def main():
             for name, (nets, changes) in ways.items()}  # name → a Drawer from each seed
 
     distances = compare(args.out, gans, judge, train, test, test_labels)
-    print(f"{len(test)} samples against {len(test)} test images. Fréchet distance, precision and recall, by the 128 "
-          f"features of the classifier,\ndo not compare with those by another. Nats: see parzen_log_likelihood.\n")
+    print(f"{len(test)} samples are compared with {len(test)} test images, by the 128 features of the classifier. "
+          f"Fréchet distances,\nprecision and recall by another network cannot be compared with these.\n")
     show_samples(args.out, {name: drawers[0] for name, drawers in gans.items()}, test)
     show_copies(args.out, gans, train, test)
 
@@ -127,10 +127,10 @@ def main():
             expect(f"Smallest Fréchet distance of the {nets} nets", min(of_nets), high=high)
 
 
-LESSON = """Copies would be nearer to training images than new digits are, and for almost none of them would a held-out
-image be nearer, as in the line "training images, noisy". The first number alone proves nothing, since a blurred image
-is near to many. "By chance" is how often a held-out image would be nearer to an image that is related to neither set.
-Test images differ from it because training and test digits have different writers.
+LESSON = """Copies would be nearer to training images than new digits are, and a held-out image would almost never be
+nearer still, as in the line "training images, noisy". The distance alone proves nothing, since a blurred image is near
+to many. "By chance" is how often a held-out image would be nearer to an image that is related to neither set. Test
+images differ from it because training and test digits have different writers.
 """
 
 EFFECTS_LESSON = {"dense": """On the sample of 10 000 digits, after 20 epochs, Adam is better with less momentum, which
@@ -232,7 +232,7 @@ def show_samples(out, drawers, like):
     rows, labels, t = [], [], np.linspace(0, np.pi / 2, 14, dtype=np.float32)[:, None]
     for name, drawer in drawers.items():
         z = drawer.noise(200, like)
-        plotting.image_grid(drawer.average(z), 20, f"200 samples, none selected: {name}",
+        plotting.image_grid(drawer.average(z), 20, f"200 unselected samples: {name}",
                             out / f"samples-{file_name(name)}.png")
         for a, b in to_cpu(z[:6]).reshape(3, 2, -1):
             rows.append(drawer.average(to_device_of(np.cos(t) * a + np.sin(t) * b, like)))

@@ -83,8 +83,9 @@ def faulty_sets(train, labels, real, other):
     """Name → images, as many as in `real`. The third set and those below it are made from training digits."""
     n, rng = len(real), np.random.default_rng(0)
     one_of_each = np.stack([train[labels == k][0] for k in range(10)])
-    return {"the same test digits": real, "other test digits": other, "training digits": train[:n],
-            "training digits, blurred": blur(train[:n]), "Gaussian fitted to them": of_gaussian(train, n, rng),
+    return {"the test digits themselves": real, "other test digits": other, "training digits": train[:n],
+            "training digits, blurred": blur(train[:n]),
+            "Gaussian fitted to training digits": of_gaussian(train, n, rng),
             "noise": np.clip(0.5 + 0.25 * rng.standard_normal(real.shape, dtype=np.float32), 0, 1),
             "training digits, 3 classes": of_classes(train, labels, 3, n),
             "training digits, 1 class": of_classes(train, labels, 1, n),
@@ -132,9 +133,9 @@ LESSON = """Sharpness alone is fooled by mode collapse: one image, repeated, is 
 classes, so the score tells one class or three from ten, but it rates one image of each class above real digits. Recall
 sees that fault. Precision forgives much: an isolated real digit has a large ball around it, and most draws from a
 Gaussian fitted to the pixels fall into one (Naeem et al. 2020). The Fréchet distance sees every fault but copying, and
-names none. Only a search among the training digits finds copies. A model can do no better than the digits that it
-learned from, and other people wrote them than the test digits, so compare samples with the row of training digits, not
-with the row above it. The Parzen window rates blurred digits above the real ones they were made from."""
+names none. Only a search among the training digits finds copies. A model can do no better than its training digits,
+whose writers are not those of the test digits. So compare samples with the row of training digits, not with the row
+above it. The Parzen window rates blurred digits above the real ones they were made from."""
 
 
 def show_classes(args, judge, train, labels, n):
@@ -160,7 +161,7 @@ def show_parzen(args, train, test, labels, n):
     """Up to 10 000 training digits as samples; the last n choose σ. Returns name → nats per test image."""
     validation, samples = train[-n:], train[:min(len(train) - n, 10_000)]
     sets = {"training digits": samples, "training digits, blurred": blur(samples),
-            "Gaussian fitted to them": of_gaussian(train, len(samples), np.random.default_rng(0)),
+            "Gaussian fitted to training digits": of_gaussian(train, len(samples), np.random.default_rng(0)),
             "training digits, 1 class": of_classes(samples, labels[:len(samples)], 1, len(samples))}
     rows = []
     for name, images in sets.items():

@@ -99,27 +99,29 @@ def main():
     confess(args)
     print(f"\nPictures: {args.out}/slopes.png, starving.png; table: losses.md")
     right, *wrong = (reached[name][:, 0].mean() for name in ("non-saturating", *MISTAKES))
-    expect("Gradient in G's weights when D is sure, minimax over non-saturating", starved, high=expected.starved)
+    expect("Gradient in G's weights once D is sure, minimax over non-saturating", starved, high=expected.starved)
     expect("Wasserstein-1 distance after the non-saturating game", right, high=expected.distance)
     if args.scale == "quick":
         too_short("either mistake leaves G far from the data")
     else:
-        expect("The same after the milder mistake, over that distance", min(wrong) / right, low=expected.mistake)
+        expect("Distance after the milder mistake, as a multiple of that", min(wrong) / right, low=expected.mistake)
 
 
 def show_slopes(out):
     """|∂L_G/∂b| by the engine, over D's logit b of one generated sample."""
-    b = np.linspace(-10, 10, 200)  # without 1, where the slope of least squares is 0
-    losses = {"saturating, ln(1 − D)": games.saturating_generator,
+    b = np.linspace(-10, 10, 201)
+    losses = {"minimax, ln(1 − D)": games.saturating_generator,
               "non-saturating, −ln D": games.non_saturating_generator,
-              "least squares": games.least_squares_generator, "hinge, Wasserstein": games.wasserstein_generator,
-              "mistake, non-saturating of σ(b)": lambda b: games.non_saturating_generator(ops.sigmoid(b))}
+              "least squares": games.least_squares_generator, "hinge": games.wasserstein_generator,
+              "Wasserstein, the same": games.wasserstein_generator,
+              "mistake: non-saturating of σ(b)": lambda b: games.non_saturating_generator(ops.sigmoid(b))}
     lines = {}
     for name, loss in losses.items():
         x = Tensor(b, requires_grad=True)
         lines[name] = b, len(b) * np.abs(grad(loss(x), x).data)               # losses are means
     plotting.curves(lines, "D's logit b of a generated sample (at −10, D is sure that it is generated)", "|∂L/∂b|",
-                    "How strongly each loss of G pulls a generated sample", out / "slopes.png", yscale="log")
+                    "How strongly each loss of G pulls a generated sample", out / "slopes.png", yscale="log",
+                    ylim=(1e-5, None))
 
 
 def discriminator(way, rng):
@@ -172,9 +174,9 @@ def starve(args, epochs):
                      x, rng=rng, epochs=epochs, size=BATCH, after=look)
         log = plotting.read_log(args.out / f"alone-{file_name(name)}-log.csv")
         lines[name] = log["step"], log["norm"]
-    plotting.curves({name.capitalize(): line for name, line in lines.items()}, "steps of D, while G stands still",
-                    "‖∂L/∂(weights of G)‖", "The gradient that reaches G as D grows sure", args.out / "starving.png",
-                    yscale="log")
+    lines = {name.replace("wasserstein", "Wasserstein"): line for name, line in lines.items()}
+    plotting.curves(lines, "step of D, while G stands still", "‖∂L/∂(weights of G)‖",
+                    "The gradient that reaches G as D grows sure", args.out / "starving.png", yscale="log")
     return float(lines["minimax"][1][-1] / lines["non-saturating"][1][-1])
 
 

@@ -68,7 +68,7 @@ def main():
     if args.scale == "quick":
         too_short("generated points gather on the data, often on few of its modes")
     elif args.data == "ring":
-        expect("Modes of the ring touched at the end, as nothing is done against collapse",
+        expect("Modes of the ring touched at the end, without a remedy against collapse",
                metrics.modes_covered(fake, *data.modes)[0], high=EXPECTED[args.scale])
 
 

@@ -66,7 +66,7 @@ def main():
     shares = measure(args, seeds, scale.measuring_epochs)
     print(f"Pictures: {args.out}/game.gif, game.png, value.png, outputs.png; table: bounds.md")
     expected = EXPECTED[args.scale]
-    expect("V(D, G) − (2 JS − 2 ln 2), its largest value in any game", gap, high=0)
+    expect("Largest V(D, G) − (2 JS − 2 ln 2) in any game", gap, high=0)
     expect(f"JS(p ‖ q) at the end of the game, {of_seeds(seeds)}", float(np.mean(js)), high=expected.js)
     expect("Smallest share of a divergence that a net finds", shares.min(), expected.share, 100, " %")
 
@@ -159,8 +159,9 @@ def show_value(out, history):
     steps = history["step"][seen]
     plotting.curves({"V(D*, G) = 2 JS − 2 ln 2": (steps, optimum(history["js"][seen])),
                      "V(D, G)": (steps, history["value"][seen]),
-                     "−2 ln 2, where p = q": (steps, np.full(len(steps), -2 * np.log(2)))}, "step", "value of the game",
-                    "V(D, G) rises while D learns; its maximum V(D*, G) falls as q nears p", out / "value.png")
+                     "−2 ln 2, where p = q": (steps, np.full(len(steps), -2 * np.log(2)))}, "training step",
+                    "value of the game", "V(D, G) stays below its maximum over D, which falls as q nears p",
+                    out / "value.png", ylim=(-1.45, -1.1))
 
 
 def measure(args, seeds, epochs):

@@ -49,7 +49,7 @@ def main():
                                        *(f"digit {digit}" for digit in range(10))], args.out / "precision.md"))
     show_neighbours(args.out, found, right, train, test)
     gain = 100 * (right["code"].mean() - right["pixels"].mean())
-    print(f"\nPicture: {args.out}/neighbours.png; table: precision.md")
+    print(f"Picture: {args.out}/neighbours.png; table: precision.md")
     expect(f"Gain in precision at {NEIGHBOURS} by the code over pixels", gain, low=EXPECTED[args.scale],
            unit=" percentage points")
 
@@ -63,8 +63,8 @@ def show_neighbours(out, found, right, train, test):
             answers = train[to_device_of(indices[query], train)]
             rows.append(ops.concat([test[query:query + 1], 0.0 * test[:1], answers]))  # with a gap between
             names.append(f"{name}, {round(NEIGHBOURS * right[name][query])} of {NEIGHBOURS} right")
-    plotting.image_rows(rows, names, "Nearest training images by code and by pixels, for the test images (left) on "
-                        "which the two differ most", out / "neighbours.png")
+    plotting.image_rows(rows, names, "Nearest training images by code and by pixels, for the test images (left) where "
+                        "the two differ most", out / "neighbours.png")
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def main():
 
 LESSON = """Errors are summed over the hidden half of an image. Sharpness is the mean square of the differences between
 neighbouring pixels there, relative to that of the true images. (The square matters: an edge spread over k pixels has k
-steps of 1/k, whose sum is 1 for any k, while the sum of their squares is 1/k.) Noise counts as sharp as well, so look
+steps of 1/k, whose sum is 1 for any k, while the sum of their squares is 1/k.) Noise is sharp by this measure, so look
 at the picture.
 """
 

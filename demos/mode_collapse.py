@@ -218,7 +218,7 @@ def show_growth(args, mixture, remedies, seeds):
             counted = np.isfinite(logs[0][column])
             lines[remedy] = (logs[0]["step"][counted],
                              factor * np.mean([log[column][counted] for log in logs], axis=0))
-        plotting.curves(lines, "step", label, f"A {mixture} Gaussians during training, {of_seeds(seeds)}",
+        plotting.curves(lines, "training step", label, f"A {mixture} Gaussians during training, {of_seeds(seeds)}",
                         args.out / f"{file_name(mixture)}-{column}.png")
 
 

@@ -74,9 +74,9 @@ def main():
     if scale.denoising:
         denoising_stack(args, scale.denoising, train, labels, test, test_labels)
     if args.scale == "quick":
-        too_short(f"with {scale.counts[0]} labels pre-training lowers the test error")
+        too_short(f"pre-training lowers the test error with {scale.counts[0]} labels")
     else:
-        expect(f"With {scale.counts[0]} labels pre-training lowers the test error by", gain,
+        expect(f"Reduction of the test error by pre-training, with {scale.counts[0]} labels", gain,
                low=EXPECTED[args.scale], unit=" percentage points")
 
 
@@ -134,7 +134,7 @@ def report(out, errors, scale, seeds):
     print("\n" + plotting.table(rows, ["labels", *(f"{name}, test error, %" for name in errors)], out / "errors.md"))
     values = {name: np.array(e) for name, e in errors.items()}          # (seeds, counts)
     lines = {name: (scale.counts, e.mean(axis=0)) for name, e in values.items()}
-    title = f"Net {'-'.join(map(str, scale.layers))}-10, {of_seeds(seeds)}"
+    title = f"Nets {'-'.join(map(str, scale.layers))}-10, fine-tuned on labelled images, {of_seeds(seeds)}"
     if len(seeds) > 1:
         lines = {name: (*line, values[name].std(axis=0, ddof=1)) for name, line in lines.items()}
         title += ", ± standard deviation"

@@ -57,10 +57,10 @@ def main():
     for name, model in models.items():
         show_filters(args.out, name, model)
     units = in_batches(models["KL to the target"].encode, train).mean(axis=0)
-    print(f"\nPictures: {args.out}/activities.png, filters-*.png; table: sparsity.md")
-    expect(f"KL penalty, target {TARGET}: lowest mean activity of a unit on training images", units.min(),
+    print(f"Pictures: {args.out}/activities.png, filters-*.png; table: sparsity.md")
+    expect(f"Lowest mean activity of a unit on training images, with KL to {TARGET}", units.min(),
            low=expected.lowest)
-    expect(f"KL penalty, target {TARGET}: highest mean activity of a unit on training images", units.max(),
+    expect(f"Highest mean activity of a unit on training images, with KL to {TARGET}", units.max(),
            high=expected.highest)
 
 

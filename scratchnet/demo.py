@@ -274,7 +274,8 @@ class Frames:
     def save_gif(self, path, title):
         """All frames as a GIF, each under the title and the number of steps done."""
         files = {step: file for step in sorted(self.written) if (file := self._ours(step))}
-        captions = [f"{title}, after {n:,} {'step' if n == 1 else 'steps'}" for n in files]
+        captions = [f"{title}, " + (f"after {n:,} {'step' if n == 1 else 'steps'}" if n else "before training")
+                    for n in files]
         plotting.save_gif(list(files.values()), path, captions=captions)
 
     def _listed(self):
