@@ -109,7 +109,7 @@ def main():
 
 def show_slopes(out):
     """|∂L_G/∂b| by the engine, over D's logit b of one generated sample."""
-    b = np.linspace(-10, 10, 201)
+    b = np.linspace(-10, 10, 2001)
     losses = {"minimax, ln(1 − D)": games.saturating_generator,
               "non-saturating, −ln D": games.non_saturating_generator,
               "least squares": games.least_squares_generator, "hinge": games.wasserstein_generator,

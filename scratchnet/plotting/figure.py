@@ -81,7 +81,8 @@ def figure(path, width, height, title, names=("",), columns=6, letters=None):
         axes = [canvas.add_axes((k % columns * (1 + 0.9 / width), -(k // columns) * (1 + 0.9 / height), 1, 1))
                 for k in range(len(names))]
         yield axes
-        title = textwrap.fill(title, letters or max(40, int(12 * width * min(len(names), columns))))
+        per_inch = 12 if any(names) else 13
+        title = textwrap.fill(title, letters or max(40, int(per_inch * width * min(len(names), columns))))
         if any(names):
             for ax, name in zip(axes, names, strict=True):
                 ax.set_title(name)
