@@ -112,8 +112,9 @@ def show_outside(out, models, codes, like):
         left, right, bottom, top = rectangle(codes[name])
         middle, corner = np.array([(left + right) / 2, (bottom + top) / 2]), np.array([right, top])
         rows.append(pictures(model, np.array([middle + s * (corner - middle) for s in steps], np.float32), like))
-    plotting.image_grid(np.concatenate(rows), len(steps), "Along a line from the middle of the codes to far outside",
-                        out / "outside.png", "distance from the middle (1: the corner of the rectangle of codes)", "",
+    plotting.image_grid(np.concatenate(rows), len(steps),
+                        "Decoded along a line from the middle of the codes to far outside", out / "outside.png",
+                        "distance from the middle (1: the corner of the rectangle of codes)", "",
                         [f"{s:g}" for s in steps], list(models))
 
 

@@ -73,7 +73,7 @@ def main():
         return
     matched, unmatched = np.mean(right["mismatched pairs"]), np.mean(right["no mismatched pairs"])
     expect("Images of the digit asked for, with mismatched pairs", matched, low=EXPECTED[args.scale], unit=" %")
-    expect("The gain by mismatched pairs", matched - unmatched, low=10, unit=" percentage points")
+    expect("Gain by mismatched pairs", matched - unmatched, low=10, unit=" percentage points")
     expect("D of a real image with a wrong label, with mismatched pairs",
            np.mean(scores["mismatched pairs"], axis=0)[1], high=0.3)
 

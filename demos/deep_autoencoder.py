@@ -73,8 +73,7 @@ def main():
 
 LESSON = """Logistic PCA comes in two forms. With a linear encoder it is the autoencoder without hidden layers, and on
 all of MNIST its error is near the published 8.01. If Newton's method optimises the code of each image instead, 30
-numbers and a linear decoder hold far more. All that is missing is an encoder that finds these codes in one
-pass."""
+numbers and a linear decoder hold far more. Only the encoder that finds these codes in one pass is missing."""
 
 
 def train_deep(args, size, images, rng, epochs):

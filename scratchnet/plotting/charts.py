@@ -206,7 +206,7 @@ def heat_map(panels, extent, title, path, colour_label="", points=None, arrows=N
                                 aspect="equal")
             axes.set_anchor("NW")
             if name in points:
-                axes.plot(*points[name].T, ".", color="#0072b2", markersize=2, alpha=0.4)
+                axes.plot(*points[name].T, ".", color="#d55e00", markersize=2, alpha=0.6)  # seen on every shade
             if name in arrows:
                 feet, vectors = arrows[name]
                 axes.quiver(*feet.T, *vectors.T, color="#d55e00", angles="xy", scale_units="xy", scale=1, width=0.004)
