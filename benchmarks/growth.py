@@ -50,13 +50,14 @@ def of_images(net, x):
     return lambda: net(x).sum()
 
 
-ROWS = {  # what grows: (sizes, size → loss, size → units of work, the unit)
-    "batch": ([1, 4, 16, 64, 256, 1024], lambda n: of_images(conv_net(16), images(n, 28)), lambda n: n, "image"),
-    "image side": ([14, 28, 56, 112], lambda s: of_images(conv_net(16), images(8, s)), lambda s: s * s / 784,
-                   "784 pixels"),
+ROWS = {  # the size that grows: (its values, size → loss, size → units of work, the unit)
+    "images in a batch": ([1, 4, 16, 64, 256, 1024], lambda n: of_images(conv_net(16), images(n, 28)), lambda n: n,
+                          "image"),
+    "side of the images": ([14, 28, 56, 112], lambda s: of_images(conv_net(16), images(8, s)), lambda s: s * s / 784,
+                           "784 pixels"),
     "channels": ([8, 16, 32, 64, 128, 256], square, lambda c: c * c / 1024, "1024 kernels"),
-    "depth": ([2, 4, 8, 16, 32, 64], deep, lambda d: d, "layer"),
-    "sequence": ([16, 64, 256, 1024], sequence, lambda t: t, "step")}
+    "layers": ([2, 4, 8, 16, 32, 64], deep, lambda d: d, "layer"),
+    "steps of a sequence": ([16, 64, 256, 1024], sequence, lambda t: t, "step")}
 
 
 def measure(loss):
@@ -76,17 +77,22 @@ def measure(loss):
 def draw(path, found):
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
-    for row, what in zip(figure.subplots(2, len(found), squeeze=False), ("time", "memory"), strict=True):
+    figure = Figure(figsize=(13, 4.6), layout="constrained")
+    figure.suptitle("Forward and backward: time and most memory for each unit of work, as one size grows", x=0.01,
+                    ha="left", fontsize=11)
+    for row, measure in zip(figure.subplots(2, len(found), squeeze=False), ("ms", "MB"), strict=True):
         for ax, (name, points) in zip(row, found.items(), strict=True):
             sizes = [p[0] for p in points]
-            values = [p[1] * 1e3 if what == "time" else p[2] / 1e6 for p in points]
+            values = [p[1] * 1e3 if measure == "ms" else p[2] / 1e6 for p in points]
             ax.plot(sizes, values, "o-", color="black", markersize=4)
             ax.set_xscale("log", base=2)
-            ax.set_xticks(sizes, list(map(str, sizes)), fontsize=7)
+            ax.set_xticks(sizes, list(map(str, sizes)), fontsize=8)
             ax.set_ylim(0, 1.1 * max(values))
-            ax.set_title(f"{name}: {'ms' if what == 'time' else 'MB'} per {ROWS[name][3]}", fontsize=9)
-            ax.tick_params(axis="y", labelsize=7)
+            ax.set_ylabel(f"{measure} per {ROWS[name][3]}", fontsize=9)
+            ax.tick_params(axis="y", labelsize=8)
+            ax.spines[["top", "right"]].set_visible(False)
+            if measure == "MB":
+                ax.set_xlabel(name, fontsize=9)
     figure.savefig(path, dpi=150)
 
 
