@@ -169,7 +169,8 @@ class Module:
     def frozen(self):
         """Inside, no parameter requires a gradient. Gradients still pass through to the inputs, as from a GAN's
         discriminator to its generator. Buffers, like the running averages of a batch norm, do change."""
-        before = [(p, p.requires_grad) for p in self.parameters()]
+        found = {id(p): p for _, _, held in self._modules() for _, p in held if _is_parameter(p)}
+        before = [(p, p.requires_grad) for p in found.values()]
         try:
             for p, _ in before:
                 p.requires_grad = False

@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("SCRATCHNET_COMPILED", "0")  # tests/test_compiled.py turns the compiled loops on
 
 from hypothesis import HealthCheck, settings  # noqa: E402 (after the threads are set, before NumPy is imported)
 

@@ -13,12 +13,13 @@ import pytest
 HOUSE = Path(__file__).parent.parent / "scratchnet"
 FLOORS = [  # from the ground up; a name stands for a file or for a whole folder
     ["backend.arrays", "backend.memory", "console", "settings"],
-    ["backend.random", "backend.threads"], ["backend.products"], ["backend"],
+    ["backend.forms", "backend.random", "backend.threads"], ["backend.products"], ["backend"],
     ["autograd.anomaly", "autograd.tensor"], ["autograd.errors", "autograd.notes"], ["autograd.differentiable"],
     ["autograd.accumulate", "autograd.broadcasting"], ["autograd.fit"], ["autograd.backward"], ["autograd"], ["host"],
     ["ops"],
     ["losses", "penalties", "divergences", "check"], ["games"], ["adversarial"],
     ["initializers", "module", "schedules"], ["layers", "optimizers"], ["averaging"],
+    ["compiled"],
     ["training", "checkpoint", "folder", "metrics", "sample_metrics", "plotting", "demo"],
     ["models"]]
 FLOOR = {name: i for i, floor in enumerate(FLOORS) for name in floor} | {"data": 3.5}
@@ -180,7 +181,8 @@ def test_what_is_imported_is_declared():
             names = ([a.name for a in node.names] if isinstance(node, ast.Import)
                      else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
             imported |= {name.partition(".")[0] for name in names}
-    imported -= {*sys.stdlib_module_names, "scratchnet", "", "cupy", "sklearn"}  # the last two are optional
+    imported -= {*sys.stdlib_module_names, "scratchnet", "", "cupy", "sklearn", "numba",
+                 "llvmlite"}  # the last four are optional
     assert {{"PIL": "pillow"}.get(name, name) for name in imported} <= declared
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from scratchnet import check, ops
 from scratchnet.ops import winograd
-from scratchnet.ops.convolution import _unfold_product, _weight_product
+from scratchnet.ops.convolution import unfold_product, weight_product
 from scratchnet.ops.windows import geometry
 
 
@@ -26,9 +26,9 @@ def test_it_agrees_with_the_plain_way(size, padding):
     x, w, b = rng.standard_normal((3, *size, 2)), rng.standard_normal((3, 3, 2, 5)), rng.standard_normal(5)
     _, pads, out = geometry("conv2d", size, (3, 3), 1, padding)
     y = winograd.winograd(x, w, b, pads, out)
-    np.testing.assert_allclose(y, _unfold_product(x, w, b, (1, 1), pads, out), atol=1e-10)
+    np.testing.assert_allclose(y, unfold_product(x, w, b, (1, 1), pads, out), atol=1e-10)
     gy = rng.standard_normal(y.shape)
-    np.testing.assert_allclose(winograd.winograd_weight(x, gy, pads), _weight_product(x, gy, (3, 3), (1, 1), pads),
+    np.testing.assert_allclose(winograd.winograd_weight(x, gy, pads), weight_product(x, gy, (3, 3), (1, 1), pads),
                                atol=1e-9)
 
 

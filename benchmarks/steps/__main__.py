@@ -10,7 +10,11 @@ the same round. The table gives its median and, in brackets, the range of the mi
 every way that may be its best: Adam fused or not, images with channels last, an allocator (glibc) that keeps large
 blocks. The fastest way counts.
 
+Where numba is installed, we run in two ways, with compiled loops and without, each beside the same rounds of PyTorch.
 JAX (compiled), HIPS autograd and MyGrad, where they are installed, run the steps that others.py has.
+
+A round in which other processes take more than 12 % of a core is dropped and repeated, at most as often as there are
+rounds; the table says how many were dropped (Linux).
 
 The last line is the geometric mean. The settings are 2 threads, 1 thread, and 2 threads with the kernels that OpenBLAS
 has for Haswell, which lacks AVX-512. Memory is the most that a process ever held, interpreter and library included; in
@@ -21,8 +25,10 @@ all processes.
 import argparse
 import json
 import math
+import os
 import platform
 import statistics
+import time
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,6 +51,8 @@ WAYS = {  # ways to run PyTorch: (options of Trainer, environment)
     "fused, malloc keeps": ({}, KEEPING),
     "fused, channels last": ({"channels_last": True}, {}),
     "fused, channels last, malloc keeps": ({"channels_last": True}, KEEPING)}
+OURS = {"NumPy": {"SCRATCHNET_COMPILED": "0"}} | ({"compiled": {}} if find_spec("numba") else {})
+FOREIGN = 0.12  # cores that others may have in a round
 MODULES = {"JAX, compiled": "jax", "HIPS autograd": "autograd", "MyGrad": "mygrad"}
 
 
@@ -65,7 +73,7 @@ def agree(names, threads, environment, ways, others):
     float64 takes more memory than float32, so these are not the processes that are measured. All but ours have one
     thread, since their threads wait for one another, on a busy machine for long.
     """
-    workers = {"ours": Worker("ours", threads, environment), "theirs": Worker("theirs", 1, {}),
+    workers = {"ours": Worker("ours", threads, environment | OURS["NumPy"]), "theirs": Worker("theirs", 1, {}),
                "others": Worker("others", 1, {"JAX_ENABLE_X64": "1"})}
     for name in names:
         workers["ours"].ask("build", name, {"dtype": "float64"})
@@ -78,23 +86,51 @@ def agree(names, threads, environment, ways, others):
 
 
 def measure(name, threads, environment, rounds, seconds, ways, others):
-    """{who: {"ms": [median of each round], "peak": bytes, "imported": bytes}} for "scratchnet", PyTorch in its WAYS,
-    and other libraries, in float32."""
-    workers = {"scratchnet": Worker("ours", threads, environment)}
-    workers["scratchnet"].ask("build", name, {})
-    state = workers["scratchnet"].ask("state")
+    """{who: {"ms": [median of each round], "peak": bytes, "imported": bytes}} for OURS, PyTorch in its WAYS, and other
+    libraries, in float32; and {"dropped": rounds with foreign load}."""
+    workers = {way: Worker("ours", threads, environment | more) for way, more in OURS.items()}
+    for worker in workers.values():
+        worker.ask("build", name, {})
+    state = workers["NumPy"].ask("state")
     for who, side, options, more in rivals(name, ways, others):
         workers[who] = Worker(side, threads, more)
         workers[who].ask("build", name, {"state": state, **options})
-    found = {way: {"ms": []} for way in workers}
-    for _ in range(1 + rounds):  # the first one warms up
-        for way, worker in workers.items():
-            found[way]["ms"].append(1e3 * statistics.median(worker.ask("time", seconds)))
+    found, dropped = {way: {"ms": []} for way in workers}, 0
+    for worker in workers.values():  # warms up
+        worker.ask("time", seconds)
+    while len(found["NumPy"]["ms"]) < rounds:
+        before = load(workers)
+        times = {way: 1e3 * statistics.median(worker.ask("time", seconds)) for way, worker in workers.items()}
+        if foreign(before, load(workers)) > FOREIGN and dropped < rounds:
+            dropped += 1
+            continue
+        for way, ms in times.items():
+            found[way]["ms"].append(ms)
     for way, worker in workers.items():
-        found[way]["ms"].pop(0)
         found[way]["peak"], found[way]["imported"] = worker.ask("peak")
         worker.end()
-    return found
+    return found | {"dropped": dropped}
+
+
+def load(workers):
+    """(seconds now, processor seconds of the whole machine, processor seconds of our processes); zeros elsewhere than
+    on Linux."""
+    try:
+        user, nice, system, _, _, irq, softirq, steal, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+        ours = 0
+        for process in ("self", *(worker.process.pid for worker in workers.values())):
+            fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+            ours += int(fields[11]) + int(fields[12])
+        tick = os.sysconf("SC_CLK_TCK")
+        return time.perf_counter(), (user + nice + system + irq + softirq + steal) / tick, ours / tick
+    except OSError:
+        return time.perf_counter(), 0.0, 0.0
+
+
+def foreign(before, after):
+    """How many cores other processes had between two calls of `load`."""
+    seconds, machine, ours = (b - a for a, b in zip(before, after, strict=True))
+    return (machine - ours) / seconds
 
 
 def compare(name, way, ours, theirs):
@@ -112,10 +148,10 @@ def compare(name, way, ours, theirs):
             assert error < 1e-9, f"{name}, {way}: gradients of {key} differ by {error:.1e}"
 
 
-def summary(found):
+def summary(found, our_way):
     """(ours ms, best way, its ms, median ratio, low, high, our share of its memory) of one workload and setting."""
     best = min((way for way in found if way in WAYS), key=lambda way: statistics.median(found[way]["ms"]))
-    ours, theirs = found["scratchnet"], found[best]
+    ours, theirs = found[our_way], found[best]
     ratios = [a / b for a, b in zip(ours["ms"], theirs["ms"], strict=True)]
     low, high = np.quantile(ratios, [0.25, 0.75])
     return (statistics.median(ours["ms"]), best, statistics.median(theirs["ms"]), statistics.median(ratios), low, high,
@@ -127,18 +163,22 @@ def geometric_mean(ratios):
 
 
 def table(setting, results):
-    """Print a line for each workload, the times of other libraries, and the geometric mean of the ratios."""
-    rows = {name: summary(found) for name, found in results.items()}
-    print(f"\n{setting}\n{'':21}scratchnet   PyTorch   ratio             peak memory, MB         best of PyTorch")
-    for name, (ours, best, theirs, ratio, low, high, _) in rows.items():
-        a, b = results[name]["scratchnet"], results[name][best]
-        memory = [f"{r['peak'] / 1e6:.0f} (+{(r['peak'] - r['imported']) / 1e6:.0f})" for r in (a, b)]
-        print(f"{name} {NAMES[name]:16}{ours:9.2f} ms {theirs:7.2f} ms   {ratio:.2f} ({low:.2f}–{high:.2f})  "
-              f"{memory[0]:>10} {memory[1]:>12}  {best}")
+    """Print, for each of OURS, a line for each workload and the geometric mean of the ratios; then the times of other
+    libraries."""
+    for our_way in OURS:
+        rows = {name: summary(found, our_way) for name, found in results.items()}
+        print(f"\n{setting}, {our_way}\n{'':21}scratchnet   PyTorch   ratio             peak memory, MB         "
+              f"best of PyTorch")
+        for name, (ours, best, theirs, ratio, low, high, _) in rows.items():
+            a, b = results[name][our_way], results[name][best]
+            memory = [f"{r['peak'] / 1e6:.0f} (+{(r['peak'] - r['imported']) / 1e6:.0f})" for r in (a, b)]
+            print(f"{name} {NAMES[name]:16}{ours:9.2f} ms {theirs:7.2f} ms   {ratio:.2f} ({low:.2f}–{high:.2f})  "
+                  f"{memory[0]:>10} {memory[1]:>12}  {best}")
+        print(f"geometric mean of the ratios: {geometric_mean(row[3] for row in rows.values()):.2f}", flush=True)
     for name, found in results.items():
         for library in MODULES.keys() & found.keys():
             print(f"{name} {library}: {statistics.median(found[library]['ms']):.2f} ms")
-    print(f"geometric mean of the ratios: {geometric_mean(row[3] for row in rows.values()):.2f}", flush=True)
+    print(f"rounds dropped for foreign load: {sum(found['dropped'] for found in results.values())}", flush=True)
 
 
 def draw(path, everything):
@@ -146,12 +186,13 @@ def draw(path, everything):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 3.6), layout="constrained")
-    ax, width = figure.subplots(), 0.8 / len(everything)
-    for k, (setting, results) in enumerate(everything.items()):
-        rows = [summary(found) for found in results.values()]
-        x = np.arange(len(rows)) + (k - (len(everything) - 1) / 2) * width
+    bars = [(f"{setting}, {our_way}", our_way, results) for setting, results in everything.items() for our_way in OURS]
+    ax, width = figure.subplots(), 0.8 / len(bars)
+    for k, (label, our_way, results) in enumerate(bars):
+        rows = [summary(found, our_way) for found in results.values()]
+        x = np.arange(len(rows)) + (k - (len(bars) - 1) / 2) * width
         middle, low, high = (np.array([row[i] for row in rows]) for i in (3, 4, 5))
-        ax.bar(x, middle, width * 0.9, yerr=[middle - low, high - middle], capsize=2, label=setting)
+        ax.bar(x, middle, width * 0.9, yerr=[middle - low, high - middle], capsize=2, label=label)
     ax.axhline(1.0, color="black", linewidth=1)
     ax.set_xticks(range(len(rows)), [f"{name}\n{NAMES[name]}" for name in results], fontsize=8)
     ax.set_ylabel("time of a training step, PyTorch = 1")

@@ -3,11 +3,13 @@
 import numpy as np
 
 from scratchnet.backend.arrays import array_module
+from scratchnet.backend.forms import replaceable
 from scratchnet.backend.threads import count, in_parts
 
 WORTH = 5e7  # a product of so many multiplications and additions is worth a second thread (benchmarks/NOTES.md)
 
 
+@replaceable
 def matrix_product(a, b, out=None):
     """a b for matrices (M, K) (K, N). If the product is large enough, threads share the rows of a."""
     xp, flops = array_module(a), 2 * a.shape[0] * b.size
@@ -21,6 +23,7 @@ def matrix_product(a, b, out=None):
     return out
 
 
+@replaceable
 def column_sum(x, lead):
     """Σ over the first `lead` axes, as the product 1ᵀx: four times faster than .sum(0) (measured with NumPy 2.4)."""
     rows = x.reshape(-1, *x.shape[lead:]) if x.size else x.sum(axis=tuple(range(1, lead)))

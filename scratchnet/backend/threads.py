@@ -24,9 +24,10 @@ OF_BLAS = max((library.num_threads for library in BLAS), default=1)
 
 
 class _State:
-    """count: the number of threads in use. pool: all of them but the caller's, started at the first need."""
+    """count: the number of threads in use. pool: all of them but the caller's, started at the first need. lent: see
+    `lend`."""
 
-    count, pool = 1, None
+    count, pool, lent = 1, None, None
 
 
 _here = threading.local()  # .busy is True in a thread that is doing a part
@@ -44,13 +45,21 @@ def use(n):
     if getattr(_here, "busy", False):
         raise RuntimeError("threads.use: cannot be called inside an op")
     _State.count, _State.pool = n, None
+    if _State.lent is not None:
+        _State.lent(n)
     for library in BLAS:
-        library.set_num_threads(OF_BLAS if n == 1 else 1)
+        library.set_num_threads(OF_BLAS if n == 1 and _State.lent is None else 1)
+
+
+def lend(to):
+    """Let another pool do the work while ours rests; `to(n)` tells it to use n threads. With None, ours works again."""
+    _State.lent = to
+    use(_State.count)
 
 
 def in_parts(work, items):
     """[work(part), …] in order, with the list of items cut into one part for each thread."""
-    limit = count()
+    limit = count() if _State.lent is None else 1
     n = min(limit, len(items))
     if n <= 1 or getattr(_here, "busy", False) or not threading.main_thread().is_alive():  # Python is exiting: no pool
         return [work(items)]

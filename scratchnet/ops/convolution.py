@@ -19,6 +19,7 @@ import math
 
 from scratchnet.autograd import differentiable, sum_to
 from scratchnet.backend import array_module
+from scratchnet.backend.forms import replaceable
 from scratchnet.backend.threads import each, total
 from scratchnet.ops.windows import blocks, border, geometry, pair, result_type, transposed_size, unfold, window_views
 from scratchnet.ops.winograd import winograd, winograd_weight
@@ -50,7 +51,7 @@ def conv2d(x, w, b=None, stride=1, padding="same"):
     kh, kw, c, o = w.shape
     if kh * kw * c <= o:  # few columns: keeping them for the weight gradient costs less than making them again
         columns = array_module(x).empty((len(x), *size, kh, kw * c), dtype=x.dtype)
-        return _unfold_product(x, w, b, stride, pads, size, columns), columns
+        return unfold_product(x, w, b, stride, pads, size, columns), columns
     return correlate(x, w, b, stride, pads, size), None
 
 
@@ -96,7 +97,7 @@ def conv2d_transpose(y, w, b=None, stride=1, padding="same", output_size=None):
                          f"y (N,Ho,Wo,O)={y.shape}, with kernel {(kh, kw)}, stride {stride}, padding {padding!r}")
     if stride == (1, 1) and _can_flip(pads, (kh, kw)):
         return correlate(y, _flip(w), b, stride, _flipped_pads(pads, (kh, kw)), out)
-    return _fold_product(y, w, b, stride, pads, out)
+    return fold_product(y, w, b, stride, pads, out)
 
 
 @conv2d_transpose.backward("y")
@@ -132,8 +133,8 @@ def conv2d_weight(x, y, kernel, stride=1, padding="same"):
     if way((*kernel, c, o), stride, pads) == "winograd":
         return winograd_weight(x, y, pads)
     if stride == (1, 1) and o < c and _can_flip(pads, kernel):  # windows of y are fewer numbers to copy
-        return _flip(_weight_product(y, x, kernel, stride, _flipped_pads(pads, kernel)))
-    return _weight_product(x, y, kernel, stride, pads)
+        return _flip(weight_product(y, x, kernel, stride, _flipped_pads(pads, kernel)))
+    return weight_product(x, y, kernel, stride, pads)
 
 
 @conv2d_weight.backward("x")
@@ -162,14 +163,15 @@ def correlate(x, w, b, stride, pads, size, by=None):
     if by == "winograd":
         return winograd(x, w, b, pads, size)
     if by == "fold":
-        return _fold_product(x, _flip(w), b, stride, _flipped_pads(pads, w.shape[:2]), size)
-    return _unfold_product(x, w, b, stride, pads, size)
+        return fold_product(x, _flip(w), b, stride, _flipped_pads(pads, w.shape[:2]), size)
+    return unfold_product(x, w, b, stride, pads, size)
 
 
 # ---------------------------------------------------------------- windows to rows, rows to windows
 # Each works in several threads, on a few images at a time, so that the copies stay in the cache.
 
-def _unfold_product(x, w, b, stride, pads, size, columns=None):
+@replaceable
+def unfold_product(x, w, b, stride, pads, size, columns=None):
     """conv2d: windows of x as rows, times w.        (M, kh·kw·C) (kh·kw·C, O) → (M, O)
 
     The rows are left in columns (N, Ho, Wo, kh, kw·C) if it is given."""
@@ -185,7 +187,8 @@ def _unfold_product(x, w, b, stride, pads, size, columns=None):
     return y
 
 
-def _fold_product(y, w, b, stride, pads, size):
+@replaceable
+def fold_product(y, w, b, stride, pads, size):
     """conv2d_transpose: rows of y times wᵀ, added into the windows of x.        (M, O) (O, kh·kw·C) → (M, kh·kw·C)"""
     (kh, kw, c, o), (top, bottom), (left, right) = w.shape, *pads
     rows, xp = w.transpose(3, 0, 1, 2).reshape(o, -1), array_module(y)
@@ -202,7 +205,8 @@ def _fold_product(y, w, b, stride, pads, size):
     return x
 
 
-def _weight_product(x, y, kernel, stride, pads):
+@replaceable
+def weight_product(x, y, kernel, stride, pads):
     """conv2d_weight: windows of x as rows, transposed, times y.        (kh·kw·C, M) (M, O) → (kh·kw·C, O)"""
     return _sum_of_products(lambda part: unfold(border(x[part], pads), kernel, stride, y.shape[1:3]), y,
                             (*kernel, x.shape[3], y.shape[3]))

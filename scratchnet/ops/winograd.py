@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from scratchnet.backend import array_module, to_device_of
+from scratchnet.backend.forms import replaceable
 from scratchnet.backend.threads import each, total
 from scratchnet.ops.windows import blocks, border, result_type
 
@@ -26,6 +27,7 @@ A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 
 SQUARES = [np.kron(a, a) for a in (B, G, A)]  # (36, 36), (36, 9), (16, 36)
 
 
+@replaceable
 def winograd(x, w, b, pads, size):
     """conv2d of x (N, H, W, C) with w (3, 3, C, O) → (N, *size, O)"""
     BB, GG, AA = _squares(x)
@@ -45,6 +47,7 @@ def winograd(x, w, b, pads, size):
     return y
 
 
+@replaceable
 def winograd_weight(x, y, pads):
     """conv2d_weight of x (N, H, W, C) and y (N, Ho, Wo, O) → (3, 3, C, O)"""
     BB, GG, AA = _squares(x)

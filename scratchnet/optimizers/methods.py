@@ -7,6 +7,7 @@ Symbols: p parameters, g gradient, t the number of the step (from 1), lr the lea
 from numbers import Real
 
 from scratchnet.backend import array_module
+from scratchnet.backend.forms import replaceable
 from scratchnet.optimizers.optimizer import Optimizer
 
 SHARE = "a number in [0, 1)", lambda x: 0.0 <= x < 1.0
@@ -92,6 +93,21 @@ class RMSprop(Optimizer):
         _descend(p, lr, g, v, self.eps, a)
 
 
+def _add_moments(g, m, v, beta1, beta2, a):
+    """m ← β₁ m + g,  v ← β₂ v + g², with a as scratch"""
+    m *= beta1
+    m += g
+    v *= beta2
+    v += array_module(g).multiply(g, g, out=a)
+
+
+@replaceable
+def adam_step(p, g, m, v, beta1, beta2, size, eps, a):
+    """m ← β₁ m + g,  v ← β₂ v + g²,  p ← p − size · m / (√v + ε), with a as scratch"""
+    _add_moments(g, m, v, beta1, beta2, a)
+    _descend(p, size, m, v, eps, a)
+
+
 class Adam(Optimizer):
     """The mean of the recent gradients, divided by the root of the mean of their squares.
 
@@ -103,6 +119,7 @@ class Adam(Optimizer):
     """
 
     slots, squares, settings, memory = ("m", "v"), ("v",), ("betas", "eps"), ("betas",)
+    one_pass = staticmethod(adam_step)
 
     def __init__(self, parameters, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, **options):
         two = isinstance(betas, (tuple, list)) and len(betas) == 2 or getattr(betas, "shape", None) == (2,)
@@ -112,19 +129,14 @@ class Adam(Optimizer):
         self.eps = self._number("eps", eps, *POSITIVE)
         super().__init__(parameters, lr, **options)
 
-    def add_moments(self, a, g, m, v):
-        """m ← β₁ m + g,  v ← β₂ v + g².  Returns s₁, s₂ with sₖ = Σᵢ βₖᵗ⁻ⁱ, so that m̂ = m/s₁ and v̂ = v/s₂."""
-        (beta1, beta2), t = self.betas, self.step_count
-        m *= beta1
-        m += g
-        v *= beta2
-        v += self.xp.multiply(g, g, out=a)
-        return (1.0 - beta1**t) / (1.0 - beta1), (1.0 - beta2**t) / (1.0 - beta2)
+    def sums(self):
+        """s₁, s₂ with sₖ = Σᵢ βₖᵗ⁻ⁱ, so that m̂ = m/s₁ and v̂ = v/s₂."""
+        return [(1.0 - beta**self.step_count) / (1.0 - beta) for beta in self.betas]
 
     def update(self, lr, a, b, p, g, m, v):
-        s1, s2 = self.add_moments(a, g, m, v)
+        s1, s2 = self.sums()
         # p ← p − lr m̂ / (√v̂ + ε)  =  p − (lr √s₂ / s₁) m / (√v + ε √s₂)
-        _descend(p, lr * s2**0.5 / s1, m, v, self.eps * s2**0.5, a)
+        adam_step(p, g, m, v, *self.betas, lr * s2**0.5 / s1, self.eps * s2**0.5, a)
 
 
 class AdamW(Adam):
@@ -151,6 +163,7 @@ class Nadam(Adam):
     (Dozat 2016, "Incorporating Nesterov Momentum into Adam"; ψ is momentum_decay. The code keeps Adam's sum m instead.)
     """
 
+    one_pass = None
     counters, settings = ("step_count", "product"), ("betas", "eps", "momentum_decay")
     memory = "betas", "momentum_decay"
 
@@ -167,7 +180,8 @@ class Nadam(Adam):
         self.product *= self.mu(self.step_count)
 
     def update(self, lr, a, b, p, g, m, v):
-        _, s2 = self.add_moments(a, g, m, v)
+        s2 = self.sums()[1]
+        _add_moments(g, m, v, *self.betas, a)
         mu, mu_next = self.mu(self.step_count), self.mu(self.step_count + 1)
         product = self.product * mu
         # b = (1 − μₜ) / (1 − Πₜ) · g  +  μₜ₊₁ / (1 − Πₜ₊₁) · (1 − β₁) m

@@ -46,6 +46,7 @@ class Optimizer:
     counters = ("step_count",)  # numbers in the state: whole numbers, or shares
     memory = ()  # settings that give the state its meaning, such as the decay of a sum in it
     settings = ()  # settings that repr shows besides lr
+    one_pass = None  # the function behind `update`, if a form of it takes whole vectors in one pass over memory
     chunk = 65536  # entries: Adam then works on 1.3 MB (benchmarks/NOTES.md)
 
     def __init__(self, parameters, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
@@ -107,7 +108,7 @@ class Optimizer:
         flush = self.step_count % 100 == 0
 
         def work(chunks):
-            scratch = [self.xp.empty_like(self.flat[:self.length]) for _ in range(3)]
+            scratch = [self.xp.empty_like(chunks[0][0]) for _ in range(3)]
             for p, g, *state in chunks:
                 a, b, changed = (s[:len(p)] for s in scratch)
                 if divisor is not None:
@@ -121,7 +122,10 @@ class Optimizer:
                 self.update(lr, a, b, p, g, *state)
                 for s in state if flush else ():
                     flush_denormals(s)
-        in_parts(work, self.chunks)
+        if self.one_pass is not None and type(self.flat) in self.one_pass.forms:
+            work([[self.flat, self.flat_grad, *self.state.values()]])
+        else:
+            in_parts(work, self.chunks)
         for p in self.parameters:
             p.version += 1
 

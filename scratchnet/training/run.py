@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 import scratchnet
-from scratchnet import checkpoint, data
+from scratchnet import checkpoint, compiled, data
 from scratchnet.autograd import detect_anomaly
 from scratchnet.backend import kind_of, threads
 from scratchnet.folder import claim, set_aside
@@ -117,6 +117,7 @@ class Run:
         checkpoint.save(self.checkpoint_path, arrays, {
             "step": step, "epoch": epoch, "batch": batch, "last_step": self.last_step, "plan": self.plan,
             "values": plain, "rng": rng, "epoch_rng": self.epoch_rng, "threads": threads.count(),
+            "loops": compiled.loops_in_use(),
             "versions": {"scratchnet": scratchnet.__version__, "numpy": np.__version__,
                          "python": platform.python_version()}})
 
@@ -220,8 +221,9 @@ class Run:
             for part in self.parts:
                 prefix, before[part] = part + ".", self._state(part)
                 self._load(part, {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
-            here = {"threads": threads.count(), "NumPy": np.__version__}
-            there = {"threads": meta["threads"], "NumPy": meta["versions"]["numpy"]}
+            here = {"threads": threads.count(), "NumPy": np.__version__, "loops": compiled.loops_in_use()}
+            there = {"threads": meta["threads"], "NumPy": meta["versions"]["numpy"],
+                     "loops": meta.get("loops", "NumPy's")}
             self.rng.bit_generator.state = meta["rng"]
             self.step, self.epoch, self.batch = meta["step"], meta["epoch"], meta["batch"]
             self.plan, self.epoch_rng, self.logged.rows = plan, meta["epoch_rng"], rows
