@@ -96,14 +96,16 @@ def move(model, device):
 
 
 def train_vae(args, name, model, images, scale, rng, film):
-    """The main training. A step is four lines: loss, zero_grad, backward, step."""
+    """The main training. A step is four lines: loss, zero_grad, backward, step. Between the last two,
+    processes that share the work average their gradients."""
     optimizer = Adam(model.parameters(), lr=1e-3)
     run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale})
+              anomaly=args.detect_anomaly, world=args.world, settings={"seed": args.seed, "scale": args.scale})
     for x in run.batches(images, size=scale.batch, epochs=scale.vae):
         loss, reconstruction, kl = model.loss(x, rng)   # E[−ln p(x|z, switches)] + KL(q(z|x) ‖ N(0, 1))
         optimizer.zero_grad()
         loss.backward()                                 # ∂loss/∂weights
+        args.world.average(optimizer)                   # its mean over the processes that mpiexec has started
         optimizer.step()
         run.log(loss=loss, reconstruction=reconstruction, kl=kl)
         film.watch(run, model)
@@ -113,11 +115,12 @@ def train(args, name, model, loss_of, *arrays, rng, size, epochs, lr, after=lamb
     """The other two: minimise loss_of(*batch), and call after(run) at the end of every step."""
     optimizer = Adam(model.parameters(), lr=lr)
     run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale})
+              anomaly=args.detect_anomaly, world=args.world, settings={"seed": args.seed, "scale": args.scale})
     for batch in run.batches(*arrays, size=size, epochs=epochs):
         loss = loss_of(*batch) if len(arrays) > 1 else loss_of(batch)
         optimizer.zero_grad()
         loss.backward()
+        args.world.average(optimizer)
         optimizer.step()
         run.log(loss=loss)
         after(run)

@@ -65,7 +65,7 @@ def train_vae(args, name, model, images, scale, rng):
     """Maximise the ELBO. Every epoch draws black and white pixels anew from grey images ("dynamic" binarisation)."""
     optimizer = Adam(model.parameters(), lr=1e-3)
     run = Run(args.out, name=name, model=model, optimizer=optimizer, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale})
+              anomaly=args.detect_anomaly, world=args.world, settings={"seed": args.seed, "scale": args.scale})
     frames = Frames(args.out / f"frames-{name}", args.resume)
     latent = model.mean.b.size
     codes = standard_normal(np.random.default_rng(0), (40, latent), like=images)  # the same in every frame
@@ -75,6 +75,7 @@ def train_vae(args, name, model, images, scale, rng):
         loss, reconstruction, kl = model.loss(x, rng)   # −ELBO = E[−ln p(x|z)] + KL(q(z|x) ‖ N(0, 1))
         optimizer.zero_grad()
         loss.backward()                                 # ∂loss/∂weights
+        args.world.average(optimizer)                   # its mean over the processes that mpiexec has started
         optimizer.step()
         run.log(loss=loss, reconstruction=reconstruction, kl=kl)
 

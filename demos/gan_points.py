@@ -78,7 +78,8 @@ def train(args, name, gan, data, scale, rng):
     D, G = gan.discriminator, gan.generator
     learn_D, learn_G = (Adam(player.parameters(), lr=1e-3, betas=(0.5, 0.999)) for player in (D, G))
     run = Run(args.out, name=name, model=gan, optimizer={"D": learn_D, "G": learn_G}, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly, settings={"seed": args.seed, "scale": args.scale, "data": args.data})
+              anomaly=args.detect_anomaly, world=args.world,
+              settings={"seed": args.seed, "scale": args.scale, "data": args.data})
     frames = Frames(args.out / "frames", args.resume)
     real = mover(args.device)(data.scaled(data.points))
     shown = gan.noise(SHOWN, np.random.default_rng(0), like=real)
@@ -88,6 +89,7 @@ def train(args, name, gan, data, scale, rng):
         loss_D = minimax_discriminator(D(x), D(fake))            # −mean ln σ(a) − mean ln(1 − σ(b))
         learn_D.zero_grad()
         loss_D.backward()                                        # ∂loss_D/∂(weights of D)
+        args.world.average(learn_D)                              # over the processes that mpiexec has started
         learn_D.step()
 
         z = gan.noise(len(x), rng, like=x)                       # new noise
@@ -95,6 +97,7 @@ def train(args, name, gan, data, scale, rng):
             loss_G = non_saturating_generator(D(G(z)))           # −mean ln σ(b)
         learn_G.zero_grad()
         loss_G.backward()                                        # ∂loss_G/∂(weights of G), through D
+        args.world.average(learn_G)
         learn_G.step()
 
         run.log(D=loss_D, G=loss_G)

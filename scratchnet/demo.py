@@ -15,15 +15,15 @@ import numpy as np
 from scratchnet import data, plotting
 from scratchnet.backend import gpu_available, to_gpu
 from scratchnet.checkpoint import CheckpointError
-from scratchnet.folder import FolderInUse, claim, replacing
+from scratchnet.folder import FolderInUse, claim, replacing, write_nothing, writes
 from scratchnet.optimizers import AdamW
 from scratchnet.schedules import cosine
-from scratchnet.training import Run, Stopped, start_again
+from scratchnet.training import Run, Stopped, World, start_again
 
 
 def command(main):
     """Run a demo's main. Expected mistakes end with one line and exit code 2: a checkpoint with other settings, a
-    folder in use, a missing file. Bugs keep their traceback."""
+    folder in use, a missing file, a batch that the processes cannot share. Bugs keep their traceback."""
     try:
         main()
     except Stopped:
@@ -32,15 +32,14 @@ def command(main):
         if not isinstance(error.code, str):
             raise
         _refuse(error.code)
-    except (CheckpointError, FolderInUse) as error:
+    except (CheckpointError, FolderInUse, data.Indivisible) as error:
         _refuse(error)
     except OSError as error:
         _refuse(in_words(error))
 
 
 def _refuse(message):
-    print(f"{Path(sys.argv[0]).stem}: error: " + " ".join(str(message).split("\n")), file=sys.stderr)
-    raise SystemExit(2)
+    World().end(f"{Path(sys.argv[0]).stem}: error: " + " ".join(str(message).split("\n")), 2)
 
 
 def in_words(error):
@@ -64,16 +63,26 @@ class _Parser(argparse.ArgumentParser):
     """A parser that reports a mistake in one line, without the usage."""
 
     def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message} (--help lists the options)\n")
+        World().end(f"{self.prog}: error: {message} (--help lists the options)", 2)
 
 
 def arguments(name, description, seconds, argv=None, more=None):
     """The parsed command line: .scale ("quick", "default" or "full"), .seed, .device, .out, .resume, .detect_anomaly.
+    And .world, the processes that mpiexec has started. Only the first of them prints and writes files.
 
     seconds   scale → its duration on two CPU cores, in words
     more      options of this demo alone: "--option" → keyword arguments of argparse's add_argument
     """
-    parser = _Parser(prog=name, description=description)
+    try:
+        world = World()
+    except (ImportError, RuntimeError) as error:
+        print(f"{name}: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    if world.rank > 0:
+        write_nothing()
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (open as long as the process)
+    parser = _Parser(prog=name, description=description, epilog=f"mpiexec -n 2 python demos/{name}.py … shares the "
+                     f"batches of each training among 2 processes (extra mpi); their number must divide the batch size")
     scale = parser.add_mutually_exclusive_group()
     for choice in ("quick", "full"):
         scale.add_argument(f"--{choice}", dest="scale", action="store_const", const=choice, default="default",
@@ -86,21 +95,23 @@ def arguments(name, description, seconds, argv=None, more=None):
     for option, settings in (more or {}).items():
         parser.add_argument(option, **settings)
     args = parser.parse_args(argv)
+    args.world = world
     if args.device == "gpu" and not gpu_available():
         parser.error("--device gpu: CuPy finds no CUDA device (install the extra cuda12 or cuda13)")
     try:
-        args.claim = claim(args.out)  # as long as args lives, no other process works in this folder
+        args.claim = claim(args.out) if writes() else None  # as long as args lives, no other process works there
     except FolderInUse as error:
         parser.error(f"--out {error}")
     except OSError as error:
         parser.error(f"--out {in_words(error)}")
-    usual = all(value == parser.get_default(key) or key in ("scale", "seed", "device", "out", "resume", "claim")
-                for key, value in vars(args).items())
+    shared = "scale", "seed", "device", "out", "resume", "world", "claim"
+    usual = all(value == parser.get_default(key) or key in shared for key, value in vars(args).items())
     duration = f" About {seconds[args.scale]} on two CPU cores." if usual else ""
-    print(f"{name} ({args.scale}, {args.device}): {description}{duration}\nAll files are written to {args.out}/",
+    devices = args.device if world.size == 1 else f"{world.size} processes on {args.device}"
+    print(f"{name} ({args.scale}, {devices}): {description}{duration}\nAll files are written to {args.out}/",
           flush=True)
     if not args.resume:  # or a run that is killed and then resumed would find old checkpoints of its later trainings
-        for old in args.out.glob("*-checkpoint.safetensors"):
+        for old in args.out.glob("*-checkpoint.safetensors") if writes() else ():
             start_again(old, old.with_name(old.name.replace("checkpoint.safetensors", "log.csv")))
     return args
 
@@ -155,12 +166,13 @@ def fit(args, name, model, loss_of, *arrays, rng, epochs, size=100, lr=1e-3, wei
         model.to_gpu()
     optimizer = AdamW(model.parameters(), lr=cosine(lr, epochs * (len(arrays[0]) // size)), weight_decay=weight_decay)
     run = Run(args.out, name=file_name(name), model=model, optimizer=optimizer, rng=rng, resume=args.resume,
-              anomaly=args.detect_anomaly,
+              anomaly=args.detect_anomaly, world=args.world,
               settings={"seed": args.seed, "scale": args.scale, "epochs": epochs, "lr": lr} | settings)
     for batch in run.batches(*arrays, size=size, epochs=epochs):
         loss = loss_of(*batch) if len(arrays) > 1 else loss_of(batch)
         optimizer.zero_grad()
         loss.backward()
+        args.world.average(optimizer)
         optimizer.step()
         run.log(loss=loss)
     return model
@@ -176,15 +188,17 @@ def fit_in_turns(args, name, models, players, *arrays, rng, epochs, size=100, af
     Checkpoint, --resume, rng and settings are as in `fit`; the printed optimizers count among the settings.
     """
     optimizers = {player: optimizer for player, (optimizer, _) in players.items()}
-    run = Run(args.out, name=file_name(name), model=models, rng=rng, resume=args.resume, anomaly=args.detect_anomaly,
-              optimizer=optimizers, settings={"seed": args.seed, "scale": args.scale, "epochs": epochs}
-              | {player: repr(optimizer) for player, optimizer in optimizers.items()} | settings)
+    settings = {player: repr(optimizer) for player, optimizer in optimizers.items()} | settings
+    run = Run(args.out, name=file_name(name), model=models, optimizer=optimizers, rng=rng, resume=args.resume,
+              anomaly=args.detect_anomaly, world=args.world,
+              settings={"seed": args.seed, "scale": args.scale, "epochs": epochs} | settings)
     for batch in run.batches(*arrays, size=size, epochs=epochs):
         losses = {}
         for player, (optimizer, loss_of) in players.items():
             losses[player] = loss_of(*batch) if len(arrays) > 1 else loss_of(batch)
             optimizer.zero_grad()
             losses[player].backward()
+            args.world.average(optimizer)
             optimizer.step()
         run.log(**losses)
         if after:
@@ -251,7 +265,7 @@ class Frames:
     def __init__(self, folder, resume):
         self.folder, self.list = folder, folder / ".written.json"
         self.written = self._listed()  # step → (name of the file, checksum)
-        if not resume:
+        if not resume and writes():
             for step in self.written:
                 if path := self._ours(step):
                     path.unlink()
@@ -263,6 +277,8 @@ class Frames:
 
     def add_pixels(self, step, pixels):
         """Any picture, as uint8."""
+        if not writes():
+            return
         new = self.folder / ".frame.png"
         plotting.save_frame(pixels, new)
         path = self._ours(step) or self._free(step)
@@ -273,6 +289,8 @@ class Frames:
 
     def save_gif(self, path, title):
         """All frames as a GIF, each under the title and the number of steps done."""
+        if not writes():
+            return
         files = {step: file for step in sorted(self.written) if (file := self._ours(step))}
         captions = [f"{title}, " + (f"after {n:,} {'step' if n == 1 else 'steps'}" if n else "before training")
                     for n in files]

@@ -2,6 +2,7 @@
 as a whole or not at all."""
 
 import errno
+import io
 import os
 import platform
 import stat
@@ -80,12 +81,29 @@ def set_aside(*paths):
     return [new for _, new in moves]
 
 
+class _State:
+    writes = True
+
+
+def write_nothing():
+    """Let `replacing` write nothing from now on. Of several processes that do the same, only one writes."""
+    _State.writes = False
+
+
+def writes():
+    """Whether this process writes files."""
+    return _State.writes
+
+
 @contextmanager
 def replacing(path):
     """A binary file to write to, which replaces `path` atomically if all goes well: the bytes go to a hidden file
     beside it and onto the disk, and only then is that file renamed. If anything fails, `path` is unchanged and nothing
     is left behind; the next process deletes the remains of a killed one. Through a symbolic link, the link's target is
     replaced. The new file inherits the permissions of the old one."""
+    if not _State.writes:
+        yield io.BytesIO()
+        return
     target = Path(os.path.realpath(path))
     temporary = _temporary(target)
     try:

@@ -15,6 +15,7 @@ import pytest
 from scratchnet import checkpoint, metrics, ops, optimizers
 from scratchnet.demo import Frames, command, expect, file_name, fit_in_turns, of_seeds
 from scratchnet.folder import FolderInUse, claim
+from scratchnet.training import World
 
 DEMOS = Path(__file__).parents[1] / "demos"
 TINY = {  # instead of a scale of the demo
@@ -385,7 +386,7 @@ def test_arrows_lead_where_a_step_of_the_nets_would():
 
 def test_the_game_written_out_is_the_one_of_fit_in_turns(tmp_path):
     demo, adam = load("gan_points"), {"lr": 1e-3, "betas": (0.5, 0.999)}
-    args = SimpleNamespace(out=tmp_path, resume=False, device="cpu", seed=0, scale="quick", data="ring",
+    args = SimpleNamespace(out=tmp_path, resume=False, device="cpu", seed=0, scale="quick", data="ring", world=World(),
                            detect_anomaly=False)
     scale = demo.Scale(points=300, epochs=2, frames=1)
     data, gans = demo.load("ring", scale.points, np.random.default_rng(0)), []

@@ -181,8 +181,8 @@ def test_what_is_imported_is_declared():
             names = ([a.name for a in node.names] if isinstance(node, ast.Import)
                      else [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
             imported |= {name.partition(".")[0] for name in names}
-    imported -= {*sys.stdlib_module_names, "scratchnet", "", "cupy", "sklearn", "numba",
-                 "llvmlite"}  # the last four are optional
+    imported -= {*sys.stdlib_module_names, "scratchnet", "", "cupy", "sklearn", "numba", "mpi4py",
+                 "llvmlite"}  # the last five are optional
     assert {{"PIL": "pillow"}.get(name, name) for name in imported} <= declared
 
 

@@ -5,13 +5,18 @@ import operator
 from scratchnet.backend import kind_of, to_device_of
 
 
-def batches(*arrays, size, rng=None, drop_last=False, start=0):
+class Indivisible(ValueError):
+    """A batch that cannot be shared equally; the message names its size and the number of processes."""
+
+
+def batches(*arrays, size, rng=None, drop_last=False, start=0, part=(0, 1)):
     """Iterate over arrays (N, …) in batches of `size` rows: tuples of arrays, or bare arrays if one is given.
 
     With rng, rows come in the order `rng.permutation(N)`, the same for all arrays, drawn with the first batch.
     Without rng, they come in their own order, and the batches are views.
     The last batch is smaller if `size` does not divide N; drop_last leaves it out.
     `start` skips that many batches but still draws the whole order, so a run can resume in mid-epoch.
+    `part` (k, n) gives only the k-th of n equal parts of each batch, k from 0, for n processes that share the work.
     Tensors are cut into Tensors. Raises ValueError if the lengths are zero or unequal, or if there is no batch to give;
     TypeError for anything but arrays, such as lists, whose batches would be ambiguous.
 
@@ -35,10 +40,13 @@ def batches(*arrays, size, rng=None, drop_last=False, start=0):
         raise ValueError(f"batches: drop_last leaves no batch of size={size} out of {rows} rows")
     if not 0 <= start <= count:
         raise ValueError(f"batches: start={start}, expected 0 to {count}, the number of batches")
+    if size % part[1]:
+        raise Indivisible(f"batches: size={size} cannot be shared by {part[1]} processes, expected a multiple of "
+                          f"{part[1]}")
     if rng is not None and not hasattr(rng, "permutation"):
         raise TypeError(f"batches: rng must be None or a generator such as np.random.default_rng(0), got "
                         f"{kind_of(rng)}")
-    return _generate(arrays, rows, size, rng, range(start, count))
+    return _generate(arrays, rows, size, rng, range(start, count), *part)
 
 
 def _length(array):
@@ -59,11 +67,11 @@ def _whole_number(name, value):
         raise TypeError(f"batches: {name}={value!r}, expected a whole number") from None
 
 
-def _generate(arrays, rows, size, rng, numbers):
+def _generate(arrays, rows, size, rng, numbers, k, n):
     order = None if rng is None else rng.permutation(rows)
     homes = [array.data if hasattr(array, "requires_grad") else array for array in arrays]  # a Tensor's own array
     for number in numbers:
-        part = slice(number * size, (number + 1) * size)
+        part = slice(number * size + k * size // n, number * size + (k + 1) * size // n)
         if order is None:
             batch = tuple(array[part] for array in arrays)
         else:

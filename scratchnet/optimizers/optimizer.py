@@ -100,6 +100,14 @@ class Optimizer:
         for p in self.parameters:
             p.grad = None
 
+    def gradient(self):
+        """The gradient of all parameters as one vector, 0 where there was none. Each p.grad becomes a view of it, so
+        `step` uses whatever is written into it."""
+        self._collect_gradients()
+        for p, g in zip(self.parameters, self.grad_views, strict=True):
+            p.grad = g
+        return self.flat_grad
+
     def step(self):
         """One update of all parameters from their gradients."""
         self._collect_gradients()

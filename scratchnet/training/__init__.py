@@ -13,11 +13,12 @@ rng now and at the start of the epoch (from which the order of the images is dra
 any instant and then resumed ends with bit for bit the weights, and the log, of an uninterrupted run.
 
 run.py has the loop and its checkpoints, log.py the logged values, parts.py the models and optimizers, interrupts.py
-Ctrl-C.
+Ctrl-C, world.py several processes that train one model.
 """
 
 from scratchnet.training.interrupts import Stopped
 from scratchnet.training.log import NonFiniteLoss
 from scratchnet.training.run import Run, start_again
+from scratchnet.training.world import World
 
-__all__ = ["NonFiniteLoss", "Run", "Stopped", "start_again"]
+__all__ = ["NonFiniteLoss", "Run", "Stopped", "World", "start_again"]

@@ -13,9 +13,9 @@ class Stopped(SystemExit):
 
 
 @contextmanager
-def noted_signals():
-    """A list in which Ctrl-C, SIGTERM and SIGHUP are noted instead of ending the program. A second one stops at once.
-    """
+def noted_signals(world):
+    """A list in which Ctrl-C, SIGTERM and SIGHUP are noted instead of ending the program. A second one stops at once,
+    in all processes of the world."""
     signals = []
     if threading.current_thread() is not threading.main_thread():
         yield signals
@@ -24,6 +24,8 @@ def noted_signals():
     def note(number, _):
         if signals and number == signal.SIGINT:
             raise KeyboardInterrupt("stopped at once; the last checkpoint stands")
+        if signals and world.size > 1:
+            world.end(f"stopped at once by signal {number}", 128 + number)
         if signals:
             raise Stopped(128 + number)
         signals.append(number)
@@ -39,10 +41,12 @@ def noted_signals():
             signal.signal(number, before[number] or signal.SIG_DFL)
 
 
-def stop(number, line):
-    """End with one line: after Ctrl-C with exit code 1, after a signal with 128 + its number, as shells do."""
+def stop(number, line, quiet=False):
+    """End with one line, or none if quiet: after Ctrl-C with exit code 1, after a signal with 128 + its number, as
+    shells do."""
     if number == signal.SIGINT:
-        raise Stopped(line)
+        raise Stopped(1 if quiet else line)
     with suppress(OSError):  # the terminal may be gone
-        print(line, file=sys.stderr, flush=True)
+        if not quiet:
+            print(line, file=sys.stderr, flush=True)
     raise Stopped(128 + number)

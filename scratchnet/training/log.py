@@ -23,11 +23,12 @@ class Log:
 
     unread   (step, epoch, name → scalar) of steps whose values have not been read yet
     rows     dicts step, epoch, name → text of all earlier steps
+    world    the processes over which values are averaged
     latest   name → text of the last row, in few digits, for the progress bar
     """
 
-    def __init__(self, path):
-        self.path = path
+    def __init__(self, path, world):
+        self.path, self.world = path, world
         self.unread, self.rows, self.latest = [], [], {}
 
     def note(self, step, epoch, values):
@@ -42,18 +43,18 @@ class Log:
         return self.unread[-1][0] if self.unread else int(self.rows[-1]["step"]) if self.rows else 0
 
     def read_values(self):
-        """Read the noted values from the device. NonFiniteLoss at the first that is not finite."""
-        for step, epoch, values in self.unread:
-            numbers = {k: float(to_cpu(v).item()) if hasattr(v, "dtype") else float(v) for k, v in values.items()}
+        """Read the noted values from the device, and take the means over the processes. NonFiniteLoss at the first that
+        is not finite."""
+        mine, self.unread = [(step, epoch, {k: _number(v) for k, v in values.items()})
+                             for step, epoch, values in self.unread], []
+        for step, epoch, numbers in _averaged(self.world.each(mine)):
             for name, number in numbers.items():
                 if not math.isfinite(number):
-                    self.unread = []
                     raise NonFiniteLoss(f"step {step}: {name} is {number}. {CULPRIT}")
             if not self.rows or self.rows[-1]["step"] != step:  # a step that was saved before its end has a row already
                 self.rows.append({"step": step, "epoch": epoch})
             self.rows[-1].update({k: f"{v:.9g}" for k, v in numbers.items()})
             self.latest = {k: f"{v:.4g}" for k, v in numbers.items()}
-        self.unread = []
 
     def write(self):
         """Write the whole file anew; it replaces the old one atomically, like a checkpoint."""
@@ -91,6 +92,23 @@ def _scalar(name, value):
         raise TypeError(f"log: {name} must be a single number, got "
                         + (f"shape {value.shape}" if hasattr(value, "shape") else kind_of(value)))
     return value
+
+
+def _number(value):
+    """A noted value as a float."""
+    return float(to_cpu(value).item()) if hasattr(value, "dtype") else float(value)
+
+
+def _averaged(processes):
+    """The rows (step, epoch, name → number) of several processes as one list of rows with the means."""
+    if len(processes) == 1:
+        return processes[0]
+    found = {}
+    for rows in processes:
+        for step, epoch, numbers in rows:
+            for name, number in numbers.items():
+                found.setdefault((step, epoch), {}).setdefault(name, []).append(number)
+    return [(*where, {name: sum(each) / len(each) for name, each in found[where].items()}) for where in sorted(found)]
 
 
 def _float(number):

@@ -1,8 +1,9 @@
 """The parts of a run whose state a checkpoint holds: models, optimizers, averages of weights."""
 
 from scratchnet.averaging import ExponentialMovingAverage
-from scratchnet.backend import kind_of
+from scratchnet.backend import kind_of, to_device_of
 from scratchnet.optimizers import Optimizer
+from scratchnet.training.world import mean_of
 
 
 def named_parts(kind, parts):
@@ -41,4 +42,26 @@ def parameter_names(parts):
                     raise ValueError(f"Run: parameter {i} of {part}, of shape {p.shape}, belongs to none of the "
                                      f"models, so no checkpoint would hold it; give the run its model as well")
             found[part] = [names[id(p)] for p in thing.parameters]
+    return found
+
+
+def average_buffers(world, parts):
+    """Let the buffers on which the processes do not agree, like the running averages of batch norms, become their
+    means."""
+    for part in parts.values() if world.size > 1 else ():
+        buffers = part.named_buffers() if hasattr(part, "named_buffers") else {}
+        for name, values in world.differing(buffers).items():
+            buffers[name][...] = to_device_of(mean_of(values), buffers[name])
+
+
+def of_each_process(world, state, weights, step):
+    """The entries of a state on which the processes do not agree: the mean under their name, and the value of each
+    process k under process<k>.name. RuntimeError if weights, or entries of an optimizer, are among them."""
+    found, differing = {}, world.differing(state)
+    for name, values in differing.items():
+        if name in weights or name.startswith("optimizer"):
+            raise RuntimeError(f"step {step}: {name} is no longer the same in all processes. Average the gradients, "
+                               f"world.average(optimizer), between backward and step. What changes a learning rate "
+                               f"must be equal in all, like world.mean(loss)")
+        found |= {name: mean_of(values)} | {f"process{k}.{name}": value for k, value in enumerate(values)}
     return found

@@ -1,9 +1,10 @@
 """A training run: its loop over batches, and checkpoints from which it can resume."""
 
+import copy
 import json
 import platform
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ from scratchnet.optimizers import Optimizer
 from scratchnet.settings import whole
 from scratchnet.training.interrupts import noted_signals, stop
 from scratchnet.training.log import CULPRIT, Log, NonFiniteLoss
-from scratchnet.training.parts import named_parts, parameter_names, weights_of
+from scratchnet.training.parts import average_buffers, named_parts, of_each_process, parameter_names, weights_of
+from scratchnet.training.world import World
 
 PLAN = "examples", "batch size"  # `batches` adds them to the settings that a resumed run must share
 
@@ -34,6 +36,7 @@ class Run:
     save_every         steps between checkpoints; each epoch ends with one more
     log_every          steps between reads of the logged values, as each read waits for a GPU
     anomaly            run every step under detect_anomaly()
+    world              the processes that train together (training/world.py), by default this one alone
     settings           further settings that a resumed run must share, such as {"seed": 0, "epochs": 15}
 
     As long as a Run lives, no other process can have one in the same folder. In a resumed run, an optimizer's state
@@ -41,38 +44,45 @@ class Run:
     """
 
     def __init__(self, out, *, model, optimizer, rng, name="", resume=False, save_every=200, log_every=20,
-                 anomaly=False, settings=None):
+                 anomaly=False, world=None, settings=None):
         if not isinstance(name, str) or set(name) & set("/\\") or not name.isprintable():
             raise ValueError(f"Run: name must be the beginning of a file name, without folders, got {name!r}")
         if len(name.encode()) > 200:  # file systems take 255 bytes, and -checkpoint.previous-2.safetensors comes on top
             raise ValueError(f"Run: name is too long for a file: {len(name.encode())} bytes, expected at most 200")
         if not isinstance(rng, np.random.Generator):
             raise TypeError(f"Run: rng must be a np.random.Generator, got {kind_of(rng)}")
+        if not isinstance(world, (World, type(None))):
+            raise TypeError(f"Run: world must be a World, got {kind_of(world)}")
         self.save_every = whole("Run", "save_every", save_every, 1)
         self.log_every = whole("Run", "log_every", log_every, 1)
         self.settings, self.plan = _storable_settings(settings), None  # the plan adds PLAN to the settings
         self.parts = named_parts("model", model) | named_parts("optimizer", optimizer)
         self.names, self.weights = parameter_names(self.parts), weights_of(self.parts)
-        self.rng, self.anomaly = rng, anomaly
+        self.world, self.rng, self.anomaly = world or World.alone(), rng, anomaly
+        self.order_rng = rng  # draws the order of the examples; of several processes each has an rng of its own
+        self.own = None  # outside the loop: the state of that, once it has begun
         self.step = self.epoch = self.batch = 0  # steps done in all, epochs done, batches done in this epoch
         self.last_step = None  # of all epochs that `batches` was asked for
         self.epoch_rng = None  # the state of rng before this epoch's order was drawn
         self.asked = False  # whether `batches` has been called
         self.updates = None  # within a step: the number of steps that the optimizers had done before it
 
-        self.out, self.name, self.claim = Path(out), name, claim(out)
+        self.out, self.name = Path(out), name
         self.checkpoint_path = self.out / (f"{name}-checkpoint.safetensors" if name else "checkpoint.safetensors")
         self.log_path = self.out / (f"{name}-log.csv" if name else "log.csv")
-        self.logged = Log(self.log_path)
-        if resume and self.checkpoint_path.exists():
+        self.logged = Log(self.log_path, self.world)
+        if self.world.first(lambda: self._claim() or resume and self.checkpoint_path.exists()):
             self._restore()
         else:
-            start_again(self.checkpoint_path, self.log_path)
+            self.world.first(lambda: start_again(self.checkpoint_path, self.log_path))
+            for part, state in self.world.first(self._all_states).items() if self.world.size > 1 else ():
+                self._load(part, state)
 
     # ---------------------------------------------------------------- for the loop
 
     def batches(self, *arrays, size, epochs):
-        """The batches of all epochs, shuffled by rng, from where the run stands; a smaller last batch is left out.
+        """The batches of all epochs, shuffled by rng, from where the run stands; a smaller last batch is left out. Of
+        several processes, each gets an equal part of every batch, so their number must divide `size`.
 
         epochs counts from the start of the run. So write one loop over all of them. If you loop over epochs yourself,
         ask for epochs=epoch + 1.
@@ -81,10 +91,12 @@ class Run:
         optimizer has stepped in it; otherwise its batch comes again.
         """
         size, epochs = whole("batches", "size", size, 1), whole("batches", "epochs", epochs, 1)
-        data.batches(*arrays, size=size, drop_last=True)  # checks arrays and size
+        data.batches(*arrays, size=size, drop_last=True, part=(self.world.rank, self.world.size))  # checks them
         plan = self.settings | dict(zip(PLAN, (len(arrays[0]), size), strict=True))
         if self.plan is not None:
             self._compare(self.plan, plan)
+        for name, values in self.world.differing(plan | {"epochs": epochs}).items():
+            raise ValueError(f"batches: the processes differ in {name}: {', '.join(map(repr, values))}")
         if self.asked and self.epoch >= epochs:
             raise ValueError(f"batches: epochs={epochs} is reached, and epochs count from the start of the run. Ask "
                              f"for all of them at once; or, in a loop over epochs, for epochs=epoch + 1")
@@ -93,7 +105,7 @@ class Run:
 
     def log(self, **values):
         """Note scalars (Tensors, arrays on either device, numbers) for this step. They are read later, many at once.
-        Several calls in one step make one row."""
+        Several calls in one step make one row. Of several processes, it gets the mean."""
         self.logged.note(self.step + 1, self.epoch + 1, values)
 
     def every(self, n):
@@ -103,32 +115,36 @@ class Run:
 
     def save(self):
         """Write log and checkpoint. If a loss or a weight is not finite, this raises first, so the last good checkpoint
-        stays. Within a step, call it at the end: the step counts as done if anything was done in it (`batches`)."""
+        stays. Within a step, call it at the end: the step counts as done if anything was done in it (`batches`).
+        Several processes call it together."""
         self.logged.read_values()
         step, epoch, batch, rng = self._position()
-        arrays, plain = {}, {}
-        for part in self.parts:
-            for key, value in self._state(part).items():
-                (arrays if hasattr(value, "shape") else plain)[f"{part}.{key}"] = value
+        state = {f"{part}.{key}": value for part, its in self._all_states().items() for key, value in its.items()}
         for name in self.weights:
-            if name in arrays and not np.isfinite(arrays[name]).all():
+            if name in state and not np.isfinite(state[name]).all():
                 raise NonFiniteLoss(f"step {step}: {name} is no longer finite. {CULPRIT}")
-        self.logged.write()
-        checkpoint.save(self.checkpoint_path, arrays, {
-            "step": step, "epoch": epoch, "batch": batch, "last_step": self.last_step, "plan": self.plan,
-            "values": plain, "rng": rng, "epoch_rng": self.epoch_rng, "threads": threads.count(),
-            "loops": compiled.loops_in_use(),
-            "versions": {"scratchnet": scratchnet.__version__, "numpy": np.__version__,
-                         "python": platform.python_version()}})
+        state |= of_each_process(self.world, state, self.weights, step)
+        streams = self.world.each(self.own if self.order_rng is self.rng else self.rng.bit_generator.state)
+
+        def write():
+            self.logged.write()
+            checkpoint.save(self.checkpoint_path, {k: v for k, v in state.items() if hasattr(v, "shape")}, {
+                "step": step, "epoch": epoch, "batch": batch, "last_step": self.last_step, "plan": self.plan,
+                "values": {k: v for k, v in state.items() if not hasattr(v, "shape")},
+                "rng": rng, "epoch_rng": self.epoch_rng, "streams": streams, "threads": threads.count(),
+                "loops": compiled.loops_in_use(),
+                "versions": {"scratchnet": scratchnet.__version__, "numpy": np.__version__,
+                             "python": platform.python_version()}})
+        self.world.first(write)
 
     # ---------------------------------------------------------------- the loop
 
     def _batches(self, arrays, size, epochs):
         self.per_epoch = len(arrays[0]) // size
         self.last_step = epochs * self.per_epoch
-        with noted_signals() as signals, tqdm(
+        with self._streams(), noted_signals(self.world) as signals, tqdm(
                 desc=self.name or None, total=self.last_step, initial=self.step, unit=" examples", unit_scale=size,
-                disable=None, dynamic_ncols=True) as bar:
+                disable=self.world.rank > 0 or None, dynamic_ncols=True) as bar:
             while self.epoch < epochs:
                 started, first = time.perf_counter(), self.batch
                 for batch in self._rest_of_epoch(arrays, size):
@@ -140,31 +156,50 @@ class Run:
                         self._leave()
                         raise
                     self.step, self.epoch, self.batch = self._after()
-                    self.updates = None
+                    self.updates, told = None, self.world.largest(signals[0] if signals else 0)
+                    if self.batch == 0:
+                        average_buffers(self.world, self.parts)
                     if self.step % self.log_every == 0 or self.batch == 0:
                         self.logged.read_values()
                         bar.set_postfix(self.logged.latest, refresh=False)
-                    if self.step % self.save_every == 0 or self.batch == 0 or signals:
+                    if self.step % self.save_every == 0 or self.batch == 0 or told:
                         self.save()
                     bar.update()
-                    if signals:
-                        stop(signals[0], f"stopped after step {self.step}; everything is in {self.checkpoint_path}, "
-                                         f"and --resume goes on from there")
-                if bar.disable:
+                    if told:
+                        stop(told, f"stopped after step {self.step}; everything is in {self.checkpoint_path}, and "
+                                   f"--resume goes on from there", quiet=self.world.rank > 0)
+                if bar.disable and self.world.rank == 0:
                     self._print_epoch(epochs, (self.per_epoch - first) * size / (time.perf_counter() - started))
         self.save()
 
     def _rest_of_epoch(self, arrays, size):
         """The batches of this epoch that are not done yet. Their order is drawn with the rng as it was at the start of
         the epoch; in mid-epoch, the rng is then put back to where it stood."""
+        rng, part = self.order_rng, (self.world.rank, self.world.size)
         if self.batch == 0:
-            self.epoch_rng = self.rng.bit_generator.state
-        here, first = self.rng.bit_generator.state, self.batch
-        self.rng.bit_generator.state = self.epoch_rng
-        for k, batch in enumerate(data.batches(*arrays, size=size, rng=self.rng, drop_last=True, start=first)):
+            self.epoch_rng = self.world.first(lambda: rng.bit_generator.state)
+        here, first = rng.bit_generator.state, self.batch
+        rng.bit_generator.state = self.epoch_rng
+        for k, batch in enumerate(data.batches(*arrays, size=size, rng=rng, drop_last=True, start=first, part=part)):
             if k == 0 and first:
-                self.rng.bit_generator.state = here
+                rng.bit_generator.state = here
             yield batch
+
+    @contextmanager
+    def _streams(self):
+        """Of several processes, each has an rng of its own inside, and `order_rng` is that of all. Afterwards, rng is
+        that of all again."""
+        if self.world.size == 1:
+            yield
+            return
+        self.rng.bit_generator.state = self.world.first(lambda: self.rng.bit_generator.state)
+        self.order_rng = copy.deepcopy(self.rng)
+        self.rng.bit_generator.state = self.own or self.world.own_stream(self.rng).bit_generator.state
+        try:
+            yield
+        finally:
+            self.own, self.rng.bit_generator.state = self.rng.bit_generator.state, self.order_rng.bit_generator.state
+            self.order_rng = self.rng
 
     def _print_epoch(self, epochs, rate):
         """One line at the end of an epoch, where no progress bar is shown."""
@@ -187,16 +222,22 @@ class Run:
     def _position(self):
         """Step, epoch and batch from which to go on, and the state of rng there."""
         if self._counts():
-            return *self._after(), self.rng.bit_generator.state
+            return *self._after(), self.order_rng.bit_generator.state
         again = self.updates is not None and self.batch == 0  # then the order of the epoch will be drawn again
-        return self.step, self.epoch, self.batch, self.epoch_rng if again else self.rng.bit_generator.state
+        return self.step, self.epoch, self.batch, self.epoch_rng if again else self.order_rng.bit_generator.state
 
     def _leave(self):
         """The loop ends within a step."""
-        self.step, self.epoch, self.batch, self.rng.bit_generator.state = self._position()
+        self.step, self.epoch, self.batch, self.order_rng.bit_generator.state = self._position()
         self.updates = None
 
     # ---------------------------------------------------------------- resuming
+
+    def _claim(self):
+        self.claim = claim(self.out)
+
+    def _all_states(self):
+        return {part: self._state(part) for part in self.parts}
 
     def _state(self, part):
         thing = self.parts[part]
@@ -208,7 +249,7 @@ class Run:
 
     def _restore(self):
         """Take everything from the checkpoint, and the log up to its step. All or nothing."""
-        arrays, meta = checkpoint.load(self.checkpoint_path)
+        arrays, meta = self.world.first(lambda: checkpoint.load(self.checkpoint_path))
         if not (isinstance(meta, dict) and {"step", "plan", "values", "rng", "threads"} <= meta.keys()):
             raise checkpoint.CheckpointError(f"{self.checkpoint_path}: is a checkpoint, but not of a run")
         before = {}
@@ -216,8 +257,11 @@ class Run:
             plan = meta["plan"]
             if plan is not None:
                 self._compare({k: v for k, v in plan.items() if k not in PLAN}, self.settings)
-            rows = self.logged.rows_in_file(meta["step"])
-            state = arrays | meta["values"]
+            rows = self.world.first(lambda: self.logged.rows_in_file(meta["step"]))
+            state, streams, n = arrays | meta["values"], meta.get("streams", [None]), self.world.size
+            if len(streams) == n:
+                own = f"process{self.world.rank}."
+                state |= {name[len(own):]: value for name, value in state.items() if name.startswith(own)}
             for part in self.parts:
                 prefix, before[part] = part + ".", self._state(part)
                 self._load(part, {k[len(prefix):]: v for k, v in state.items() if k.startswith(prefix)})
@@ -225,6 +269,7 @@ class Run:
             there = {"threads": meta["threads"], "NumPy": meta["versions"]["numpy"],
                      "loops": meta.get("loops", "NumPy's")}
             self.rng.bit_generator.state = meta["rng"]
+            self.own = streams[self.world.rank] if len(streams) == n else None
             self.step, self.epoch, self.batch = meta["step"], meta["epoch"], meta["batch"]
             self.plan, self.epoch_rng, self.logged.rows = plan, meta["epoch_rng"], rows
         except BaseException as error:
@@ -234,6 +279,12 @@ class Run:
                     error, checkpoint.CheckpointError):
                 raise checkpoint.CheckpointError(f"{self.checkpoint_path}: does not fit this run: {error}") from error
             raise
+        if self.world.rank:
+            return
+        if len(streams) != n:
+            print(f"Resumed by {n} {'process' if n == 1 else 'processes'} instead of {len(streams)}: the order of the "
+                  f"examples stays; noise is drawn anew, batch norm sees other parts of a batch, sums are rounded "
+                  f"differently.", flush=True)
         changes = ", ".join(f"{name} {there[name]} before, {here[name]} now" for name in here
                             if there[name] != here[name])
         if changes:
