@@ -15,6 +15,7 @@ import numpy as np
 
 from scratchnet.autograd import check_arrays, differentiable, handle
 from scratchnet.backend import array_module
+from scratchnet.backend.forms import replaceable
 from scratchnet.backend.threads import each
 from scratchnet.ops.windows import blocks, border, geometry, pair, transposed_size, window_views
 
@@ -35,33 +36,7 @@ def max_pool_with_argmax(x, size=2, stride=None, padding="valid"):
     _check_windows("max_pool_with_argmax", x.shape[1:3], kernel, stride, pads, out)
     if pads != ((0, 0), (0, 0)) and x.dtype.kind != "f":
         raise TypeError(f"max_pool_with_argmax: the padding is −∞, so x must be floating-point, got {x.dtype}")
-    xp = array_module(x)
-    y = xp.empty((len(x), *out, x.shape[3]), dtype=x.dtype)
-    argmax = xp.zeros(y.shape, dtype=_switch_dtype(kernel))
-
-    def work(part):
-        best, place = y[part], argmax[part]
-        for i, j, window in window_views(border(x[part], pads, -xp.inf), kernel, stride, out):
-            if i == j == 0:
-                best[...] = window
-                continue
-            better = (window > best).astype(place.dtype)
-            place *= 1 - better  # without a branch: the new place where it is better
-            place += better * place.dtype.type(i * kernel[1] + j)
-            xp.maximum(best, window, out=best)
-        if xp is not np or np.isnan(best.max()):  # a GPU would make us wait for the answer
-            _let_nan_win(x[part], place, kernel, stride, pads, out)
-    each(work, blocks(x, x[0].size))
-    return y, argmax
-
-
-def _let_nan_win(x, place, kernel, stride, pads, out):
-    """Write the place of the first NaN of each window that has one into `place`."""
-    xp = array_module(x)
-    for i, j, window in reversed(list(window_views(border(x, pads, -xp.inf), kernel, stride, out))):
-        nan = xp.isnan(window).astype(place.dtype)
-        place *= 1 - nan
-        place += nan * place.dtype.type(i * kernel[1] + j)
+    return winners(x, kernel, stride, pads, out)
 
 
 @max_pool_with_argmax.backward("x")
@@ -91,7 +66,7 @@ def unpool(y, argmax, size=2, stride=None, padding="valid", output_size=None):
     out, kernel, stride, pads = _geometry_back("unpool", y, size, stride, padding, output_size)
     _check_windows("unpool", out, kernel, stride, pads, y.shape[1:3])
     _check_switches("unpool", y.shape, argmax, kernel)
-    return _into_windows(y, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
+    return into_windows(y, kernel, stride, pads, out, argmax)
 
 
 @unpool.backward("y")
@@ -108,7 +83,7 @@ def pool_at(x, argmax, size=2, stride=None, padding="valid"):
     kernel, stride, pads, out = _geometry("pool_at", x, size, stride, padding)
     _check_windows("pool_at", x.shape[1:3], kernel, stride, pads, out)
     _check_switches("pool_at", (len(x), *out, x.shape[3]), argmax, kernel)
-    return _from_windows(x, kernel, stride, pads, out, lambda part, k: argmax[part] == k)
+    return from_windows(x, kernel, stride, pads, out, argmax)
 
 
 @pool_at.backward("x")
@@ -146,7 +121,7 @@ def window_sum(x, size=2, stride=None, padding="valid"):
     x (N, H, W, C) → y (N, Ho, Wo, C)        ∂L/∂x = window_spread(∂L/∂y)
     """
     kernel, stride, pads, out = _geometry("window_sum", x, size, stride, padding)
-    return _from_windows(x, kernel, stride, pads, out)
+    return from_windows(x, kernel, stride, pads, out)
 
 
 @window_sum.backward("x")
@@ -161,7 +136,7 @@ def window_spread(y, size=2, stride=None, padding="valid", output_size=None):
     y (N, Ho, Wo, C) → x (N, H, W, C). output_size (H, W) as in conv2d_transpose.        ∂L/∂y = window_sum(∂L/∂x)
     """
     out, kernel, stride, pads = _geometry_back("window_spread", y, size, stride, padding, output_size)
-    return _into_windows(y, kernel, stride, pads, out)
+    return into_windows(y, kernel, stride, pads, out)
 
 
 @window_spread.backward("y")
@@ -171,21 +146,55 @@ def _(gx, size, stride, padding):
 
 # ---------------------------------------------------------------- over the windows, a few images at a time, in threads
 
-def _from_windows(x, kernel, stride, pads, out, chosen=None):
-    """y = the sum over each window, or over the entries that are chosen(part, place)."""
+@replaceable
+def winners(x, kernel, stride, pads, out):
+    """y, argmax: the largest entry of each window and its place; −∞ beyond the border, and a NaN wins."""
+    xp = array_module(x)
+    y = xp.empty((len(x), *out, x.shape[3]), dtype=x.dtype)
+    argmax = xp.zeros(y.shape, dtype=_switch_dtype(kernel))
+
+    def work(part):
+        best, place = y[part], argmax[part]
+        for i, j, window in window_views(border(x[part], pads, -xp.inf), kernel, stride, out):
+            if i == j == 0:
+                best[...] = window
+                continue
+            better = (window > best).astype(place.dtype)
+            place *= 1 - better  # without a branch: the new place where it is better
+            place += better * place.dtype.type(i * kernel[1] + j)
+            xp.maximum(best, window, out=best)
+        if xp is not np or np.isnan(best.max()):  # a GPU would make us wait for the answer
+            _let_nan_win(x[part], place, kernel, stride, pads, out)
+    each(work, blocks(x, x[0].size))
+    return y, argmax
+
+
+def _let_nan_win(x, place, kernel, stride, pads, out):
+    """Write the place of the first NaN of each window that has one into `place`."""
+    xp = array_module(x)
+    for i, j, window in reversed(list(window_views(border(x, pads, -xp.inf), kernel, stride, out))):
+        nan = xp.isnan(window).astype(place.dtype)
+        place *= 1 - nan
+        place += nan * place.dtype.type(i * kernel[1] + j)
+
+
+@replaceable
+def from_windows(x, kernel, stride, pads, out, argmax=None):
+    """y = the sum over each window, or over the one entry that argmax names."""
     xp = array_module(x)
     y = xp.zeros((len(x), *out, x.shape[3]), dtype=x.dtype)
 
     def work(part):
         total = y[part]
         for i, j, window in window_views(border(x[part], pads), kernel, stride, out):
-            total += window if chosen is None else window * chosen(part, i * kernel[1] + j)
+            total += window if argmax is None else window * (argmax[part] == i * kernel[1] + j)
     each(work, blocks(x, x[0].size))
     return y
 
 
-def _into_windows(y, kernel, stride, pads, out, chosen=None):
-    """x = each y added to its window, or to the entries that are chosen(part, place): the adjoint of _from_windows."""
+@replaceable
+def into_windows(y, kernel, stride, pads, out, argmax=None):
+    """x = each y added to its window, or to the one entry that argmax names: the adjoint of from_windows."""
     xp, ((top, bottom), (left, right)) = array_module(y), pads
     alone = stride[0] >= kernel[0] and stride[1] >= kernel[1]  # windows do not overlap: nothing to add to
     size = (out[0] + top + bottom, out[1] + left + right)
@@ -194,7 +203,7 @@ def _into_windows(y, kernel, stride, pads, out, chosen=None):
 
     def work(part):
         for i, j, window in window_views(x[part], kernel, stride, y.shape[1:3]):
-            values = y[part] if chosen is None else y[part] * chosen(part, i * kernel[1] + j)
+            values = y[part] if argmax is None else y[part] * (argmax[part] == i * kernel[1] + j)
             if alone:
                 window[...] = values
             else:
