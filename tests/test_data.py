@@ -435,6 +435,26 @@ def test_mirrors_without_a_reason_are_not_answered_none(monkeypatch, source, cac
         load(source._replace(mirrors=("http://a/",)))
 
 
+@pytest.mark.parametrize("missing", ["pooch", "requests"])
+def test_without_the_network_libraries_all_but_downloads_works(missing, originals, source, tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    program = (f"import sys; sys.modules[{missing!r}] = None\n"
+               "from scratchnet import data; from scratchnet.data.mnist import Source, load\n"
+               f"print(len(data.mnist().train_images), end=' ')\n"
+               f"source = Source('small', (), {source.idx_sha256}, {source.gz_sha256})\n"
+               "try: load(source)\n"
+               "except OSError as error: print(type(error).__name__, error, end=' ')\n"
+               "import os; os.environ['SCRATCHNET_DATA'] = sys.argv[1]; print(len(load(source).train_images))")
+    for name, content in originals.items():
+        written(folder / name, content)
+    found = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=100,
+                           env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert found.returncode == 0, found.stderr
+    assert re.fullmatch(f"10000 DownloadError a download, .* need the package {missing}: pip install {missing}, or set "
+                        "SCRATCHNET_DATA .* [0-9]+\n", found.stdout), found.stdout
+
+
 def test_a_killed_download_leaves_only_its_part(online, site, cache, originals, arrays):
     site.slow = True
     program = ("import sys; from pathlib import Path; from scratchnet.data.download import download\n"

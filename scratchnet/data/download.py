@@ -1,15 +1,14 @@
 """Resumable downloads into the user's cache, from several mirrors, with a progress bar and a check of the SHA-256.
 
 pooch checks the hash and moves the file to its place, so a file in the cache is always good. But pooch cannot continue
-an interrupted download, so the bytes are fetched here and wait in `<name>.part`.
+an interrupted download, so the bytes are fetched here and wait in `<name>.part`. The network libraries are imported
+where a file is missing and no sooner: the sample of MNIST, and files in a folder of the user's, do without them.
 """
 
 import os
 from functools import partial
 from pathlib import Path
 
-import pooch
-import requests  # comes with pooch
 from tqdm import tqdm
 
 
@@ -19,7 +18,18 @@ class DownloadError(OSError):
 
 def cache_folder(name):
     """The folder of the data set `name` in the user's cache (Linux: ~/.cache/scratchnet/<name>)."""
-    return Path(pooch.os_cache("scratchnet")) / name
+    return Path(_libraries()[0].os_cache("scratchnet")) / name
+
+
+def _libraries():
+    """pooch and requests."""
+    try:
+        import pooch
+        import requests
+    except ImportError as error:
+        raise DownloadError(f"a download, and the cache of earlier ones, need the package {error.name}: pip install "
+                            f"{error.name}, or set SCRATCHNET_DATA to a folder that has the files") from error
+    return pooch, requests
 
 
 def download(name, mirrors, sha256, folder):
@@ -28,7 +38,7 @@ def download(name, mirrors, sha256, folder):
     The next mirror, or the next call, continues an interrupted download. DownloadError says what each mirror answered
     and where to put the file by hand.
     """
-    folder, answers = Path(folder), []
+    folder, answers, (pooch, _) = Path(folder), [], _libraries()
     for mirror in mirrors:
         try:
             return Path(pooch.retrieve(mirror + name, known_hash=f"sha256:{sha256}", fname=name, path=folder,
@@ -48,6 +58,7 @@ def _fetch(url, output_file, _pooch, part):
     have = part.stat().st_size if part.exists() else 0
     # "identity": a coded body would have other bytes than the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+    _, requests = _libraries()
     with requests.get(url, headers=headers, stream=True, timeout=30) as response:
         # 416: the file has no bytes after those of .part, which is then whole or wrong: the hash will tell
         if response.status_code != 416:

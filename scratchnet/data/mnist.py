@@ -17,6 +17,7 @@ import numpy as np
 
 from scratchnet.backend import check_rng, uniform
 from scratchnet.data.checks import check_array, check_pixels
+from scratchnet.data.download import cache_folder, download
 from scratchnet.data.idx import read_bytes, read_labelled
 
 SAMPLE = Path(__file__).with_name("mnist-sample.npz")  # made by scripts/make_mnist_sample.py
@@ -156,14 +157,12 @@ def find(folder, source, name):
 
 
 def _locate(source, name):
-    # imported here, as the sample needs no network libraries
-    from scratchnet.data.download import cache_folder, download
-
-    cache = cache_folder(source.name)
-    for folder in (*_given_folders(source), *source.folders, cache):
+    for folder in (*_given_folders(source), *source.folders):
         if path := find(folder, source, name):
             return path
-    return download(f"{name}.gz", source.mirrors, source.gz_sha256[FILES.index(name)], cache)
+    cache = cache_folder(source.name)
+    return find(cache, source, name) or download(f"{name}.gz", source.mirrors, source.gz_sha256[FILES.index(name)],
+                                                 cache)
 
 
 def _given_folders(source):
