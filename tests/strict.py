@@ -1,4 +1,5 @@
-"""A stand-in for CuPy where there is no GPU: arrays that refuse what CuPy's refuse, and count reads that wait for it.
+"""A stand-in for CuPy where there is no GPU: arrays that refuse what CuPy's refuse, and count reads that wait for it,
+and the calls that would launch a kernel there.
 
 StrictArray wraps a NumPy array without being one. Mixing it with NumPy arrays, `np.asarray` and `__index__` are
 TypeErrors. If CuPy is installed, which needs no GPU, a name that it lacks is an AttributeError.
@@ -7,6 +8,7 @@ counted; inside no_host_reads() they are errors.
 """
 
 import operator
+from collections import Counter
 from contextlib import contextmanager
 
 import numpy as np
@@ -34,6 +36,14 @@ class _Reads:
 
 
 reads = _Reads()
+launches = Counter()  # name of a function → its calls, unless it only makes a view or takes memory
+VIEWS = ("asarray", "as_strided", "broadcast_to", "empty", "empty_like", "expand_dims", "moveaxis", "ndim", "ravel",
+         "reshape", "result_type", "shape", "split", "squeeze", "swapaxes", "transpose")
+
+
+def _launched(name):
+    if name not in VIEWS:
+        launches[name] += 1
 
 
 @contextmanager
@@ -87,7 +97,13 @@ class StrictArray:
                         "swapaxes", "ravel", "cumsum", "fill"):
             raise AttributeError(f"StrictArray has no {name}")
         method = getattr(self.values, name)
-        return lambda *a, **k: _wrap(method(*_unwrap(a), **{key: _unwrap(v) for key, v in k.items()}))
+
+        def call(*a, **k):
+            result = _wrap(method(*_unwrap(a), **{key: _unwrap(v) for key, v in k.items()}))
+            if name != "astype" or result.values is not self.values:
+                _launched(name)
+            return result
+        return call
 
     def get(self):
         reads.note(".get()")
@@ -134,6 +150,8 @@ class StrictArray:
         return _wrap(self.values[self._index(index)])
 
     def __setitem__(self, index, value):
+        if not (isinstance(value, StrictArray) and np.may_share_memory(value.values, self.values)):
+            _launched("setitem")  # but not for x[i] += y, which has written to x already
         self.values[self._index(index)] = _unwrap(value)
 
 
@@ -142,6 +160,7 @@ def _binary(function, swapped):
         if not isinstance(other, (StrictArray, np.ndarray, *SCALARS)):
             return NotImplemented  # a Tensor's turn
         a, b = self.values, _unwrap(other)
+        _launched(function.__name__)
         return _wrap(function(b, a) if swapped else function(a, b))
     return method
 
@@ -155,12 +174,15 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"
     _inplace = getattr(operator, "i" + _name, None)
     if _inplace:
         def _method(self, other, inplace=_inplace):
+            _launched(inplace.__name__)
             self.values = inplace(self.values, _unwrap(other))
             return self
         setattr(StrictArray, f"__i{_name}__", _method)
-StrictArray.__neg__ = lambda self: _wrap(-self.values)
-StrictArray.__abs__ = lambda self: _wrap(abs(self.values))
-StrictArray.__invert__ = lambda self: _wrap(~self.values)
+for _function in (operator.neg, operator.abs, operator.invert):
+    def _one(self, function=_function):
+        _launched(function.__name__)
+        return _wrap(function(self.values))
+    setattr(StrictArray, f"__{_function.__name__}__", _one)
 StrictArray.__hash__ = None
 
 
@@ -175,14 +197,17 @@ class _Function:
         if out is not None and not isinstance(out, StrictArray):
             raise TypeError("out= must be a device array")
         result = self.function(*_unwrap(args), **{k: _unwrap(v) for k, v in kwargs.items()})
+        _launched(self.function.__name__)
         return out if out is not None else _wrap(result)
 
     def reduce(self, *args, **kwargs):
         if self.function.__name__ not in REDUCIBLE:
             raise NotImplementedError(f"{self.function.__name__}.reduce")
+        _launched("reduce")
         return _wrap(self.function.reduce(*_unwrap(args), **kwargs))
 
     def at(self, *args):
+        _launched("at")
         self.function.at(*_unwrap(args))
 
 

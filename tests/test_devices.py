@@ -10,7 +10,19 @@ import pytest
 import strict as stand_in
 from cases import cases, layer_cases
 
-from scratchnet import Tensor, adversarial, averaging, backend, games, layers, losses, ops, optimizers, penalties
+from scratchnet import (
+    Tensor,
+    adversarial,
+    averaging,
+    backend,
+    compiled,
+    games,
+    layers,
+    losses,
+    ops,
+    optimizers,
+    penalties,
+)
 from scratchnet.data import corruption
 from scratchnet.models.autoencoders import Autoencoder, ConvAutoencoder, LogisticPCA
 from scratchnet.models.classifier import DigitClassifier
@@ -42,11 +54,16 @@ class GPU:
     asarray, no_reads, host = staticmethod(backend.to_gpu), nullcontext, staticmethod(backend.to_cpu)
 
 
-@pytest.fixture(params=["stand-in", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.fixture(params=["stand-in", *(pytest.param(p, marks=pytest.mark.gpu) for p in ("gpu", "gpu, fused kernels"))])
 def device(request):
-    if request.param == "gpu" and not backend.gpu_available():
+    if request.param == "stand-in":
+        yield StandIn
+    elif not backend.gpu_available():
         pytest.skip("no GPU here")
-    return StandIn if request.param == "stand-in" else GPU
+    else:
+        compiled.use_kernels(request.param != "gpu")
+        yield GPU
+        compiled.use_kernels(False)
 
 
 def close(device, on_device, on_host, tolerance=2e-5):

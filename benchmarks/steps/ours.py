@@ -7,6 +7,7 @@ step computes the loss and its gradient and takes a step of Adam.
 import numpy as np
 
 from scratchnet import losses, no_grad, ops
+from scratchnet.backend import to_cpu
 from scratchnet.layers import (
     LSTM,
     BatchNorm,
@@ -177,18 +178,19 @@ STEPS = {cls.__name__: cls for cls in (W1, W2, W3, W4, W5, W6, W7)}
 
 
 class Trainer:
-    """A workload and its optimizers. All numbers are drawn in float32, so that they are the same in any dtype."""
+    """A workload and its optimizers. All numbers are drawn in float32, so that they are the same in any dtype. `to`
+    moves weights and data to their device."""
 
-    def __init__(self, name, seed=0, dtype="float32"):
+    def __init__(self, name, seed=0, dtype="float32", to=np.asarray):
         self.dtype, self.workload = dtype, STEPS[name](np.random.default_rng(seed))
-        self.workload.move(lambda a: a.astype(dtype) if a.dtype.kind == "f" else a)  # weights and data
+        self.workload.move(lambda a: to(a.astype(dtype) if a.dtype.kind == "f" else a))
         self.optimizers = [Adam(module.parameters()) for _, module in self.workload.phases]
 
     def state(self):
         """(weights, data, noise of the first step), from which the other side starts."""
         noise = np.random.default_rng(1).standard_normal((100, 128), self.dtype)
         weights = {name: a for name, a in self.workload.state_dict().items() if not name.startswith("data.")}
-        return weights, self.workload.data, noise
+        return weights, tuple(map(to_cpu, self.workload.data)), noise
 
     def first(self):
         """[(loss, {name: gradient})] of each phase, without learning."""
@@ -197,8 +199,8 @@ class Trainer:
             optimizer.zero_grad()
             value = loss()
             value.backward()
-            found.append((value.item(), {name: p.grad.copy() for name, p in self.workload.named_parameters().items()
-                                         if p.grad is not None}))
+            found.append((value.item(), {name: to_cpu(p.grad).copy() for name, p in
+                                         self.workload.named_parameters().items() if p.grad is not None}))
             for o in self.optimizers:
                 o.zero_grad()
         return found

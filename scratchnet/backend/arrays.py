@@ -54,13 +54,24 @@ def kind_of(x):
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}{value}"
 
 
-def gpu_available():
-    """True when CuPy is installed and sees a CUDA device. Never raises."""
+def gpu_array():
+    """CuPy's type of array; None where CuPy cannot be imported."""
     try:
         import cupy
     except ImportError:
-        return False
-    return cupy.cuda.is_available()
+        return None
+    return cupy.ndarray
+
+
+def gpu_kernel(source, name):
+    """The kernel `name` of a source in CUDA C. CuPy compiles it at its first launch and keeps it on disk."""
+    import cupy
+    return cupy.RawKernel(source, name)
+
+
+def gpu_available():
+    """True when CuPy is installed and sees a CUDA device. Never raises."""
+    return gpu_array() is not None and sys.modules["cupy"].cuda.is_available()
 
 
 def to_gpu(x):

@@ -2,9 +2,9 @@
 
 Each op keeps its one definition in ops/. Where numba is installed, a loop of this folder stands in for it when the
 arrays are C-ordered float32. A loop may decline, and then the op's own lines run. Both give the same to rounding. The
-first run compiles the loops, says so, and keeps them on disk.
+first run compiles the loops, says so, and keeps them on disk. On a GPU, fused kernels of gpu*.py stand in likewise.
 
-    use(False)    NumPy alone; the variable SCRATCHNET_COMPILED=0 does it from the start
+    use(False)    NumPy alone; the variable SCRATCHNET_COMPILED=0 does it from the start, =kernels leaves out the loops
     report()      which ops ran compiled, which declined, and why
 
 With loops in use, the threads are numba's (OpenMP's), and Python's own threads rest: two pools would fight for the
@@ -12,12 +12,14 @@ cores. backend.threads.use(n) sets their number as before.
 """
 
 import os
+from contextlib import suppress
 from importlib.util import find_spec
 
 from scratchnet.backend import threads
+from scratchnet.backend.arrays import gpu_array
 from scratchnet.compiled.table import TABLE, install
 
-__all__ = ["active", "loops_in_use", "report", "use", "use_if_installed"]
+__all__ = ["active", "loops_in_use", "report", "use", "use_if_installed", "use_kernels"]
 
 
 class _State:
@@ -35,9 +37,14 @@ def loops_in_use():
 
 
 def use_if_installed():
-    """Let compiled loops stand in for ops where numba is installed, unless SCRATCHNET_COMPILED is 0."""
-    if os.environ.get("SCRATCHNET_COMPILED", "1") != "0" and find_spec("numba") is not None:
-        use()
+    """Let compiled forms stand in for ops, loops where numba is installed and kernels where CuPy is, unless
+    SCRATCHNET_COMPILED is 0. A numba that is made for another NumPy counts as none, as does one that finds no BLAS."""
+    wanted = os.environ.get("SCRATCHNET_COMPILED", "1")
+    if wanted != "0":
+        use_kernels()
+    if wanted not in ("0", "kernels") and find_spec("numba") is not None:
+        with suppress(ImportError):
+            use()
 
 
 def use(on=True):
@@ -58,9 +65,17 @@ def use(on=True):
             winograd,
         )
         from scratchnet.compiled.loops import have_threads
+    use_kernels(on)
     install(on)
     threads.lend(have_threads if on else None)
     _State.active = on
+
+
+def use_kernels(on=True):
+    """Let fused kernels stand in for ops on CuPy's arrays, or not. Without CuPy there are none."""
+    if on and gpu_array() is not None:
+        from scratchnet.compiled import gpu, gpu_windows  # noqa: F401 (they fill the table)
+    install(on, on_gpu=True)
 
 
 def _after_fork():

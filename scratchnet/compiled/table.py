@@ -53,14 +53,18 @@ def rule_form_of(target, *arguments, kind=np.ndarray, least=FEW):
 
 def _registered(name, own, forms, kind, least, op):
     def register(function):
-        TABLE.append(Entry(Form(name, function, least), own, forms, kind, op))
+        form = (Form(name, function, least) if kind is np.ndarray else
+                Form(f"{name}, GPU", function, 0))  # on a GPU each launch that is saved counts
+        TABLE.append(Entry(form, own, forms, kind, op))
         return function
     return register
 
 
-def install(on):
-    """Put all forms where the functions look for them, or take them away."""
+def install(on, on_gpu=False):
+    """Put all forms for NumPy's arrays, or all for a GPU's, where the functions look for them; or take them away."""
     for entry in TABLE:
+        if (entry.kind is not np.ndarray) != on_gpu:
+            continue
         entry.forms.pop(entry.kind, None)
         if on:
             entry.forms[entry.kind] = entry.form
