@@ -1,12 +1,21 @@
-"""The comparison that precedes the benchmark of training steps accepts rounding, and nothing larger."""
+"""The comparison that precedes the benchmark of training steps accepts rounding, and nothing larger. And the figures
+for a GPU are computed right without one."""
 
+import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+from scratchnet import backend
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+from benchmarks import gpu  # noqa: E402
 from benchmarks.steps.__main__ import compare  # noqa: E402
 from benchmarks.steps.ours import STEPS, Trainer  # noqa: E402
 from benchmarks.steps.worker import Worker  # noqa: E402
@@ -60,3 +69,92 @@ def test_workers_pass_on_the_choice_of_kernels(monkeypatch):
     assert environment["ATEN_CPU_CAPABILITY"] == "default" and environment["OPENBLAS_CORETYPE"] == "Haswell"
     assert Worker("ours", 2, {}).process["OPENBLAS_CORETYPE"] == "Zen"
     assert "MALLOC_TRIM_THRESHOLD_" not in environment and environment["OPENBLAS_NUM_THREADS"] == "2"
+
+
+# ---------------------------------------------------------------- benchmarks.gpu, without a GPU
+
+MOST = {"W1": 90, "W2": 65, "W3": 135, "W4": 80, "W5": 285, "W6": 82, "W7": 880}  # launches of a step with the kernels
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_kernels_save_launches_and_nothing_waits_for_the_gpu(name):
+    fused, own = (gpu.on_the_stand_in(name, on) for on in (True, False))
+    assert fused["launches"] <= MOST[name] < 0.75 * own["launches"]
+    assert fused["host reads"] == own["host reads"] == {"of the stand-in": 0}
+
+
+def test_a_read_that_calls_another_counts_once():
+    class Base:
+        def get(self):
+            return 1.0
+
+        def __float__(self):
+            return self.get()
+
+    class Array(Base):
+        def item(self):
+            return float(self)
+    before = set(vars(Array))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "WAITING", ("get", "item", "__float__"))
+        with gpu.counted_reads(Array) as counts:
+            assert Array().item() == float(Array()) == Array().get() == 1.0
+    assert counts == {"item": 1, "__float__": 1, "get": 1} and set(vars(Array)) == before
+
+
+def test_launches_are_read_from_a_trace(tmp_path):
+    events = [{"cat": "kernel", "name": "a", "dur": 2.0}, {"cat": "kernel", "name": "a", "dur": 3.0},
+              {"cat": "kernel", "name": "b", "dur": 1.5}, {"cat": "gpu_memcpy", "name": "Memcpy HtoD", "dur": 1.0},
+              {"cat": "cuda_runtime", "name": "cudaLaunchKernel", "dur": 9.0}, {"cat": "kernel", "name": "no duration"}]
+    path = tmp_path / "trace.json"
+    path.write_text(json.dumps({"traceEvents": events}))
+    assert gpu.traced(path) == (4, 1, {"a": 5.0, "b": 1.5})
+
+
+def written(folder, *rows):
+    folder.mkdir()
+    (folder / "vae-log.csv").write_text("step,epoch,loss,kl\n" + "".join(f"{k},1,{a},{b}\n" for k, (a, b) in
+                                                                         enumerate(rows, 1)))
+    return folder
+
+
+@pytest.mark.parametrize(("theirs", "good"), [
+    ((500.001, 2.0), True), ((500.0, 2.0001), True), ((500.1, 2.0), False), ((500.0, 2.01), False),
+    (("nan", 2.0), False)])
+def test_the_first_losses_of_two_devices_must_agree(tmp_path, capsys, theirs, good):
+    ours = written(tmp_path / "vae-0", (500.0, 2.0), (400.0, 3.0))
+    assert gpu.same_start(ours, written(tmp_path / "vae-1", theirs, (300.0, 4.0))) == good
+    assert ("FAILED" in capsys.readouterr().out) != good
+
+
+def test_a_log_that_is_missing_or_empty_is_a_failure(tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    full = written(tmp_path / "full", (1.0, 1.0))
+    for pair in ((tmp_path / "none", full), (full, tmp_path / "none"), (written(tmp_path / "empty"), full)):
+        assert not gpu.same_start(*pair)
+    assert capsys.readouterr().out.count("FAILED") == 3
+
+
+def test_steps_are_timed_beside_pytorch(tmp_path, capsys):
+    pytest.importorskip("torch")
+    path = tmp_path / "steps.json"
+    assert gpu.steps(gpu.parsed(["steps", "--dry-run", "--only", "W1", "--seconds", "0.01", "--no-compile", "--json",
+                                 str(path)]))
+    assert set(json.loads(path.read_text())["W1"]) == {"scratchnet, fused", "scratchnet, own lines", "PyTorch"}
+    assert "W1 first step like PyTorch's in float64" in capsys.readouterr().out
+
+
+def test_a_side_that_fails_is_told_and_the_others_go_on(capsys, monkeypatch):
+    pytest.importorskip("torch")
+    monkeypatch.setattr(gpu, "agree", lambda name, *_: 1 / 0 if name == "W1" else True)
+    assert not gpu.steps(gpu.parsed(["steps", "--dry-run", "--only", "W1", "W2", "--seconds", "0.01", "--no-compile"]))
+    out = capsys.readouterr().out
+    assert "W1 FAILED: ZeroDivisionError" in out and "W2 dense VAE" in out
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or backend.gpu_available(), reason="no bash here, or a GPU")
+def test_without_a_gpu_the_check_says_so_in_one_line(tmp_path):
+    found = subprocess.run(["bash", ROOT / "scripts/gpu_check.sh", tmp_path / "out"], capture_output=True, text=True,
+                           timeout=100, env=os.environ | {"PYTHON": sys.executable})
+    assert found.returncode == 2 and found.stdout == "" and not (tmp_path / "out").exists()
+    assert found.stderr.count("\n") == 1 and "no GPU is in reach" in found.stderr

@@ -441,7 +441,7 @@ def test_without_the_network_libraries_all_but_downloads_works(missing, original
     folder.mkdir()
     program = (f"import sys; sys.modules[{missing!r}] = None\n"
                "from scratchnet import data; from scratchnet.data.mnist import Source, load\n"
-               f"print(len(data.mnist().train_images), end=' ')\n"
+               "print(len(data.mnist().train_images), end=' ')\n"
                f"source = Source('small', (), {source.idx_sha256}, {source.gz_sha256})\n"
                "try: load(source)\n"
                "except OSError as error: print(type(error).__name__, error, end=' ')\n"

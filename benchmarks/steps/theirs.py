@@ -15,8 +15,8 @@ IMAGE_AXES, KERNEL_AXES = (0, 3, 1, 2), (3, 2, 0, 1)  # (N, H, W, C) → (N, C, 
 class Workload:
     """Layers with our weights. channels_last: whether images and kernels have that memory format."""
 
-    def __init__(self, state, data, noise, channels_last):
-        self.state, self.noise, self.pairs = state, torch.from_numpy(noise), []
+    def __init__(self, state, data, noise, channels_last, device):
+        self.state, self.noise, self.pairs, self.device = state, torch.from_numpy(noise).to(device), [], device
         torch.set_default_dtype(self.noise.dtype)  # of tensors that are not from us: running averages, frequencies
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.data = [self.tensor(a) for a in data]
@@ -25,12 +25,12 @@ class Workload:
     def tensor(self, a):
         """One of our arrays as a tensor, images with channels second."""
         if a.ndim == 4:
-            return torch.from_numpy(a.transpose(IMAGE_AXES)).contiguous(memory_format=self.format)
-        return torch.from_numpy(np.array(a))
+            return torch.from_numpy(a.transpose(IMAGE_AXES)).to(self.device).contiguous(memory_format=self.format)
+        return torch.from_numpy(np.array(a)).to(self.device)
 
     def parameter(self, name, to_theirs, to_ours):
         """A new parameter with our values."""
-        values = torch.from_numpy(np.ascontiguousarray(to_theirs(self.state[name])))
+        values = torch.from_numpy(np.ascontiguousarray(to_theirs(self.state[name]))).to(self.device)
         p = nn.Parameter(values.contiguous(memory_format=self.format) if values.ndim == 4 else values)
         self.pairs.append((name, p, to_ours))
         return p
@@ -75,7 +75,7 @@ class Workload:
         return layer
 
     def batch_norm(self, name, dimensions=2):
-        layer = nn.BatchNorm2d(len(self.state[f"{name}.gamma"]))
+        layer = nn.BatchNorm2d(len(self.state[f"{name}.gamma"]), device=self.device)
         layer.weight = self.parameter(f"{name}.gamma", lambda a: a, lambda g: g)
         layer.bias = self.parameter(f"{name}.beta", lambda a: a, lambda g: g)
         return layer
@@ -192,7 +192,7 @@ class W6(Workload):
         self.embed = self.dense("embed.steps.1")
         self.conv1, self.conv2, self.conv3, self.conv4 = (self.conv(f"conv{k}") for k in (1, 2, 3, 4))
         self.net = nn.ModuleList([self.embed, self.conv1, self.conv2, self.conv3, self.conv4])
-        self.omega = 10000.0 ** (-torch.arange(32) / 32)
+        self.omega = 10000.0 ** (-torch.arange(32, device=self.device) / 32)
 
     def phases(self):
         return [(self.loss, self.net)]
@@ -215,7 +215,8 @@ class W7(Workload):
         self.lstm.weight_ih_l0 = self.parameter("lstm.w", lambda w: gates(w).T, lambda g: gates(g.T))
         self.lstm.weight_hh_l0 = self.parameter("lstm.u", lambda w: gates(w).T, lambda g: gates(g.T))
         self.lstm.bias_ih_l0 = self.parameter("lstm.b", gates, gates)
-        self.lstm.bias_hh_l0 = nn.Parameter(torch.zeros(4 * size))
+        self.lstm.bias_hh_l0 = nn.Parameter(torch.zeros(4 * size, device=self.device))
+        self.lstm.flatten_parameters()  # for cuDNN; on a CPU it does nothing
         self.net = nn.ModuleList([self.lstm, self.head])
 
     def phases(self):
@@ -230,11 +231,13 @@ STEPS = {cls.__name__: cls for cls in (W1, W2, W3, W4, W5, W6, W7)}
 
 
 class Trainer:
-    """A workload and its optimizers."""
+    """A workload and its optimizers. compiled: whether torch.compile translates the losses, with their gradients."""
 
-    def __init__(self, name, state, channels_last=False, fused=True):
-        self.workload = STEPS[name](*state, channels_last)
+    def __init__(self, name, state, channels_last=False, fused=True, device="cpu", compiled=False):
+        self.workload = STEPS[name](*state, channels_last, device)
         self.phases = self.workload.phases()
+        if compiled:
+            self.phases = [(torch.compile(loss), module) for loss, module in self.phases]
         self.optimizers = [torch.optim.Adam(module.parameters(), lr=1e-3, fused=fused) for _, module in self.phases]
 
     def first(self):
@@ -243,7 +246,7 @@ class Trainer:
         for loss, _ in self.phases:
             value = loss()
             value.backward()
-            found.append((value.item(), {name: to_ours(p.grad.numpy()).copy() for name, p, to_ours in
+            found.append((value.item(), {name: to_ours(p.grad.cpu().numpy()).copy() for name, p, to_ours in
                                          self.workload.pairs if p.grad is not None}))
             for o in self.optimizers:
                 o.zero_grad()
