@@ -116,7 +116,8 @@ class Optimizer:
         flush = self.step_count % 100 == 0
 
         def work(chunks):
-            scratch = [self.xp.empty_like(chunks[0][0]) for _ in range(3)]
+            longest = max((len(p) for p, *_ in chunks), default=0)
+            scratch = [self.xp.empty_like(self.flat[:longest]) for _ in range(3)]
             for p, g, *state in chunks:
                 a, b, changed = (s[:len(p)] for s in scratch)
                 if divisor is not None:
