@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import f4, normal, normed, odd, recurrent, shape, shares
 
 from scratchnet import Tensor, compiled, grad, ops
 from scratchnet.backend import threads
@@ -24,8 +25,6 @@ compiled.use(False)
 from scratchnet.compiled import products, series, table  # noqa: E402 (needs numba)
 
 ROOT = Path(__file__).parent.parent
-f4 = np.float32
-SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-45, -1e-40, 3e38, 1.0, 1.0], f4)
 
 
 @pytest.fixture(autouse=True, params=[1, 2])
@@ -41,22 +40,6 @@ def with_threads(request, monkeypatch):
     yield
     compiled.use(False)
     threads.use(before)
-
-
-def shape(rng, most=7, axes=4):
-    return tuple(int(n) for n in rng.integers(1, most, int(rng.integers(1, axes + 1))))
-
-
-def normal(rng, *size):
-    return rng.standard_normal(size, dtype=f4)
-
-
-def odd(rng, *size):
-    """Numbers among which are ties, NaN, ±∞, −0, denormals and large ones."""
-    x = np.round(2 * normal(rng, *size)) / 2
-    places = rng.random(size) < 0.3
-    x[places] = rng.choice(SPECIAL, int(places.sum()))
-    return x
 
 
 def images(rng, draw=normal, channels=None):
@@ -151,23 +134,12 @@ def matrices(rng):
     return a, b, np.empty((m, n), f4) if rng.random() < 0.5 else None
 
 
-def normed(rng):
-    x = normal(rng, *shape(rng), int(rng.integers(1, 5)))
-    return x, 1 + normal(rng, x.shape[-1]), normal(rng, x.shape[-1])
-
-
 def normed_back(rng):
     x, gamma, _ = normed(rng)
     rows = x.reshape(-1, x.shape[-1])
     if len(rows) == 1:  # the gradient is zero, and rounding all that is left
         return normed_back(rng)
     return normal(rng, *x.shape), x, gamma, rows.mean(axis=0), rows.var(axis=0), 1e-3
-
-
-def recurrent(rng):
-    n, steps, inputs, size = (int(k) for k in rng.integers(1, 6, 4))
-    return (normal(rng, n, steps, inputs), normal(rng, inputs, 4 * size), normal(rng, size, 4 * size),
-            normal(rng, 4 * size), normal(rng, n, size), normal(rng, n, size))
 
 
 def recurrent_back(rng):
@@ -185,10 +157,6 @@ def pair_of(draw, draw_too=None):
         size = shape(rng)
         return draw(rng, *size), (draw_too or draw)(rng, *size)
     return pair
-
-
-def shares(rng, *size):
-    return rng.random(size, dtype=f4)
 
 
 def adam(rng):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from draws import f4, normal, normed, odd, recurrent, shape, shares
 
 from scratchnet import Tensor, backend, compiled, grad, ops
 from scratchnet.backend.forms import Declined
@@ -20,9 +21,7 @@ from scratchnet.ops.windows import geometry
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.steps.ours import STEPS, Trainer  # noqa: E402
 
-f4 = np.float32
 FORMS = {entry.form.name.removesuffix(", GPU"): entry for entry in table.TABLE if entry.kind is gpu.GPU}
-SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1e-40, 3e38, 1.0, 1.0], f4)
 SOURCE = gpu.PREAMBLE + "".join(kernel.source for kernel in gpu.KERNELS)
 
 # ---------------------------------------------------------------- two ways to run a kernel
@@ -90,47 +89,16 @@ def _install(kind, forms):
 
 # ---------------------------------------------------------------- arguments of each form
 
-def normal(rng, *size):
-    return rng.standard_normal(size, dtype=f4)
-
-
-def odd(rng, *size):
-    """Numbers among which are ties, NaN, ±∞, −0, denormals and large ones."""
-    x = np.round(2 * normal(rng, *size)) / 2
-    places = rng.random(size) < 0.3
-    x[places] = rng.choice(SPECIAL, int(places.sum()))
-    return x
-
-
-def shape(rng, axes=4):
-    return tuple(int(n) for n in rng.integers(1, 7, int(rng.integers(1, axes + 1))))
-
-
 def pair(rng, first=odd, second=odd):
     """Two arrays of one shape; the first is at times one number, repeated."""
     size = shape(rng)
     return np.broadcast_to(f4(0.3), size) if rng.random() < 0.3 else first(rng, *size), second(rng, *size)
 
 
-def shares(rng, *size):
-    return rng.random(size, dtype=f4)
-
-
-def normed(rng):
-    x = normal(rng, *shape(rng), int(rng.integers(1, 5)))
-    return x, 1 + normal(rng, x.shape[-1]), normal(rng, x.shape[-1])
-
-
 def normed_back(rng):
     x, gamma, _ = normed(rng)
     rows = x.reshape(-1, x.shape[-1])
     return normal(rng, *x.shape), x, gamma, rows.mean(axis=0), rows.var(axis=0), 1e-3
-
-
-def recurrent(rng):
-    n, steps, inputs, size = (int(k) for k in rng.integers(1, 6, 4))
-    return (normal(rng, n, steps, inputs), normal(rng, inputs, 4 * size), normal(rng, size, 4 * size),
-            normal(rng, 4 * size), normal(rng, n, size), normal(rng, n, size))
 
 
 def recurrent_back(rng):
